@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a user declared, as plain structs: the only form of a manifest that
+ * plan/, reconcile/ and state/ know. Immutable once manifest/ has validated
+ * it; every string and array lives in the stack's arena and goes with it.
+ */
+#ifndef HYB_HOST_AGENT_MODEL_MODEL_H
+#define HYB_HOST_AGENT_MODEL_MODEL_H
+
+#include "common/base/arena.h"
+#include "common/base/err.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum restart_kind {
+	RESTART_NO,
+	RESTART_ON_FAILURE,
+	RESTART_ALWAYS,
+	RESTART_UNLESS_STOPPED, /* containers only */
+	RESTART_KIND_MAX
+};
+
+struct restart_policy {
+	enum restart_kind kind;
+	uint32_t max; /* on-failure:N; 0: no limit */
+};
+
+enum depends_condition {
+	DEPENDS_STARTED,
+	DEPENDS_COMPLETED, /* ended with exit code 0 */
+	DEPENDS_CONDITION_MAX
+};
+
+struct model_dependency {
+	const char *vm; /* the name of the VM as declared, never NULL */
+	const char *container;
+	enum depends_condition condition;
+};
+
+struct model_port {
+	const char *host_ip; /* numeric IPv4 or IPv6, never NULL */
+	uint16_t published;
+	uint16_t target;
+	/* protocol: tcp */
+};
+
+struct model_limits {
+	uint32_t cpus_milli; /* 500: half a CPU; 0: no limit */
+	uint64_t memory;     /* bytes; 0: no limit of its own */
+	uint32_t pids;	     /* 0: the default */
+};
+
+#define HYB_DEFAULT_PIDS_LIMIT	  1024
+#define HYB_DEFAULT_STOP_GRACE_NS ((uint64_t)10 * 1000 * 1000 * 1000)
+#define HYB_DEFAULT_HOST_IP	  "127.0.0.1"
+
+struct model_container {
+	const char *name;
+	const char *image;   /* as the user wrote it */
+	bool has_entrypoint; /* then it replaces the image's, even when empty */
+	const char *const *entrypoint; /* NULL-terminated, never NULL */
+	bool has_command;
+	const char *const *command;
+	const char *const *environment; /* "K=V", env_file's first; last one
+					   of a key wins and is the only one */
+	const char *user;		/* "" : the image's */
+	const char *working_dir;	/* "" : the image's */
+	const char *hostname;		/* "" : the VM's */
+	const struct model_port *ports;
+	size_t n_ports;
+	struct restart_policy restart; /* default: no */
+	const struct model_dependency *depends_on;
+	size_t n_depends_on;
+	struct model_limits limits;
+	bool init;
+	int stop_signal; /* 0: the image's, else SIGTERM */
+	uint64_t stop_grace_ns;
+};
+
+struct model_vm {
+	const char *name;
+	uint32_t vcpus;				  /* 1 … ; default 1 */
+	uint64_t memory;			  /* bytes; 0: auto */
+	struct restart_policy restart;		  /* default: always */
+	const struct model_container *containers; /* in the order declared */
+	size_t n_containers;
+};
+
+struct model_stack {
+	struct arena *arena;
+	const char *tenant; /* "" : the caller's own */
+	const char *name;
+	const struct model_vm *vms;
+	size_t n_vms;
+};
+
+void model_stack_free(struct model_stack *s);
+static inline void cleanup_model_stack(struct model_stack **s)
+{
+	if (*s)
+		model_stack_free(*s);
+}
+#define _cleanup_model_stack_ __attribute__((cleanup(cleanup_model_stack)))
+
+/* The canonical JSON of a stack, a VM and a container: every field, sorted
+ * keys; what state/ stores and what is compared to tell whether something
+ * changed. New reference. NULL: no memory. */
+json_t *model_stack_to_json(const struct model_stack *s);
+json_t *model_vm_to_json(const struct model_vm *vm); /* with its containers */
+json_t *model_container_to_json(const struct model_container *c);
+/* The other way, checking everything again (the text comes from the state
+ * store). */
+int model_stack_from_json(const json_t *j, struct model_stack **ret,
+			  struct err *e);
+
+/* The VM or container of that name, or NULL. */
+const struct model_vm *model_find_vm(const struct model_stack *s,
+				     const char *name);
+const struct model_container *model_find_container(const struct model_vm *vm,
+						   const char *name);
+
+/* Memory of the VM in bytes: what is declared, or for auto the sum of the
+ * containers' limits (HYB_AUTO_CONTAINER_MEMORY for one without) plus the
+ * guest's own need (HYB_GUEST_OWN_MEMORY), rounded up to 2 MiB. */
+#define HYB_GUEST_OWN_MEMORY	  ((uint64_t)64 << 20)
+#define HYB_AUTO_CONTAINER_MEMORY ((uint64_t)128 << 20)
+uint64_t model_vm_memory(const struct model_vm *vm);
+
+/* "no", "on-failure", "on-failure:3", ... */
+const char *restart_policy_format(const struct restart_policy *p, char *out,
+				  size_t size);
+
+#endif
