@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The container engine: from an OCI runtime configuration to a process, and
+ * back to nothing.
+ *
+ *   container_create()  cgroup, namespaces, mounts; the first process exists
+ *                       and waits, everything but its program in place
+ *   container_start()   it executes its program
+ *   (pidfd readable)    the caller reaps it and tells container_ended()
+ *   container_delete()  undoes everything; frees
+ *
+ * The functions that talk to a process being set up block until it has
+ * answered (some milliseconds; at most HYB_CONTAINER_SETUP_MS, after which it
+ * is killed). All others do not block, but for container_delete(force), which
+ * waits for processes that it has just killed.
+ *
+ * The engine is single-threaded: one thread calls it, the one that may change
+ * its namespaces for an instant (it enters spec.netns_fd around the clone and
+ * comes back). It never reaps a process that the caller knows: pids that
+ * container_create() and container_exec() have returned successfully belong
+ * to the caller's waitid(). The caller must therefore not set SIGCHLD to
+ * SIG_IGN.
+ */
+#ifndef HYB_GUEST_CONTAINER_CONTAINER_H
+#define HYB_GUEST_CONTAINER_CONTAINER_H
+
+#include "common/base/err.h"
+#include "common/oci/runtime.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct container;
+
+/* Longest time that one set-up, start or exec may take. */
+#define HYB_CONTAINER_SETUP_MS 30000
+/* Ids in the user namespace of one container, and where the ranges begin:
+ * container number n (0 ...) has ids from HYB_CONTAINER_IDS * (n + 1) on. */
+#define HYB_CONTAINER_IDS 65536u
+/* Longest id: letters, digits and "_+-." , as in runc; never "." or "..". */
+#define HYB_CONTAINER_ID_MAX 255
+
+enum container_status {
+	CONTAINER_CREATED,
+	CONTAINER_RUNNING,
+	CONTAINER_PAUSED,
+	CONTAINER_STOPPED,
+};
+
+/* "created" "running" "paused" "stopped" */
+const char *container_status_name(enum container_status s);
+
+/* Where the root file system comes from: exactly one of `erofs` and `dir`. */
+struct container_rootfs {
+	/* A block device with an EROFS file system: the lower of an overlay
+	 * whose upper is a tmpfs of scratch_size bytes (0: 64 MiB). */
+	const char *erofs;
+	uint64_t scratch_size;
+	/* An existing folder, used as it is. */
+	const char *dir;
+};
+
+struct container_spec {
+	const char *id;
+	/* Read during the call only. */
+	const struct oci_runtime *config;
+	struct container_rootfs rootfs;
+	/* With true, what the configuration leaves open is closed as
+	 * docs/container.md says: all namespaces are new, user namespace of
+	 * HYB_CONTAINER_IDS ids from `ids_base` on, default mounts where there
+	 * are none, masked and read-only paths, seccomp default profile,
+	 * no_new_privs, no core files, devices by the short list, limits that
+	 * no container may exceed on capabilities. With false (an OCI command
+	 * line) the configuration is done as it is. */
+	bool defaults;
+	/* First id of the user namespace in the caller's, a multiple of
+	 * HYB_CONTAINER_IDS, distinct among living containers. Only with
+	 * `defaults`. */
+	uint32_t ids_base;
+	/* A network namespace to be in, or -1: as the configuration says. */
+	int netns_fd;
+	/* A user as in an image's USER; NULL or "": process.user as it is. */
+	const char *user;
+	/* process.args[0] without a slash is looked up in process.env's PATH.
+	 * Without it such a name is relative to process.cwd. */
+	bool search_path;
+	/* A reaper is the container's PID 1, the program its child. */
+	bool init;
+	/* The process's descriptors 0, 1, 2; -1: /dev/null. They stay the
+	 * caller's. Not used where process.terminal is true: then a terminal
+	 * is made inside the container, see container_take_console(). */
+	int stdio[3];
+	/* A listening unix socket whose first connection starts the container
+	 * in place of container_start(), or -1: for callers that do not live
+	 * as long as the container. */
+	int start_listen_fd;
+	/* The cgroup below the engine's own folder; NULL: the id. */
+	const char *cgroup_name;
+};
+
+/* A spec with nothing set: descriptors -1, everything else 0. */
+#define CONTAINER_SPEC_INIT                                              \
+	{                                                                \
+		.netns_fd = -1, .stdio = {-1, -1, -1}, .start_listen_fd = -1 \
+	}
+
+/* What is known of a container; strings live as long as it does. */
+struct container_info {
+	const char *id;
+	enum container_status status;
+	pid_t pid; /* 0 once it has ended */
+	/* CLOCK_REALTIME ns; 0: not yet */
+	uint64_t created_at, started_at, finished_at;
+	int exit_code; /* 0-255, 128 + signal; -1 while it has not ended */
+	int signal;
+	bool oom_killed;
+	/* "" or Completed Error OOMKilled StartError Stopped */
+	const char *reason;
+	/* With StartError: "STEP: what went wrong". */
+	const char *message;
+};
+
+/* The cgroup's figures; 0 where the kernel has none. */
+struct container_stats {
+	uint64_t memory_current, memory_peak, memory_reclaimable;
+	uint64_t memory_max; /* UINT64_MAX: no limit */
+	uint64_t cpu_usec, pids_current, oom_kills;
+};
+
+/* Why a start or an exec failed, beside the struct err. */
+struct container_failure {
+	int exit_code;	/* 127 not found, 126 not executable; 0: set-up */
+	char step[32];	/* name of the step that failed */
+};
+
+/*
+ * Once per process, before the first container: finds the cgroup v2
+ * hierarchy, makes the engine's folder "hyb" in it with the controllers that
+ * there are enabled for what lies below, loads the device programme. own:
+ * also moves the caller into "hyb-agent" beside it with memory_min bytes
+ * guaranteed (a PID 1 does, whose root cgroup must be empty to have children
+ * with controllers). A machine without cgroup v2 controllers is no error:
+ * container_engine_warning() then says what cannot be limited.
+ */
+int container_engine_setup(bool own, uint64_t memory_min, struct err *e);
+/* "" or one line on what this machine cannot do. */
+const char *container_engine_warning(void);
+/* Compiles the default seccomp profile now rather than at the first create.
+ * For idle moments. */
+int container_engine_prepare(struct err *e);
+
+/* 0 and *ret, whose process waits for container_start(). On failure nothing
+ * is left of it, and *failure (may be NULL) says which step it was. -EINVAL:
+ * the configuration breaks a rule. */
+int container_create(const struct container_spec *spec, struct container **ret,
+		     struct container_failure *failure, struct err *e);
+/* The program runs once this returns 0. -EINVAL: not in state created.
+ * On failure *failure (may be NULL) has the exit code; the process then ends
+ * by itself with that code and the caller reaps it as ever. */
+int container_start(struct container *c, struct container_failure *failure,
+		    struct err *e);
+
+/* The first process: readable when it has ended. Owned by c. */
+int container_pidfd(const struct container *c);
+/* The terminal's master side where process.terminal is true, owned by the
+ * caller from then on; -1: none, or taken before. */
+int container_take_console(struct container *c);
+
+void container_get_info(const struct container *c, struct container_info *ret);
+int container_get_stats(const struct container *c,
+			struct container_stats *ret, struct err *e);
+
+/* Sends sig to the first process, or with all to every process of the
+ * container. -ESRCH: it has ended. */
+int container_kill(struct container *c, int sig, bool all, struct err *e);
+/* Freezes and thaws; pausing a paused container is fine. */
+int container_pause(struct container *c, struct err *e);
+int container_resume(struct container *c, struct err *e);
+
+/* The caller has reaped the first process: wait_status as from waitpid().
+ * Reads what the cgroup knows of its end, then kills what else runs in the
+ * container. */
+void container_ended(struct container *c, int wait_status);
+
+struct container_exec_spec {
+	const char *const *args; /* NULL-terminated, at least one */
+	const char *const *env;	 /* "K=V" on top of the container's own */
+	const char *cwd;	 /* NULL or "": the container's own */
+	const char *user;	 /* as in container_spec; "": container's own */
+	bool search_path;
+	bool terminal;
+	uint16_t rows, cols; /* with terminal; 0: unset */
+	int stdio[3];	     /* as in container_spec */
+};
+
+struct container_process {
+	pid_t pid;
+	int pidfd;   /* owned by the caller */
+	int console; /* master side, owned by the caller; -1: no terminal */
+};
+
+/* Runs another process in a running container; it has executed its program
+ * when this returns 0. On failure nothing is left and failure->exit_code is
+ * 126 or 127 where the program was the reason. */
+int container_exec(struct container *c, const struct container_exec_spec *spec,
+		   struct container_process *ret,
+		   struct container_failure *failure, struct err *e);
+
+/* Undoes everything and frees c. -EBUSY while it runs, unless force, which
+ * kills it; the first process is reaped by this function then. On failure c
+ * stays as it is. */
+int container_delete(struct container *c, bool force, struct err *e);
+static inline void cleanup_container(struct container **c)
+{
+	if (*c)
+		container_delete(*c, true, NULL);
+}
+
+/* Is it an id that a container may have? */
+bool container_id_is_valid(const char *id);
+
+#endif
