@@ -1,0 +1,173 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# build.sh OUTDIR: builds the guest kernel and leaves there
+#   vmlinux      stripped ELF with a PVH entry, for QEMU's -kernel
+#   config       what it was built with
+#   System.map   addresses to names, for traces (the kernel has no names)
+# The result is cached by the hash of all that goes into it, in
+# ${XDG_CACHE_HOME:-~/.cache}/hyb/kernel/HASH; the newest three are kept.
+# A build that is interrupted leaves nothing that looks like a result.
+# HYB_KERNEL_DEBUG=1 adds debug.config.
+set -euo pipefail
+
+here=$(cd "$(dirname "$0")" && pwd)
+. "$here/lib.sh"
+
+package=linux-source-6.12
+tarball=/usr/src/$package.tar.xz
+files=(vmlinux config System.map)
+cached_kernels=3
+max_size=$((18 * 1024 * 1024))	# the budget of a stripped vmlinux
+usual_objects=1350		# for the progress line only
+
+say() {
+	echo "kernel: $*"
+}
+
+die() {
+	echo "kernel: $*" >&2
+	exit 1
+}
+
+[ $# -eq 1 ] || die "usage: build.sh OUTDIR"
+outdir=$1
+[ -f "$tarball" ] || die "$tarball is missing: install $package"
+fragments=("$here/functional.config" "$here/hardening.config")
+if [ "${HYB_KERNEL_DEBUG:-0}" = 1 ]; then
+	fragments+=("$here/debug.config")
+fi
+
+inputs_hash() {
+	{
+		cat "${fragments[@]}" "$here/build.sh" "$here/check.sh" \
+			"$here/lib.sh"
+		dpkg-query -W -f '${Package} ${Version}\n' "$package"
+		gcc --version | head -n 1
+		ld --version | head -n 1
+	} | sha256sum | cut -c1-32
+}
+
+# Only what this configuration can reach is unpacked, and every Kconfig and
+# Makefile: writing the rest would take as long as a tenth of the build.
+unpack() {
+	local dir part
+	local exclude=()
+	for dir in gpu media staging infiniband scsi usb iio sound \
+		net/ethernet net/wireless net/dsa net/can hwmon \
+		pinctrl mfd regulator crypto clk soc mtd nvme target \
+		accel isdn w1 leds rtc power; do
+		for part in '*.c' '*.h' '*.S'; do
+			exclude+=(--exclude="$package/drivers/$dir/$part")
+		done
+	done
+	for dir in alpha arc arm arm64 csky hexagon loongarch m68k \
+		microblaze mips nios2 openrisc parisc powerpc riscv s390 \
+		sh sparc um xtensa; do
+		exclude+=(--exclude="$package/arch/$dir/*")
+	done
+	for dir in Documentation samples tools/testing tools/perf; do
+		exclude+=(--exclude="$package/$dir/*")
+	done
+	for dir in sound rust; do
+		exclude+=(--exclude="$package/$dir/*.c")
+	done
+	mkdir "$1"
+	tar -x -f "$tarball" -C "$1" --strip-components=1 "${exclude[@]}"
+}
+
+# kbuild TARGET...: the caller's make flags, compiler and sanitizers must
+# not reach the kernel's make, so it starts from an empty environment.
+kbuild() {
+	env -i PATH="$PATH" HOME="$HOME" LC_ALL=C \
+		KBUILD_BUILD_USER=hyb KBUILD_BUILD_HOST=hyb \
+		KBUILD_BUILD_VERSION=1 \
+		KBUILD_BUILD_TIMESTAMP="$(date -u -r "$work/src/Makefile")" \
+		make -C "$work/src" O="$work/obj" ARCH=x86_64 \
+		KCONFIG_ALLCONFIG="$work/wanted.config" "$@"
+}
+
+# Runs kbuild with a progress line every ten seconds.
+compile() {
+	local start=$SECONDS done_objects
+	kbuild -j"$(nproc)" vmlinux > "$work/log" 2>&1 &
+	make_pid=$!
+	while sleep 1 && kill -0 "$make_pid" 2>/dev/null; do
+		if (((SECONDS - start) % 10 == 0)); then
+			done_objects=$(grep -c '^  CC' "$work/log" || :)
+			say "$done_objects of about $usual_objects objects," \
+				"$((SECONDS - start)) s"
+		fi
+	done
+	if ! wait "$make_pid"; then
+		tail -n 30 "$work/log" >&2
+		die "the build failed"
+	fi
+	make_pid=
+}
+
+build() {	# DIR: an empty folder for the files
+	say "unpacking $package" \
+		"$(dpkg-query -W -f '${Version}' "$package")"
+	unpack "$work/src"
+	wanted_options "${fragments[@]}" > "$work/wanted.config"
+	kbuild allnoconfig > "$work/log" 2>&1 || {
+		cat "$work/log" >&2
+		die "allnoconfig failed"
+	}
+	"$here/check.sh" "$work/obj/.config" "${fragments[@]}"
+	compile
+	strip -o "$1/vmlinux" "$work/obj/vmlinux"
+	cp "$work/obj/.config" "$1/config"
+	cp "$work/obj/System.map" "$1/System.map"
+	(($(stat -c %s "$1/vmlinux") <= max_size)) ||
+		die "vmlinux is larger than $max_size bytes"
+}
+
+# Called at every exit: whatever was begun and not finished goes away.
+cleanup() {
+	if [ -n "${make_pid:-}" ]; then
+		kill "$make_pid" 2>/dev/null || :
+		wait "$make_pid" 2>/dev/null || :
+	fi
+	rm -rf "${work:-}"
+}
+
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/hyb/kernel
+mkdir -p "$cache"
+hash=$(inputs_hash)
+
+# One build at a time: two would only take twice as long.
+exec 9> "$cache/lock"
+flock -n 9 || {
+	say "waiting for another build"
+	flock 9
+}
+
+if [ ! -d "$cache/$hash" ]; then
+	# What a killed build left. Safe because we hold the lock.
+	rm -rf "$cache"/tmp.*
+	work=$(mktemp -d "$cache/tmp.XXXXXX")
+	trap cleanup EXIT
+	trap 'exit 1' HUP INT TERM
+	mkdir "$work/result"
+	build "$work/result"
+	mv -T "$work/result" "$cache/$hash"
+	say "built in $SECONDS s"
+fi
+touch "$cache/$hash"
+ls -t "$cache" | grep -xE '[0-9a-f]{32}' | tail -n +$((cached_kernels + 1)) |
+	while read -r old; do
+		rm -rf "${cache:?}/$old"
+	done
+
+mkdir -p "$outdir"
+for file in "${files[@]}"; do
+	# Replaced whole: a VM that starts now sees the old or the new one.
+	cmp -s "$cache/$hash/$file" "$outdir/$file" || {
+		cp "$cache/$hash/$file" "$outdir/.$file.new"
+		mv "$outdir/.$file.new" "$outdir/$file"
+	}
+done
+touch "$outdir/vmlinux"	# it is up to date: make need not ask again
+say "$outdir/vmlinux: $(stat -c %s "$outdir/vmlinux") bytes"
