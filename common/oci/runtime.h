@@ -50,7 +50,7 @@ struct oci_console_size {
 };
 
 struct oci_rlimit {
-	const char *type; /* "RLIMIT_NOFILE" */
+	const char *type;    /* "RLIMIT_NOFILE" */
 	uint64_t soft, hard; /* UINT64_MAX: no limit */
 };
 

@@ -49,18 +49,12 @@ static void copy_error_name(char out[128], const char *name)
 	snprintf(out, 128, "%.*s", n < 127 ? (int)n : 127, name);
 }
 
-int vl_reply_read(struct vl_conn *c, uint64_t deadline_ms,
-		  struct vl_reply *reply, struct err *e)
+int vl_reply_parse(json_t *msg, struct vl_reply *reply, struct err *e)
 {
-	json_t *msg = NULL, *error, *params, *continues;
-	int r;
+	json_t *error = json_object_get(msg, "error");
+	json_t *params = json_object_get(msg, "parameters");
+	json_t *continues = json_object_get(msg, "continues");
 
-	r = vl_conn_read(c, deadline_ms, &msg, e);
-	if (r < 0)
-		return r;
-	error = json_object_get(msg, "error");
-	params = json_object_get(msg, "parameters");
-	continues = json_object_get(msg, "continues");
 	if ((error && !json_is_string(error)) ||
 	    (params && !json_is_object(params)) ||
 	    (continues && !json_is_boolean(continues))) {
@@ -82,6 +76,16 @@ int vl_reply_read(struct vl_conn *c, uint64_t deadline_ms,
 	if (error)
 		copy_error_name(reply->error, json_string_value(error));
 	return 0;
+}
+
+int vl_reply_read(struct vl_conn *c, uint64_t deadline_ms,
+		  struct vl_reply *reply, struct err *e)
+{
+	json_t *msg = NULL;
+	int r;
+
+	r = vl_conn_read(c, deadline_ms, &msg, e);
+	return r < 0 ? r : vl_reply_parse(msg, reply, e);
 }
 
 int vl_reply_check(const struct vl_reply *reply, struct err *e)

@@ -42,6 +42,8 @@ int vl_call_send(struct vl_conn *c, const char *method, json_t *params,
  * look at reply->error. */
 int vl_reply_read(struct vl_conn *c, uint64_t deadline_ms,
 		  struct vl_reply *reply, struct err *e);
+/* As vl_reply_read() with a message that is there already; takes msg over. */
+int vl_reply_parse(json_t *msg, struct vl_reply *reply, struct err *e);
 /* Both. An error reply makes this -EREMOTEIO with e->msg "NAME: message", the
  * peer's text escaped; the reply is there to look at. */
 int vl_call(struct vl_conn *c, const char *method, json_t *params,

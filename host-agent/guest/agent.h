@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Client of io.hyb.Agent: the only place on the host that reads what a guest
+ * says. Every answer is taken as written by an enemy: one deadline a call, at
+ * most HYB_AGENT_REPLY_MAX bytes, every field checked by type and bounds,
+ * strings that could reach a log or a terminal escaped, nothing that the guest
+ * names is used as a path or a size.
+ */
+#ifndef HYB_HOST_AGENT_GUEST_AGENT_H
+#define HYB_HOST_AGENT_GUEST_AGENT_H
+
+#include "common/varlink/call.h"
+#include "host-agent/guest/vsock.h"
+
+#define HYB_AGENT_PORT	    1024
+#define HYB_AGENT_PROTOCOL  1
+#define HYB_AGENT_REPLY_MAX ((size_t)256 * 1024)
+/* Containers a VM, as the agent limits them too. */
+#define HYB_AGENT_CONTAINERS_MAX 64
+
+struct agent {
+	struct vl_conn conn;
+};
+
+/* Connects; the connection is held by the device while the guest boots. */
+int agent_open(struct agent *a, const struct vsock_addr *addr,
+	       uint64_t deadline_ms, struct err *e);
+void agent_close(struct agent *a);
+#define _cleanup_agent_ __attribute__((cleanup(agent_close)))
+
+struct agent_hello {
+	int64_t protocol;
+	char version[64];
+	char kernel[128];
+	char instance[64];
+	int64_t uptime_ns;
+	int64_t memory_total;
+	int64_t vcpus;
+};
+
+int agent_hello(struct agent *a, uint64_t deadline_ms, struct agent_hello *ret,
+		struct err *e);
+
+struct agent_claim {
+	const char *instance;
+	const char *hostname;
+	const char *machine_id;
+};
+
+/* Claims with the host's clock and fresh entropy. */
+int agent_claim(struct agent *a, const struct agent_claim *c,
+		uint64_t deadline_ms, struct err *e);
+int agent_set_time(struct agent *a, uint64_t deadline_ms, struct err *e);
+
+enum agent_status {
+	AGENT_CREATED,
+	AGENT_RUNNING,
+	AGENT_PAUSED,
+	AGENT_STOPPED,
+	AGENT_STATUS_MAX
+};
+
+struct agent_container {
+	char id[80];
+	enum agent_status status;
+	int64_t pid;
+	int64_t started_at;
+	int64_t finished_at;
+	int64_t exit_code; /* -1: not ended */
+	bool oom_killed;
+	char reason[24];   /* one of a closed list, or "" */
+	char message[384]; /* escaped */
+};
+
+struct agent_create {
+	const char *id;
+	json_t *config; /* borrowed */
+	const char *image_serial;
+	uint64_t disk_timeout_ms;
+	uint64_t scratch_size;
+	const char *user;
+	bool init;
+	uint64_t log_size;
+};
+
+int agent_create(struct agent *a, const struct agent_create *c,
+		 uint64_t deadline_ms, struct err *e);
+/* A program that cannot be executed: -ENOEXEC, *ret_exit_code 126 or 127 and
+ * the guest's words in e. */
+int agent_start(struct agent *a, const char *id, uint64_t deadline_ms,
+		int64_t *ret_pid, int64_t *ret_exit_code, struct err *e);
+int agent_signal(struct agent *a, const char *id, int sig, bool all,
+		 uint64_t deadline_ms, struct err *e);
+int agent_wait(struct agent *a, const char *id, uint64_t deadline_ms,
+	       struct agent_container *ret, struct err *e);
+int agent_delete(struct agent *a, const char *id, bool force,
+		 uint64_t deadline_ms, struct err *e);
+/* At most HYB_AGENT_CONTAINERS_MAX. */
+int agent_list(struct agent *a, uint64_t deadline_ms,
+	       struct agent_container *ret, size_t *ret_n, struct err *e);
+
+struct agent_stats {
+	int64_t memory_total;
+	int64_t memory_available;
+};
+int agent_stats(struct agent *a, uint64_t deadline_ms, struct agent_stats *ret,
+		struct err *e);
+int agent_shutdown(struct agent *a, uint64_t grace_ms, uint64_t deadline_ms,
+		   struct err *e);
+
+/* Asks for events on this connection, which carries nothing else from then
+ * on. */
+int agent_events_open(struct agent *a, uint64_t deadline_ms, struct err *e);
+/* Takes the next event out of what was received: 1 with *ret (id "" for a
+ * heartbeat), 0 when there is none yet, or an error. Fill with
+ * vl_conn_fill(&a->conn). */
+int agent_events_next(struct agent *a, struct agent_container *ret,
+		      struct err *e);
+
+struct agent_exec {
+	const char *session; /* 32 hexadecimal digits */
+	const char *id;
+	json_t *args; /* borrowed arrays of strings */
+	json_t *env;
+	const char *cwd;
+	const char *user;
+	bool tty;
+	int64_t rows, cols;
+	bool in;
+};
+
+/* Upgrade calls: the connection that *ret_fd is afterwards carries what the
+ * interface says; nothing of it was read ahead. */
+int agent_exec(const struct vsock_addr *addr, const struct agent_exec *x,
+	       uint64_t deadline_ms, int *ret_fd, struct err *e);
+int agent_attach(const struct vsock_addr *addr, const char *session,
+		 const char *stream, uint64_t deadline_ms, int *ret_fd,
+		 struct err *e);
+int agent_logs(const struct vsock_addr *addr, const char *id, uint64_t offset,
+	       uint64_t deadline_ms, int *ret_fd, struct err *e);
+int agent_forward(const struct vsock_addr *addr, uint16_t port,
+		  uint64_t deadline_ms, int *ret_fd, struct err *e);
+
+#endif
