@@ -33,20 +33,18 @@ static int bad(struct reader *r, const char *what)
 		       what);
 }
 
-static size_t path_push(struct reader *r, const char *fmt, const char *name,
-			size_t index)
+/* Appends ".name", or "[index]" where name is NULL; what path_pop() takes. */
+static size_t path_push(struct reader *r, const char *name, size_t index)
 {
-	size_t old = r->len;
+	size_t old = r->len, room = sizeof(r->path) - old;
+	char *at = r->path + old;
 	int n;
 
-	n = name ? snprintf(r->path + old, sizeof(r->path) - old, fmt,
-			    old ? "." : "", name)
-		 : snprintf(r->path + old, sizeof(r->path) - old, "[%zu]",
-			    index);
+	n = name ? snprintf(at, room, "%s%s", old ? "." : "", name)
+		 : snprintf(at, room, "[%zu]", index);
 	if (n > 0)
-		r->len = old + (size_t)n < sizeof(r->path)
-				 ? old + (size_t)n
-				 : sizeof(r->path) - 1;
+		r->len = (size_t)n < room ? old + (size_t)n
+					  : sizeof(r->path) - 1;
 	return old;
 }
 
@@ -122,7 +120,7 @@ static int read_strv(struct reader *r, const json_t *v, const char ***ret)
 	if (!list)
 		return no_memory(r);
 	for (i = 0; i < n; i++) {
-		old = path_push(r, NULL, NULL, i);
+		old = path_push(r, NULL, i);
 		rc = read_string(r, json_array_get(v, i), &list[i]);
 		if (rc < 0)
 			return rc;
@@ -148,7 +146,7 @@ static int read_nums(struct reader *r, const struct schema_field *f,
 	if (!list)
 		return no_memory(r);
 	for (i = 0; i < n; i++) {
-		old = path_push(r, NULL, NULL, i);
+		old = path_push(r, NULL, i);
 		rc = read_number(r, f, json_array_get(v, i), &x);
 		if (rc < 0)
 			return rc;
@@ -177,7 +175,7 @@ static int read_kv(struct reader *r, const json_t *v, struct oci_kv **ret,
 	if (!list)
 		return no_memory(r);
 	json_object_foreach((json_t *)(uintptr_t)v, key, item) {
-		old = path_push(r, "%s%s", key, 0);
+		old = path_push(r, key, 0);
 		rc = read_string(r, item, &list[i].value);
 		if (rc < 0)
 			return rc;
@@ -207,7 +205,7 @@ static int read_list(struct reader *r, const struct schema_field *f,
 	if (!list)
 		return no_memory(r);
 	for (i = 0; i < n; i++) {
-		old = path_push(r, NULL, NULL, i);
+		old = path_push(r, NULL, i);
 		rc = read_object(r, f->sub, json_array_get(v, i),
 				 list + i * f->sub->size);
 		if (rc < 0)
@@ -307,7 +305,7 @@ static int read_object(struct reader *r, const struct schema *s,
 	for (i = 0; i < s->n_fields; i++) {
 		f = &s->fields[i];
 		v = json_object_get(json, f->name);
-		old = path_push(r, "%s%s", f->name, 0);
+		old = path_push(r, f->name, 0);
 		if (v && !json_is_null(v)) {
 			rc = read_field(r, f, v, out);
 			if (rc < 0)
@@ -416,67 +414,90 @@ static int64_t scalar_value(const struct schema_field *f, const char *at)
 	}
 }
 
-/* Is there something to write? Then *ret is it, or NULL without memory. */
-static bool write_field(const struct schema_field *f, const char *in,
-			json_t **ret)
+static const void *pointer_at(const char *at)
+{
+	const void *p;
+
+	memcpy(&p, at, sizeof(p));
+	return p;
+}
+
+/* A member that is an array with its count; NULL: nothing to write. */
+static json_t *write_counted(const struct schema_field *f, const char *in)
+{
+	const void *p = pointer_at(in + f->offset);
+	size_t n;
+
+	memcpy(&n, in + f->count_offset, sizeof(n));
+	if (n == 0)
+		return NULL;
+	if (f->kind == SCHEMA_NUMS)
+		return write_nums(p, n);
+	if (f->kind == SCHEMA_KV)
+		return write_kv(p, n);
+	return write_list(f->sub, p, n);
+}
+
+static json_t *write_number(const struct schema_field *f, const char *at)
+{
+	bool always = f->flags & (SCHEMA_REQUIRED | SCHEMA_ALWAYS);
+	uint64_t u;
+	int64_t i;
+
+	if (f->kind == SCHEMA_U64) {
+		memcpy(&u, at, sizeof(u));
+		return u || always ? write_u64(f, u) : NULL;
+	}
+	i = scalar_value(f, at);
+	return i || always ? json_integer(i) : NULL;
+}
+
+/* NULL: nothing to write (or no memory, which the reader of a document that
+ * lacks a part will tell as a missing member). */
+static json_t *write_field(const struct schema_field *f, const char *in)
 {
 	const char *at = in + f->offset;
-	const void *p = *(void *const *)(const void *)at;
-	size_t n = *(const size_t *)(const void *)(in + f->count_offset);
-	bool always = f->flags & (SCHEMA_REQUIRED | SCHEMA_ALWAYS);
-	const struct oci_opt *opt = (const void *)at;
+	const struct oci_opt *opt;
+	const void *p;
 
 	switch (f->kind) {
 	case SCHEMA_BOOL:
-		*ret = json_boolean(*(const bool *)(const void *)at);
-		return always || *(const bool *)(const void *)at;
-	case SCHEMA_U64:
-		*ret = write_u64(f, *(const uint64_t *)(const void *)at);
-		break;
+		if (!*(const bool *)(const void *)at &&
+		    !(f->flags & SCHEMA_REQUIRED))
+			return NULL;
+		return json_boolean(*(const bool *)(const void *)at);
 	case SCHEMA_OPT:
-		*ret = opt->set ? json_integer(opt->value) : NULL;
-		return opt->set;
+		opt = (const void *)at;
+		return opt->set ? json_integer(opt->value) : NULL;
 	case SCHEMA_STR:
-		*ret = p ? json_string(p) : NULL;
-		return p;
+		p = pointer_at(at);
+		return p ? json_string(p) : NULL;
 	case SCHEMA_STRV:
-		*ret = p ? write_strv(p) : NULL;
-		return p;
-	case SCHEMA_NUMS:
-		*ret = n ? write_nums(p, n) : NULL;
-		return n;
-	case SCHEMA_KV:
-		*ret = n ? write_kv(p, n) : NULL;
-		return n;
-	case SCHEMA_LIST:
-		*ret = n ? write_list(f->sub, p, n) : NULL;
-		return n;
+		p = pointer_at(at);
+		return p ? write_strv(p) : NULL;
 	case SCHEMA_INLINE:
-		*ret = schema_write(f->sub, at);
-		return true;
+		return schema_write(f->sub, at);
 	case SCHEMA_OBJECT:
-		*ret = p ? schema_write(f->sub, p) : NULL;
-		return p;
+		p = pointer_at(at);
+		return p ? schema_write(f->sub, p) : NULL;
+	case SCHEMA_NUMS:
+	case SCHEMA_KV:
+	case SCHEMA_LIST:
+		return write_counted(f, in);
 	default:
-		*ret = json_integer(scalar_value(f, at));
-		break;
+		return write_number(f, at);
 	}
-	if (!always && json_is_integer(*ret) && json_integer_value(*ret) == 0) {
-		json_decref(*ret);
-		return false;
-	}
-	return true;
 }
 
 json_t *schema_write(const struct schema *s, const void *in)
 {
-	json_t *object = json_object(), *v = NULL;
+	json_t *object = json_object(), *v;
 	size_t i;
 
 	for (i = 0; object && i < s->n_fields; i++) {
-		if (!write_field(&s->fields[i], in, &v))
-			continue;
-		if (json_object_set_new(object, s->fields[i].name, v) < 0) {
+		v = write_field(&s->fields[i], in);
+		if (v &&
+		    json_object_set_new(object, s->fields[i].name, v) < 0) {
 			json_decref(object);
 			return NULL;
 		}
