@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The image store: names and digests to read-only EROFS files.
+ *
+ *   ROOT/images/          0711 root
+ *     erofs/KEY.erofs     0444 root; the folder is 0700: VMs get hard links
+ *     meta/DIGEST.json    what is known of an image, its configuration too
+ *     names.json          name -> digest
+ *     tmp/                what is being made; swept when the store is opened
+ *     lock                held by the one process that has the store open
+ *
+ * KEY is made of the layers' uncompressed digests, so images that differ in
+ * their configuration only share a file. A file appears under its final name
+ * after every digest has been checked and it has been synced; the names file
+ * is written whole and renamed, last. So whatever is found there is complete.
+ *
+ * Thread-safe: one lock, never held while an image is fetched or converted.
+ */
+#ifndef HYB_HOST_IMAGE_STORE_H
+#define HYB_HOST_IMAGE_STORE_H
+
+#include "common/base/arena.h"
+#include "common/base/err.h"
+#include "common/oci/image.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct image_store;
+
+/* Immutable; all memory is the arena's, which goes with it. */
+struct image_info {
+	struct arena *arena;
+	const char **names; /* "docker.io/library/busybox:latest", NULL-ended */
+	const char *digest; /* of the manifest, "sha256:..." */
+	const char *config_digest; /* what Docker calls the image's id */
+	const char *erofs_path;	   /* absolute */
+	uint64_t erofs_size;
+	char erofs_serial[21]; /* disk serial, of the file's key */
+	const char *architecture;
+	const char *os;
+	const char *created; /* RFC 3339 or "" */
+	uint64_t size;	     /* bytes of all layers as stored in the source */
+	uint32_t max_uid;    /* largest that owns a file in it */
+	uint32_t max_gid;
+	struct oci_image_config config;
+};
+
+void image_info_free(struct image_info *i);
+/* A list ends with NULL. */
+void image_info_free_list(struct image_info **list);
+static inline void cleanup_image_info(struct image_info **i)
+{
+	if (*i)
+		image_info_free(*i);
+}
+static inline void cleanup_image_info_list(struct image_info ***l)
+{
+	if (*l)
+		image_info_free_list(*l);
+}
+#define _cleanup_image_info_	  __attribute__((cleanup(cleanup_image_info)))
+#define _cleanup_image_info_list_ __attribute__((cleanup(cleanup_image_info_list)))
+
+struct image_store_config {
+	const char *dir;	/* ROOT/images, made where it is missing */
+	const char *hyb_image;	/* path of the program */
+	const char *skopeo;	/* NULL: "skopeo" */
+	uid_t uid;		/* hyb-image becomes this user, if we are root */
+	gid_t gid;
+	uint64_t max_bytes; /* of an image, uncompressed; 0: 64 GiB */
+	uint64_t timeout_ms; /* of one load or pull; 0: one hour */
+};
+
+/* -EBUSY: another process has it open. */
+int image_store_open(const struct image_store_config *config,
+		     struct image_store **ret, struct err *e);
+void image_store_close(struct image_store *s);
+
+/* What goes on, for people: phase is "fetch", "read", "convert" or "store";
+ * total 0 where it is not known. Called from the thread that loads; a return
+ * other than 0 cancels the work with -ECANCELED. */
+typedef int (*image_progress)(void *arg, const char *phase, uint64_t done,
+			      uint64_t total);
+
+/* Loads all images of an OCI layout, an oci-archive or a docker-archive (plain
+ * or compressed): told apart by content. name: what the image is to be called
+ * in place of its own names (an error where there are several images).
+ * *ret: the images, freed with image_info_free_list(). Errors name the layer
+ * and the entry; the store is then as it was before. */
+int image_store_load(struct image_store *s, const char *path, const char *name,
+		     image_progress progress, void *arg,
+		     struct image_info ***ret, struct err *e);
+
+/* The same of a descriptor that a user passed: a regular file, a pipe, or the
+ * folder of a layout. caller_uid and caller_gid: files of the folder are opened
+ * with that user's rights, not ours. fd stays the caller's; a file is read at
+ * offsets, so its position does not matter. */
+int image_store_load_fd(struct image_store *s, int fd, const char *source_name,
+			const char *name, uid_t caller_uid, gid_t caller_gid,
+			image_progress progress, void *arg,
+			struct image_info ***ret, struct err *e);
+
+struct image_pull {
+	const char *reference; /* [REGISTRY/]NAME[:TAG][@DIGEST] */
+	const char *authfile;  /* or NULL */
+	bool no_tls_verify;
+	uint64_t timeout_ms; /* 0: the store's */
+};
+
+/* Fetches with skopeo, as the user that skopeo's own configuration asks for,
+ * then loads. */
+int image_store_pull(struct image_store *s, const struct image_pull *p,
+		     image_progress progress, void *arg,
+		     struct image_info **ret, struct err *e);
+
+/* By name ("busybox", "docker.io/library/busybox:1.36", "NAME@sha256:...") or
+ * by the first 8 or more digits of a digest. -ENOENT with a hint; -EUCLEAN
+ * where the file is not as it was written (the hint says to load it again). */
+int image_store_get(struct image_store *s, const char *reference,
+		    struct image_info **ret, struct err *e);
+
+/* All, in order of their names. */
+int image_store_list(struct image_store *s, struct image_info ***ret,
+		     struct err *e);
+
+/* Is the image with this digest needed? Called with the store's lock held:
+ * it must not call the store. */
+typedef bool (*image_in_use)(void *arg, const char *digest);
+
+/* Takes the name away, or, by digest, the image with all its names; with the
+ * last name the image goes, with the last image its file. -EBUSY where in_use
+ * says so. *ret_removed: names and digests that went, strv_free(). */
+int image_store_remove(struct image_store *s, const char *reference,
+		       image_in_use in_use, void *arg, char ***ret_removed,
+		       struct err *e);
+
+/* Bytes of disk that the store takes. */
+int image_store_usage(struct image_store *s, uint64_t *ret_bytes,
+		      struct err *e);
+
+#endif
