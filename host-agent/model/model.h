@@ -65,7 +65,8 @@ struct model_container {
 	bool has_command;
 	const char *const *command;
 	const char *const *environment; /* "K=V", env_file's first; last one
-					   of a key wins and is the only one */
+					   of a key wins and is the only one;
+					   sorted by key */
 	const char *user;		/* "" : the image's */
 	const char *working_dir;	/* "" : the image's */
 	const char *hostname;		/* "" : the VM's */
@@ -132,5 +133,11 @@ uint64_t model_vm_memory(const struct model_vm *vm);
 /* "no", "on-failure", "on-failure:3", ... */
 const char *restart_policy_format(const struct restart_policy *p, char *out,
 				  size_t size);
+/* The other way, for what a container may have (a VM may not have
+ * unless-stopped). 0, -EINVAL or -ERANGE (N of on-failure:N). */
+int restart_policy_parse(const char *s, struct restart_policy *ret);
+
+/* "started", "completed". */
+const char *depends_condition_name(enum depends_condition c);
 
 #endif

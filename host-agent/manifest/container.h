@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A container, a VM and a stack while they are read: the model, and where in
+ * the text it came from, which checks across the whole stack point at. */
+#ifndef HYB_HOST_AGENT_MANIFEST_CONTAINER_H
+#define HYB_HOST_AGENT_MANIFEST_CONTAINER_H
+
+#include "host-agent/manifest/fields.h"
+
+struct container_draft {
+	struct model_container m;
+	const struct node *at;	   /* its name */
+	const struct node *cpus, *memory;
+	const struct node *environment, *env_file;
+	struct model_port *ports; /* = m.ports */
+	const struct node **port_at;
+	struct model_dependency *deps; /* = m.depends_on */
+	const struct node **dep_at;
+	const char *vm; /* the name of its VM */
+};
+
+struct vm_draft {
+	struct model_vm m;
+	const struct node *at;
+	const struct node *memory;
+	struct container_draft *containers;
+	size_t n;
+};
+
+struct stack_draft {
+	struct model_stack *m;
+	const struct node *root;
+	struct vm_draft *vms;
+	size_t n;
+};
+
+/* container.c: d->m.name, d->at and d->vm are set by the caller. */
+void container_read(struct reading *r, const struct node *map,
+		    struct container_draft *d);
+
+/* environment.c */
+void environment_read(struct reading *r, struct container_draft *d);
+/* ports.c */
+void ports_read(struct reading *r, const struct node *n, void *draft);
+/* depends.c */
+void depends_read(struct reading *r, const struct node *n, void *draft);
+
+/* crosscheck.c: one stack alone; then all of the file together (two listeners
+ * on one address, two stacks of one name). */
+void crosscheck_stack(struct reading *r, struct stack_draft *s);
+void crosscheck_file(struct reading *r, struct stack_draft *const *stacks,
+		     size_t n);
+
+/* stack.c: a document. NULL when it is nothing that becomes a stack; else a
+ * draft, its model in r->arena. */
+struct stack_draft *stack_read(struct reading *r, const struct node *root);
+
+#endif

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host-agent/model/model.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/parse.h"
+#include "host-agent/model/check.h"
+
+static const char *const restart_names[] = {
+	[RESTART_NO] = "no",
+	[RESTART_ON_FAILURE] = "on-failure",
+	[RESTART_ALWAYS] = "always",
+	[RESTART_UNLESS_STOPPED] = "unless-stopped",
+};
+_Static_assert(sizeof(restart_names) / sizeof(restart_names[0]) ==
+		       RESTART_KIND_MAX,
+	       "a name for each kind");
+
+static const char *const condition_names[] = {
+	[DEPENDS_STARTED] = "started",
+	[DEPENDS_COMPLETED] = "completed",
+};
+_Static_assert(sizeof(condition_names) / sizeof(condition_names[0]) ==
+		       DEPENDS_CONDITION_MAX,
+	       "a name for each condition");
+
+void model_stack_free(struct model_stack *s)
+{
+	/* The struct itself lies in the arena too. */
+	if (s)
+		arena_free(s->arena);
+}
+
+const struct model_vm *model_find_vm(const struct model_stack *s,
+				     const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < s->n_vms; i++)
+		if (strcmp(s->vms[i].name, name) == 0)
+			return &s->vms[i];
+	return NULL;
+}
+
+const struct model_container *model_find_container(const struct model_vm *vm,
+						   const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < vm->n_containers; i++)
+		if (strcmp(vm->containers[i].name, name) == 0)
+			return &vm->containers[i];
+	return NULL;
+}
+
+uint64_t model_vm_memory(const struct model_vm *vm)
+{
+	const uint64_t unit = (uint64_t)2 << 20;
+	uint64_t sum = vm->memory, one;
+	size_t i;
+
+	if (!sum) {
+		sum = HYB_GUEST_OWN_MEMORY;
+		for (i = 0; i < vm->n_containers; i++) {
+			one = vm->containers[i].limits.memory;
+			sum += one ? one : HYB_AUTO_CONTAINER_MEMORY;
+		}
+	}
+	return (sum + unit - 1) / unit * unit;
+}
+
+const char *restart_policy_format(const struct restart_policy *p, char *out,
+				  size_t size)
+{
+	const char *name =
+		p->kind < RESTART_KIND_MAX ? restart_names[p->kind] : "?";
+
+	if (p->kind == RESTART_ON_FAILURE && p->max)
+		snprintf(out, size, "%s:%u", name, p->max);
+	else
+		snprintf(out, size, "%s", name);
+	return out;
+}
+
+int restart_policy_parse(const char *s, struct restart_policy *ret)
+{
+	static const char on_failure[] = "on-failure:";
+	const size_t n = sizeof(on_failure) - 1;
+	uint64_t max;
+	int i, r;
+
+	for (i = 0; i < RESTART_KIND_MAX; i++) {
+		if (strcmp(s, restart_names[i]) == 0) {
+			ret->kind = (enum restart_kind)i;
+			ret->max = 0;
+			return 0;
+		}
+	}
+	if (strncmp(s, on_failure, n) != 0)
+		return -EINVAL;
+	r = parse_u64(s + n, 1, HYB_RESTART_MAX, &max);
+	if (r < 0)
+		return r;
+	ret->kind = RESTART_ON_FAILURE;
+	ret->max = (uint32_t)max;
+	return 0;
+}
+
+const char *depends_condition_name(enum depends_condition c)
+{
+	return c < DEPENDS_CONDITION_MAX ? condition_names[c] : "?";
+}
