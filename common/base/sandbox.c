@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "common/base/sandbox.h"
+
+#include "common/base/cleanup.h"
+
+#include <fcntl.h>
+#include <grp.h>
+#include <limits.h>
+#include <linux/audit.h>
+#include <linux/capability.h>
+#include <linux/close_range.h>
+#include <linux/filter.h>
+#include <linux/landlock.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <signal.h>
+#include <stddef.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+
+#if defined(__x86_64__)
+#define ARCH AUDIT_ARCH_X86_64
+#define X32_BIT 0x40000000u
+#elif defined(__aarch64__)
+#define ARCH AUDIT_ARCH_AARCH64
+#else
+#error "sandbox.c does not know this architecture"
+#endif
+
+#if defined(__SANITIZE_ADDRESS__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+#ifndef SANITIZED
+#define SANITIZED 0
+#endif
+
+/* Bytes that a log in a regular file may grow by. */
+#define LOG_GROWTH (1u << 20)
+
+/* Where the new root is put together, in a mount namespace of our own. Any
+ * folder that every system has will do. */
+#define ROOT_POINT "/tmp"
+
+static int set_limit(__rlimit_resource_t what, rlim_t value, struct err *e)
+{
+	const struct rlimit limit = {.rlim_cur = value, .rlim_max = value};
+
+	if (setrlimit(what, &limit) < 0)
+		return err_sys(e, errno, "set a resource limit");
+	return 0;
+}
+
+static int open_std(struct err *e)
+{
+	int fd;
+
+	do {
+		fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+		if (fd < 0)
+			return err_sys(e, errno, "open /dev/null");
+	} while (fd <= STDERR_FILENO);
+	close(fd);
+	return 0;
+}
+
+int sandbox_start(unsigned int first, struct err *e)
+{
+	int err = open_std(e);
+
+	if (err < 0)
+		return err;
+	if (first < 3)
+		first = 3;
+	if (close_range(first, UINT_MAX, 0) < 0 ||
+	    (first > 3 &&
+	     close_range(3, first - 1, CLOSE_RANGE_CLOEXEC) < 0))
+		return err_sys(e, errno, "close descriptors");
+	umask(077);
+	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ||
+	    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return err_sys(e, errno, "give up privileges to come");
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
+	return set_limit(RLIMIT_CORE, 0, e);
+}
+
+/* Makes the new root at ROOT_POINT and turns to it. */
+static int change_root(const char *root, struct err *e)
+{
+	const unsigned long flags = MS_NOSUID | MS_NODEV | MS_NOEXEC |
+				    MS_RDONLY;
+	_cleanup_close_ int cwd = -1;
+
+	cwd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (cwd < 0)
+		return err_sys(e, errno, "open the current directory");
+	if (mount(NULL, "/", NULL, MS_PRIVATE | MS_REC, NULL) < 0)
+		return err_sys(e, errno, "make mounts private");
+	if (!root) {
+		if (mount("none", ROOT_POINT, "tmpfs", flags,
+			  "nr_inodes=2,nr_blocks=1,mode=0555") < 0)
+			return err_sys(e, errno, "mount an empty root");
+	} else if (mount(root, ROOT_POINT, NULL, MS_BIND, NULL) < 0 ||
+		   mount(NULL, ROOT_POINT, NULL,
+			 flags | MS_BIND | MS_REMOUNT, NULL) < 0) {
+		return err_sys(e, errno, "make '%s' the root", root);
+	}
+	if (chdir(ROOT_POINT) < 0 ||
+	    syscall(SYS_pivot_root, ".", ".") < 0 ||
+	    umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
+		return err_sys(e, errno, "change the root");
+	if (!root && fchdir(cwd) < 0)
+		return err_sys(e, errno, "return to the current directory");
+	return 0;
+}
+
+static int drop_capabilities(struct err *e)
+{
+	struct __user_cap_header_struct head = {
+		.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct data[2] = {{.effective = 0}};
+	int cap;
+
+	/* The bounding set, as far as it may be dropped: without
+	 * CAP_SETPCAP it may not, and no_new_privs makes it moot. */
+	for (cap = 0; cap < 64; cap++)
+		if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0)
+			break;
+	(void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+	(void)cap;
+	memset(data, 0, sizeof(data));
+	if (syscall(SYS_capset, &head, data) < 0)
+		return err_sys(e, errno, "drop capabilities");
+	return 0;
+}
+
+static int drop_ids(const struct sandbox_spec *s, struct err *e)
+{
+	if (!s->drop_ids)
+		return 0;
+	if (setgroups(0, NULL) < 0 || setresgid(s->gid, s->gid, s->gid) < 0 ||
+	    setresuid(s->uid, s->uid, s->uid) < 0)
+		return err_sys(e, errno, "become uid %u, gid %u", s->uid,
+			       s->gid);
+	return 0;
+}
+
+static int set_limits(const struct sandbox_spec *s, struct err *e)
+{
+	rlim_t size = 0;
+	struct stat st;
+	int err;
+
+	/* A log that is a regular file may grow a little; nothing else is
+	 * ever written to a file. */
+	if (fstat(STDERR_FILENO, &st) == 0 && S_ISREG(st.st_mode))
+		size = (rlim_t)st.st_size + LOG_GROWTH;
+	err = set_limit(RLIMIT_FSIZE, size, e);
+	if (err == 0)
+		err = set_limit(RLIMIT_NOFILE, s->max_fds, e);
+	if (err == 0)
+		err = set_limit(RLIMIT_NPROC, 0, e);
+	return err;
+}
+
+int sandbox_enter(const struct sandbox_spec *spec, bool *ret_confined,
+		  struct err *e)
+{
+	const int flags = CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC |
+			  CLONE_NEWUTS;
+	int err;
+
+	*ret_confined = unshare(flags) == 0;
+	if (!*ret_confined && errno != EPERM)
+		return err_sys(e, errno, "make namespaces");
+	if (*ret_confined)
+		err = change_root(spec->root, e);
+	else
+		err = spec->root && chdir(spec->root) < 0 ?
+			      err_sys(e, errno, "go to '%s'", spec->root) :
+			      0;
+	if (err == 0)
+		err = drop_ids(spec, e);
+	if (err == 0)
+		err = set_limits(spec, e);
+	if (err == 0)
+		err = drop_capabilities(e);
+	/* A change of ids may have set it again. */
+	if (err == 0 && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+		err = err_sys(e, errno, "become non-dumpable");
+	return err;
+}
+
+/* Rights by ABI version, for headers that are older than the kernel. */
+#define FS_ABI1 0x1fffULL /* execute ... make_sym */
+#define FS_ABI2 (1ULL << 13) /* refer */
+#define FS_ABI3 (1ULL << 14) /* truncate */
+#define FS_ABI5 (1ULL << 15) /* ioctl_dev */
+#define NET_ABI4 3ULL	     /* bind and connect TCP */
+#define SCOPE_ABI6 3ULL	     /* abstract unix sockets, signals */
+
+int sandbox_landlock(struct err *e)
+{
+	struct {
+		uint64_t fs, net, scope;
+	} rules = {.fs = FS_ABI1};
+	_cleanup_close_ int fd = -1;
+	size_t size = sizeof(rules.fs);
+	long abi;
+
+	abi = syscall(SYS_landlock_create_ruleset, NULL, 0,
+		      LANDLOCK_CREATE_RULESET_VERSION);
+	if (abi < 1)
+		return -EOPNOTSUPP;
+	rules.fs |= (abi >= 2 ? FS_ABI2 : 0) | (abi >= 3 ? FS_ABI3 : 0) |
+		    (abi >= 5 ? FS_ABI5 : 0);
+	if (abi >= 4) {
+		rules.net = NET_ABI4;
+		size += sizeof(rules.net);
+	}
+	if (abi >= 6) {
+		rules.scope = SCOPE_ABI6;
+		size += sizeof(rules.scope);
+	}
+	fd = (int)syscall(SYS_landlock_create_ruleset, &rules, size, 0);
+	if (fd < 0)
+		return err_sys(e, errno, "make a Landlock ruleset");
+	if (syscall(SYS_landlock_restrict_self, fd, 0) < 0)
+		return err_sys(e, errno, "enforce Landlock");
+	return 0;
+}
+
+#define LOAD(field)                                                            \
+	BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, field))
+#define KILL  BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS)
+#define ALLOW BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
+
+/* Fixed head, at most five instructions a call, and the last word. */
+#define PROGRAM_MAX (8 + 5 * SANDBOX_CALLS_MAX + 1)
+
+static size_t put(struct sock_filter *prog, size_t at, struct sock_filter insn)
+{
+	prog[at] = insn;
+	return at + 1;
+}
+
+/* "This call?" with the number in the accumulator, which stays there for the
+ * next question. Arguments are stored little-endian on what we run on: the
+ * lower half comes first. */
+static size_t put_call(struct sock_filter *prog, size_t at,
+		       const struct sandbox_call *c)
+{
+	const uint32_t low = (uint32_t)offsetof(struct seccomp_data, args) +
+			     8 * c->arg;
+	const uint8_t over = c->forbid ? 4 : 1;
+
+	at = put(prog, at,
+		 (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K,
+					      (uint32_t)c->nr, 0, over));
+	if (c->forbid) {
+		at = put(prog, at,
+			 (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+						      low));
+		at = put(prog, at,
+			 (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JSET |
+							      BPF_K,
+						      c->forbid, 0, 1));
+		at = put(prog, at, (struct sock_filter)KILL);
+	}
+	return put(prog, at, (struct sock_filter)ALLOW);
+}
+
+int sandbox_seccomp(const struct sandbox_call *calls, size_t n, struct err *e)
+{
+	static struct sock_filter prog[PROGRAM_MAX];
+	struct sock_fprog fprog = {.filter = prog};
+	const time_t now = 0;
+	struct tm tm;
+	size_t i, at = 0;
+
+	if (n > SANDBOX_CALLS_MAX)
+		return err_set(e, E2BIG, "too many system calls");
+	if (SANITIZED)
+		return 0;
+	/* The C library opens the time zone at its first use, for the log. */
+	(void)gmtime_r(&now, &tm);
+	at = put(prog, at, (struct sock_filter)LOAD(arch));
+	at = put(prog, at,
+		 (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCH,
+					      1, 0));
+	at = put(prog, at, (struct sock_filter)KILL);
+	at = put(prog, at, (struct sock_filter)LOAD(nr));
+#ifdef X32_BIT
+	at = put(prog, at,
+		 (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K,
+					      X32_BIT, 0, 1));
+	at = put(prog, at, (struct sock_filter)KILL);
+#endif
+	for (i = 0; i < n; i++)
+		at = put_call(prog, at, &calls[i]);
+	at = put(prog, at, (struct sock_filter)KILL);
+	fprog.len = (unsigned short)at;
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &fprog, 0, 0) < 0)
+		return err_sys(e, errno, "install the system call filter");
+	return 0;
+}

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Confinement of a long-running helper, in stages. Each stage takes away what
+ * the program does not need any more; the order is the program's:
+ *
+ *   sandbox_start()     first thing in main(): no core dumps, no ptrace, no
+ *                       stray descriptors, no new privileges
+ *   ... open what needs the file system or privileges ...
+ *   sandbox_enter()     own namespaces, an empty or a chosen root, the ids of
+ *                       the VM, no capabilities, limits
+ *   ... connect what must be connected with the VM's ids ...
+ *   sandbox_landlock()  no file is opened any more (where the kernel has it)
+ *   sandbox_seccomp()   a list of system calls; anything else kills
+ *
+ * There is no pid namespace: it would only hold for a child, and these
+ * programs have none (their filter knows neither fork nor kill).
+ */
+#ifndef HYB_COMMON_BASE_SANDBOX_H
+#define HYB_COMMON_BASE_SANDBOX_H
+
+#include "common/base/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* Closes all descriptors from `first` on, sets close-on-exec on 3 ... first-1,
+ * and makes the process non-dumpable, core-less and unable to gain
+ * privileges. Standard descriptors that are closed become /dev/null. */
+int sandbox_start(unsigned int first, struct err *e);
+
+struct sandbox_spec {
+	/* The folder that becomes the root, read-only; NULL: an empty one. */
+	const char *root;
+	bool drop_ids;
+	uid_t uid;
+	gid_t gid;
+	unsigned int max_fds; /* RLIMIT_NOFILE */
+};
+
+/* Namespaces (mount, network, ipc, uts), root, ids, capabilities, limits.
+ * Without privileges the namespaces cannot be had: then *ret_confined is
+ * false, everything else holds, and the program should say so. The current
+ * directory stays where it was, so that a relative path still works until the
+ * caller leaves it (chdir("/")); with root set it is the root. */
+int sandbox_enter(const struct sandbox_spec *spec, bool *ret_confined,
+		  struct err *e);
+
+/* 0, or -EOPNOTSUPP where the kernel has no Landlock (that is no error). */
+int sandbox_landlock(struct err *e);
+
+/* A call of the list; `arg` is an index, `forbid` bits that must not be set in
+ * the lower half of that argument (0: any argument). */
+struct sandbox_call {
+	int nr;
+	unsigned int arg;
+	uint32_t forbid;
+};
+
+/* At most this many calls. */
+#define SANDBOX_CALLS_MAX 64
+
+/* The process is killed at any system call that is not in the list, or of
+ * another architecture. Does nothing in a build with a sanitizer, which makes
+ * calls of its own. */
+int sandbox_seccomp(const struct sandbox_call *calls, size_t n, struct err *e);
+
+#endif
