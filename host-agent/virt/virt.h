@@ -30,7 +30,7 @@
 #include <sys/types.h>
 
 /* Longest ROOT: libvirt's longest socket below it must end at 107 bytes. */
-#define VIRT_ROOT_MAX 55
+#define VIRT_ROOT_MAX 46
 /* Longest vm_dir, for the same reason ("/console.sock"). */
 #define VIRT_DIR_MAX	 90
 #define VIRT_CONSOLE_MAX ((size_t)256 * 1024)
@@ -121,8 +121,7 @@ struct virt_host {
  * and libvirt's event loop implementation. Without the right to unshare the
  * mount namespace: 0 and a warning in warning[] ("" when all is well).
  */
-int virt_prepare_process(enum virt_accel accel, char *warning,
-			 size_t warning_size, struct err *e);
+int virt_prepare_process(char *warning, size_t warning_size, struct err *e);
 
 /*
  * Opens libvirt and takes up what runs. The first time after a boot of the
