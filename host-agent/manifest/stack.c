@@ -81,6 +81,11 @@ static void on_containers(struct reading *r, const struct node *n, void *out)
 			   n->kind == NODE_MAP ? "empty" : node_show(r, n));
 		return;
 	}
+	if (n->n > HYB_VM_CONTAINERS_MAX) {
+		node_error(r, n, "a VM can have at most %d containers",
+			   HYB_VM_CONTAINERS_MAX);
+		return;
+	}
 	d->containers = scratch_alloc(r, n->n, sizeof(*d->containers));
 	for (i = 0; d->containers && i < n->n; i++) {
 		c = &d->containers[d->n++];
@@ -168,6 +173,11 @@ static void on_vms(struct reading *r, const struct node *n, void *out)
 		node_error(r, n,
 			   "'vms' must be a map of at least one VM; it is %s",
 			   n->kind == NODE_MAP ? "empty" : node_show(r, n));
+		return;
+	}
+	if (n->n > HYB_STACK_VMS_MAX) {
+		node_error(r, n, "a stack can have at most %d VMs",
+			   HYB_STACK_VMS_MAX);
 		return;
 	}
 	d->vms = scratch_alloc(r, n->n, sizeof(*d->vms));

@@ -376,8 +376,8 @@ static int check_vm(const struct model_stack *s, const struct model_vm *vm,
 	if (vm->memory && (vm->memory < HYB_VM_MEMORY_MIN ||
 			   vm->memory > HYB_VM_MEMORY_MAX))
 		return err_set(e, EINVAL, "memory is out of range");
-	if (vm->n_containers == 0)
-		return err_set(e, EINVAL, "no containers");
+	if (vm->n_containers == 0 || vm->n_containers > HYB_VM_CONTAINERS_MAX)
+		return err_set(e, EINVAL, "no containers, or too many");
 	r = check_restart(&vm->restart, RESTART_ALWAYS, e);
 	for (i = 0; r == 0 && i < vm->n_containers; i++) {
 		c = &vm->containers[i];
@@ -400,8 +400,8 @@ int check_stack(const struct model_stack *s, struct err *e)
 	r = check_text("name", s->name, check_name, e);
 	if (r == 0 && *s->tenant)
 		r = check_text("tenant", s->tenant, check_name, e);
-	if (r == 0 && s->n_vms == 0)
-		r = err_set(e, EINVAL, "no VMs");
+	if (r == 0 && (s->n_vms == 0 || s->n_vms > HYB_STACK_VMS_MAX))
+		r = err_set(e, EINVAL, "no VMs, or too many");
 	for (i = 0; r == 0 && i < s->n_vms; i++) {
 		r = check_vm(s, &s->vms[i], e);
 		if (r < 0)
