@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Paths inside a root file system that an enemy has made. Every such path in
+ * the engine goes through these functions: the kernel resolves it as if
+ * rootfd were "/", so neither ".." nor a symbolic link leads out, and magic
+ * links (/proc/self/fd/N) are refused. What comes back is a descriptor, never
+ * a path to be looked up again.
+ *
+ * They allocate nothing, so a child between clone and exec may call them.
+ */
+#ifndef HYB_GUEST_SYS_ROOTPATH_H
+#define HYB_GUEST_SYS_ROOTPATH_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* A descriptor (CLOEXEC) or -errno; flags as for open(). */
+int rootpath_open(int rootfd, const char *path, uint64_t flags);
+/* The folder at path (O_PATH), made with its parents where missing: 0755, of
+ * the caller's uid. -ENOTDIR: something else is there. */
+int rootpath_make_dir(int rootfd, const char *path);
+/* The file at path (O_PATH), made empty with its parents where missing.
+ * -EISDIR: a folder is there. */
+int rootpath_make_file(int rootfd, const char *path);
+/* Reads a regular file of at most max bytes (the rest is cut off) into buf,
+ * with a NUL; its length or -errno. A device, FIFO or socket is never
+ * opened: -EINVAL. buf has max + 1 bytes. */
+ssize_t rootpath_read(int rootfd, const char *path, char *buf, size_t max);
+
+#endif

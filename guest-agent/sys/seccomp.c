@@ -1,0 +1,459 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Theory of operation. libseccomp compiles rules to BPF; a short prologue of
+ * our own goes in front of its programme, for what it cannot express: numbers
+ * that no rule can name (newer than its table) answer ENOSYS, so that a C
+ * library from the future falls back to an older call, where EPERM would make
+ * it give up. Jumps in BPF are relative, so the prologue needs no relocation.
+ *
+ * Calls of other architectures (int 0x80, x32) kill the process: filters that
+ * forget them have been the way around more than one sandbox.
+ */
+#include "guest-agent/sys/seccomp.h"
+
+#include <fcntl.h>
+#include <linux/audit.h>
+#include <linux/seccomp.h>
+#include <seccomp.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "common/base/cleanup.h"
+#include "common/base/fd.h"
+#include "guest-agent/sys/seccomp_default.h"
+
+/* BPF_MAXINSNS of the kernel. */
+#define INSNS_MAX 4096
+
+/* CLONE_NEWNS NEWCGROUP NEWUTS NEWIPC NEWUSER NEWPID NEWNET */
+#define CLONE_NAMESPACES 0x7e020000
+
+static void cleanup_ctx(scmp_filter_ctx *ctx)
+{
+	if (*ctx)
+		seccomp_release(*ctx);
+}
+
+void seccomp_filter_done(struct seccomp_filter *f)
+{
+	free(f->insns);
+	f->insns = NULL;
+	f->n = 0;
+}
+
+/* Numbers from HYB_SECCOMP_FIRST_NEW on are decided here: those in `allow`
+ * are allowed, all others answer ENOSYS. */
+static size_t emit_prologue(struct sock_filter *p, const int *allow,
+			    size_t n_allow)
+{
+	const uint32_t enosys = SECCOMP_RET_ERRNO | ENOSYS;
+	uint8_t over = (uint8_t)(n_allow + 2);
+	size_t n = 0, i;
+
+	p[n++] = (struct sock_filter)BPF_STMT(
+		BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch));
+	p[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K,
+					      AUDIT_ARCH_X86_64, 0,
+					      (uint8_t)(over + 3));
+	p[n++] = (struct sock_filter)BPF_STMT(
+		BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
+	p[n++] = (struct sock_filter)BPF_JUMP(
+		BPF_JMP | BPF_JGE | BPF_K, 0x40000000, (uint8_t)(over + 1), 0);
+	p[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K,
+					      HYB_SECCOMP_FIRST_NEW, 0, over);
+	for (i = 0; i < n_allow; i++)
+		p[n++] = (struct sock_filter)BPF_JUMP(
+			BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)allow[i],
+			(uint8_t)(n_allow - i), 0);
+	p[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, enosys);
+	p[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K,
+					      SECCOMP_RET_ALLOW);
+	return n;
+}
+
+/* new_allowed: which of the numbers that libseccomp does not know are allowed;
+ * NULL: no prologue, the filter's default is for them, too. */
+static int export_filter(scmp_filter_ctx ctx, const int *new_allowed,
+			 size_t n_new, struct seccomp_filter *ret,
+			 struct err *e)
+{
+	_cleanup_close_ int fd = memfd_create("seccomp", MFD_CLOEXEC);
+	struct sock_filter *p;
+	struct stat st;
+	size_t n, len;
+	int r;
+
+	if (fd < 0)
+		return err_sys(e, errno, "seccomp: memfd_create");
+	r = seccomp_export_bpf(ctx, fd);
+	if (r < 0)
+		return err_sys(e, -r, "seccomp: compile");
+	if (fstat(fd, &st) < 0 || lseek(fd, 0, SEEK_SET) < 0)
+		return err_sys(e, errno, "seccomp: export");
+	len = (size_t)st.st_size;
+	if (len / sizeof(*p) + n_new + 8 > INSNS_MAX)
+		return err_set(e, E2BIG, "seccomp: the filter is too long");
+	p = calloc(len / sizeof(*p) + n_new + 8, sizeof(*p));
+	if (!p)
+		return err_sys(e, ENOMEM, "seccomp");
+	n = new_allowed ? emit_prologue(p, new_allowed, n_new) : 0;
+	if (read_full(fd, p + n, len) != (ssize_t)len) {
+		free(p);
+		return err_set(e, EIO, "seccomp: export was cut");
+	}
+	ret->insns = p;
+	ret->n = (unsigned short)(n + len / sizeof(*p));
+	return 0;
+}
+
+/* Attributes that every filter has. */
+static int set_attributes(scmp_filter_ctx ctx)
+{
+	int r;
+
+	r = seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH,
+			     SCMP_ACT_KILL_PROCESS);
+	if (r < 0)
+		return r;
+	/* no_new_privs is the engine's business. */
+	r = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_NNP, 0);
+	if (r < 0)
+		return r;
+	/* A binary tree in place of a list: 9 comparisons instead of 300. */
+	return seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2);
+}
+
+static int add_default_rules(scmp_filter_ctx ctx)
+{
+	struct scmp_arg_cmp arg;
+	size_t i;
+	int r;
+
+	for (i = 0; i < seccomp_allowed_n; i++) {
+		r = seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW,
+					   seccomp_allowed[i], 0, NULL);
+		if (r < 0)
+			return r;
+	}
+	for (i = 0; i < seccomp_families_n; i++) {
+		arg = SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)seccomp_families[i]);
+		r = seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, SYS_socket, 1,
+					   &arg);
+		if (r < 0)
+			return r;
+	}
+	for (i = 0; i < seccomp_personalities_n; i++) {
+		arg = SCMP_A0(SCMP_CMP_EQ, seccomp_personalities[i]);
+		r = seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, SYS_personality,
+					   1, &arg);
+		if (r < 0)
+			return r;
+	}
+	arg = SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_NAMESPACES, 0);
+	r = seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, SYS_clone, 1, &arg);
+	if (r < 0)
+		return r;
+	/* Its flags are in memory, where a filter cannot look; every C library
+	 * falls back to clone() on ENOSYS. */
+	return seccomp_rule_add_array(ctx, SCMP_ACT_ERRNO(ENOSYS), SYS_clone3,
+				      0, NULL);
+}
+
+int seccomp_filter_default(const struct seccomp_filter **ret, struct err *e)
+{
+	static struct seccomp_filter filter;
+	_cleanup_(cleanup_ctx) scmp_filter_ctx ctx = NULL;
+	int allow[16], r;
+	size_t i;
+
+	if (filter.n > 0) {
+		*ret = &filter;
+		return 0;
+	}
+	ctx = seccomp_init(SCMP_ACT_ERRNO(EPERM));
+	if (!ctx)
+		return err_sys(e, ENOMEM, "seccomp");
+	r = set_attributes(ctx);
+	if (r == 0)
+		r = add_default_rules(ctx);
+	if (r < 0)
+		return err_sys(e, -r, "seccomp: default profile");
+	for (i = 0; i < seccomp_new_calls_n && i < ARRAY_SIZE(allow); i++)
+		allow[i] = seccomp_new_calls[i].nr;
+	r = export_filter(ctx, allow, i, &filter, e);
+	if (r < 0)
+		return r;
+	*ret = &filter;
+	return 0;
+}
+
+/* --------------------------------------------------- from a configuration */
+
+static int parse_action(const char *name, const struct oci_opt *errno_ret,
+			const struct oci_opt *default_errno, uint32_t *ret,
+			struct err *e)
+{
+	uint16_t code = EPERM;
+
+	if (errno_ret->set)
+		code = (uint16_t)errno_ret->value;
+	else if (default_errno && default_errno->set)
+		code = (uint16_t)default_errno->value;
+	if (strcmp(name, "SCMP_ACT_ALLOW") == 0)
+		*ret = SCMP_ACT_ALLOW;
+	else if (strcmp(name, "SCMP_ACT_ERRNO") == 0)
+		*ret = SCMP_ACT_ERRNO(code);
+	else if (strcmp(name, "SCMP_ACT_KILL") == 0 ||
+		 strcmp(name, "SCMP_ACT_KILL_THREAD") == 0)
+		*ret = SCMP_ACT_KILL_THREAD;
+	else if (strcmp(name, "SCMP_ACT_KILL_PROCESS") == 0)
+		*ret = SCMP_ACT_KILL_PROCESS;
+	else if (strcmp(name, "SCMP_ACT_TRAP") == 0)
+		*ret = SCMP_ACT_TRAP;
+	else if (strcmp(name, "SCMP_ACT_TRACE") == 0)
+		*ret = SCMP_ACT_TRACE(errno_ret->set ? code : 0);
+	else if (strcmp(name, "SCMP_ACT_LOG") == 0)
+		*ret = SCMP_ACT_LOG;
+	else if (strcmp(name, "SCMP_ACT_NOTIFY") == 0)
+		return err_set(e, ENOTSUP,
+			       "linux.seccomp: SCMP_ACT_NOTIFY is not "
+			       "supported yet");
+	else
+		return err_set(e, EINVAL, "linux.seccomp: unknown action '%s'",
+			       name);
+	return 0;
+}
+
+static int parse_op(const char *name, enum scmp_compare *ret, struct err *e)
+{
+	static const struct {
+		const char *name;
+		enum scmp_compare op;
+	} ops[] = {
+		{"SCMP_CMP_NE", SCMP_CMP_NE},
+		{"SCMP_CMP_LT", SCMP_CMP_LT},
+		{"SCMP_CMP_LE", SCMP_CMP_LE},
+		{"SCMP_CMP_EQ", SCMP_CMP_EQ},
+		{"SCMP_CMP_GE", SCMP_CMP_GE},
+		{"SCMP_CMP_GT", SCMP_CMP_GT},
+		{"SCMP_CMP_MASKED_EQ", SCMP_CMP_MASKED_EQ},
+	};
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(ops); i++) {
+		if (strcmp(name, ops[i].name) == 0) {
+			*ret = ops[i].op;
+			return 0;
+		}
+	}
+	return err_set(e, EINVAL, "linux.seccomp: unknown operator '%s'", name);
+}
+
+/* -EINVAL: a call that neither libseccomp nor this file knows. */
+static int resolve_call(const char *name)
+{
+	int nr = seccomp_syscall_resolve_name(name);
+	size_t i;
+
+	if (nr != __NR_SCMP_ERROR)
+		return nr;
+	for (i = 0; i < seccomp_new_calls_n; i++)
+		if (strcmp(name, seccomp_new_calls[i].name) == 0)
+			return seccomp_new_calls[i].nr;
+	return __NR_SCMP_ERROR;
+}
+
+struct compile {
+	scmp_filter_ctx ctx;
+	const struct oci_seccomp *config;
+	uint32_t default_action;
+	int new_allowed[64];
+	size_t n_new;
+	struct err *e;
+};
+
+static int add_call(struct compile *c, const char *name, uint32_t action,
+		    const struct scmp_arg_cmp *args, unsigned int n, bool split)
+{
+	int nr = resolve_call(name), r = 0;
+	unsigned int i;
+
+	if (nr == __NR_SCMP_ERROR)
+		return 0; /* of a kernel to come: ENOSYS by the prologue */
+	if (nr >= HYB_SECCOMP_FIRST_NEW) {
+		if (action == SCMP_ACT_ALLOW && n == 0 &&
+		    c->n_new < ARRAY_SIZE(c->new_allowed))
+			c->new_allowed[c->n_new++] = nr;
+		return 0;
+	}
+	if (!split)
+		r = seccomp_rule_add_array(c->ctx, action, nr, n, args);
+	for (i = 0; split && r == 0 && i < n; i++)
+		r = seccomp_rule_add_array(c->ctx, action, nr, 1, &args[i]);
+	/* EEXIST: said twice. EDOM, negative numbers: not of this
+	 * architecture. */
+	if (r < 0 && r != -EEXIST && r != -EDOM)
+		return err_sys(c->e, -r, "linux.seccomp: rule for '%s'", name);
+	return 0;
+}
+
+static int add_rule(struct compile *c, const struct oci_seccomp_rule *rule)
+{
+	struct scmp_arg_cmp args[6];
+	unsigned int seen = 0;
+	bool split = false;
+	enum scmp_compare op = SCMP_CMP_EQ;
+	uint32_t action = 0;
+	size_t i;
+	int r;
+
+	r = parse_action(rule->action, &rule->errno_ret, NULL, &action, c->e);
+	if (r < 0)
+		return r;
+	if (rule->n_args > ARRAY_SIZE(args))
+		return err_set(c->e, EINVAL,
+			       "linux.seccomp: more than 6 arguments in a "
+			       "rule");
+	for (i = 0; i < rule->n_args; i++) {
+		r = parse_op(rule->args[i].op, &op, c->e);
+		if (r < 0)
+			return r;
+		args[i] = SCMP_CMP(rule->args[i].index, op, rule->args[i].value,
+				   rule->args[i].value_two);
+		/* Two conditions on one argument cannot be in one rule of
+		 * libseccomp; each then is a rule of its own, any of which
+		 * matches (as other runtimes do). */
+		split |= seen & (1u << rule->args[i].index);
+		seen |= 1u << rule->args[i].index;
+	}
+	if (action == c->default_action)
+		return 0;
+	for (i = 0; rule->names[i]; i++) {
+		r = add_call(c, rule->names[i], action, args,
+			     (unsigned int)rule->n_args, split);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int add_architectures(struct compile *c)
+{
+	char name[32];
+	size_t i, j;
+	uint32_t arch;
+	int r;
+
+	for (i = 0; c->config->architectures && c->config->architectures[i];
+	     i++) {
+		const char *s = c->config->architectures[i];
+
+		if (strncmp(s, "SCMP_ARCH_", 10) != 0)
+			return err_set(c->e, EINVAL,
+				       "linux.seccomp.architectures: unknown "
+				       "'%s'",
+				       s);
+		for (j = 0; s[10 + j] && j < sizeof(name) - 1; j++)
+			name[j] = (char)(s[10 + j] >= 'A' && s[10 + j] <= 'Z'
+						 ? s[10 + j] + 32
+						 : s[10 + j]);
+		name[j] = '\0';
+		arch = seccomp_arch_resolve_name(name);
+		if (!arch)
+			return err_set(c->e, EINVAL,
+				       "linux.seccomp.architectures: unknown "
+				       "'%s'",
+				       s);
+		r = seccomp_arch_add(c->ctx, arch);
+		if (r < 0 && r != -EEXIST)
+			return err_sys(c->e, -r,
+				       "linux.seccomp.architectures: '%s'", s);
+	}
+	return 0;
+}
+
+static int parse_flags(const struct oci_seccomp *config, unsigned int *ret,
+		       struct err *e)
+{
+	static const struct {
+		const char *name;
+		unsigned int flag;
+	} flags[] = {
+		{"SECCOMP_FILTER_FLAG_TSYNC", SECCOMP_FILTER_FLAG_TSYNC},
+		{"SECCOMP_FILTER_FLAG_LOG", SECCOMP_FILTER_FLAG_LOG},
+		{"SECCOMP_FILTER_FLAG_SPEC_ALLOW",
+		 SECCOMP_FILTER_FLAG_SPEC_ALLOW},
+	};
+	size_t i, j;
+
+	for (i = 0; config->flags && config->flags[i]; i++) {
+		for (j = 0; j < ARRAY_SIZE(flags); j++)
+			if (strcmp(config->flags[i], flags[j].name) == 0)
+				break;
+		if (j == ARRAY_SIZE(flags))
+			return err_set(e, EINVAL,
+				       "linux.seccomp.flags: unknown '%s'",
+				       config->flags[i]);
+		*ret |= flags[j].flag;
+	}
+	return 0;
+}
+
+int seccomp_filter_compile(const struct oci_seccomp *config,
+			   struct seccomp_filter *ret, struct err *e)
+{
+	_cleanup_(cleanup_ctx) scmp_filter_ctx ctx = NULL;
+	struct compile c = {.config = config, .e = e};
+	const struct oci_opt none = {.set = false};
+	unsigned int flags = 0;
+	bool open;
+	size_t i;
+	int r;
+
+	if (config->listener_path)
+		return err_set(e, ENOTSUP,
+			       "linux.seccomp.listenerPath: not supported "
+			       "yet");
+	r = parse_flags(config, &flags, e);
+	if (r < 0)
+		return r;
+	r = parse_action(config->default_action, &none,
+			 &config->default_errno_ret, &c.default_action, e);
+	if (r < 0)
+		return r;
+	ctx = seccomp_init(c.default_action);
+	if (!ctx)
+		return err_sys(e, ENOMEM, "seccomp");
+	c.ctx = ctx;
+	r = set_attributes(ctx);
+	if (r < 0)
+		return err_sys(e, -r, "seccomp");
+	r = add_architectures(&c);
+	for (i = 0; r == 0 && i < config->n_syscalls; i++)
+		r = add_rule(&c, &config->syscalls[i]);
+	if (r < 0)
+		return r;
+	/* A filter that lets through what it does not name lets new calls
+	 * through, too. */
+	open = c.default_action == SCMP_ACT_ALLOW ||
+	       c.default_action == SCMP_ACT_LOG;
+	r = export_filter(ctx, open ? NULL : c.new_allowed, c.n_new, ret, e);
+	if (r < 0)
+		return r;
+	ret->flags = flags;
+	return 0;
+}
+
+int seccomp_filter_install(const struct seccomp_filter *f)
+{
+	struct sock_fprog prog = {.len = f->n, .filter = f->insns};
+
+	return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, f->flags, &prog) <
+			       0
+		       ? -errno
+		       : 0;
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * System call filters. A filter is compiled ahead (libseccomp allocates and
+ * is slow) and installed by a child just before it executes its program.
+ */
+#ifndef HYB_GUEST_SYS_SECCOMP_H
+#define HYB_GUEST_SYS_SECCOMP_H
+
+#include "common/base/err.h"
+#include "common/oci/runtime.h"
+
+#include <linux/filter.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct seccomp_filter {
+	struct sock_filter *insns; /* owned, freed by seccomp_filter_done() */
+	unsigned short n;
+	unsigned int flags; /* SECCOMP_FILTER_FLAG_* */
+};
+
+void seccomp_filter_done(struct seccomp_filter *f);
+
+/* The default profile (docs/container.md): compiled at the first call and kept
+ * for the life of the process. *ret is not the caller's to free. */
+int seccomp_filter_default(const struct seccomp_filter **ret, struct err *e);
+/* From an OCI configuration. */
+int seccomp_filter_compile(const struct oci_seccomp *config,
+			   struct seccomp_filter *ret, struct err *e);
+
+/* Installs it on the calling thread; 0 or -errno. Needs no_new_privs or
+ * CAP_SYS_ADMIN. */
+int seccomp_filter_install(const struct seccomp_filter *f);
+
+#endif
