@@ -122,20 +122,24 @@ static int change_root(const char *root, struct err *e)
 	return 0;
 }
 
+/* Before the ids change, with which CAP_SETPCAP goes. Without it the set
+ * stays, and no_new_privs makes it moot. */
+static void drop_bounding_set(void)
+{
+	int cap;
+
+	for (cap = 0; cap < 64; cap++)
+		if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0)
+			return;
+}
+
 static int drop_capabilities(struct err *e)
 {
 	struct __user_cap_header_struct head = {
 		.version = _LINUX_CAPABILITY_VERSION_3};
-	struct __user_cap_data_struct data[2] = {{.effective = 0}};
-	int cap;
+	struct __user_cap_data_struct data[2];
 
-	/* The bounding set, as far as it may be dropped: without
-	 * CAP_SETPCAP it may not, and no_new_privs makes it moot. */
-	for (cap = 0; cap < 64; cap++)
-		if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0)
-			break;
 	(void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
-	(void)cap;
 	memset(data, 0, sizeof(data));
 	if (syscall(SYS_capset, &head, data) < 0)
 		return err_sys(e, errno, "drop capabilities");
@@ -187,6 +191,7 @@ int sandbox_enter(const struct sandbox_spec *spec, bool *ret_confined,
 		err = spec->root && chdir(spec->root) < 0 ?
 			      err_sys(e, errno, "go to '%s'", spec->root) :
 			      0;
+	drop_bounding_set();
 	if (err == 0)
 		err = drop_ids(spec, e);
 	if (err == 0)

@@ -98,10 +98,16 @@ static void accept_clients(struct loop *l)
 			     SOCK_CLOEXEC | SOCK_NONBLOCK);
 		if (fd < 0)
 			return; /* EAGAIN, or a client that went away */
-		if (conn_add(&l->device->conns, fd) < 0)
-			device_log(l->device, "more than %d connections: the "
-					      "new one is closed",
+		if (conn_add(&l->device->conns, fd) == 0) {
+			l->full = false;
+			continue;
+		}
+		if (!l->full)
+			device_log(l->device,
+				   "all %d connections are in use: new ones "
+				   "are closed",
 				   VSOCKD_CONNS_MAX);
+		l->full = true;
 	}
 }
 

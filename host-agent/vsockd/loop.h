@@ -29,6 +29,7 @@ struct loop {
 	struct vhost_user *vhost;
 	int epoll_fd;
 	int listen_fd; /* non-blocking */
+	bool full;     /* the last client found no room */
 	int looks;     /* second looks left */
 	uint64_t next_expiry; /* CLOCK_MONOTONIC ms */
 };

@@ -37,6 +37,7 @@ struct options {
 	const char *vhost_path;
 	const char *listen_path;
 	int listen_fd;
+	int ready_fd;
 	uint64_t cid;
 	uint64_t wait_ms;
 	bool check_peer;
@@ -51,7 +52,8 @@ static const char usage_text[] =
 	"{--listen PATH | --listen-fd N} --cid N\n"
 	"                  [--wait DURATION] [--peer-uid UID] "
 	"[--uid UID --gid GID]\n"
-	"                  [--log-level error|warning|info|debug]\n";
+	"                  [--ready-fd N] "
+	"[--log-level error|warning|info|debug]\n";
 
 static int parse_fd(const char *s, int *ret)
 {
@@ -95,6 +97,9 @@ static int parse_option(int c, struct options *o)
 	case 'L':
 		err = parse_fd(optarg, &o->listen_fd);
 		break;
+	case 'r':
+		err = parse_fd(optarg, &o->ready_fd);
+		break;
 	case 'c':
 		/* 0 ... 2 have meanings, 2^32 - 1 is the wildcard. */
 		err = parse_u64(optarg, 3, UINT32_MAX - 1, &o->cid);
@@ -134,6 +139,7 @@ static int parse_options(int argc, char **argv, struct options *o)
 		{"vhost-fd", required_argument, NULL, 'V'},
 		{"listen", required_argument, NULL, 'l'},
 		{"listen-fd", required_argument, NULL, 'L'},
+		{"ready-fd", required_argument, NULL, 'r'},
 		{"cid", required_argument, NULL, 'c'},
 		{"wait", required_argument, NULL, 'w'},
 		{"peer-uid", required_argument, NULL, 'p'},
@@ -146,6 +152,7 @@ static int parse_options(int argc, char **argv, struct options *o)
 
 	*o = (struct options){.vhost_fd = -1,
 			      .listen_fd = -1,
+			      .ready_fd = -1,
 			      .wait_ms = 30000,
 			      .level = LOG_LEVEL_INFO};
 	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1)
@@ -160,24 +167,26 @@ static int parse_options(int argc, char **argv, struct options *o)
 	return 0;
 }
 
-/* Passed descriptors move to 3 (QEMU) and 4 (clients) so that all others can
- * be closed. */
+/* Descriptors that were passed move to 3 (QEMU), 4 (clients) and 5 (ready), so
+ * that all others can be closed. */
 static int gather_fds(struct options *o, struct err *e)
 {
-	int v = -1, l = -1;
+	int *const fds[] = {&o->vhost_fd, &o->listen_fd, &o->ready_fd};
+	int moved[] = {-1, -1, -1};
+	size_t i;
 
-	if (o->vhost_fd >= 0)
-		v = fcntl(o->vhost_fd, F_DUPFD_CLOEXEC, 5);
-	if (o->listen_fd >= 0)
-		l = fcntl(o->listen_fd, F_DUPFD_CLOEXEC, 5);
-	if ((o->vhost_fd >= 0 && v < 0) || (o->listen_fd >= 0 && l < 0))
-		return err_sys(e, errno, "a descriptor that was passed");
-	close_range(3, 4, 0);
-	if (v >= 0)
-		o->vhost_fd = dup2(v, 3);
-	if (l >= 0)
-		o->listen_fd = dup2(l, 4);
-	return sandbox_start(5, e);
+	for (i = 0; i < ARRAY_SIZE(fds); i++) {
+		if (*fds[i] < 0)
+			continue;
+		moved[i] = fcntl(*fds[i], F_DUPFD_CLOEXEC, 6);
+		if (moved[i] < 0)
+			return err_sys(e, errno, "descriptor %d", *fds[i]);
+	}
+	close_range(3, 5, 0);
+	for (i = 0; i < ARRAY_SIZE(fds); i++)
+		if (moved[i] >= 0)
+			*fds[i] = dup2(moved[i], 3 + (int)i);
+	return sandbox_start(6, e);
 }
 
 static int make_listener(struct options *o, struct err *e)
@@ -329,6 +338,8 @@ static int start(struct options *o, struct err *e)
 	if (err == 0 && (fd_set_nonblock(vhost_fd, true) < 0 ||
 			 chdir("/") < 0))
 		err = err_sys(e, errno, "prepare QEMU's socket");
+	/* The end of this pipe is what the caller waits for. */
+	cleanup_close(&o->ready_fd);
 	epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (err == 0 && epoll_fd < 0)
 		err = err_sys(e, errno, "make an epoll");
