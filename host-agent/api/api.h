@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * hybd's Varlink server (io.hyb.Host): a thread for each connection, at most
+ * API_CONNECTIONS_MAX and API_PER_UID_MAX of one user. The peer's credentials
+ * are read once, at accept, and decide every call.
+ */
+#ifndef HYB_HOST_AGENT_API_API_H
+#define HYB_HOST_AGENT_API_API_H
+
+#include "common/varlink/call.h"
+#include "host-agent/reconcile/world.h"
+
+#include <stdatomic.h>
+
+#define API_PROTOCOL	    1
+#define API_CONNECTIONS_MAX 256
+#define API_PER_UID_MAX	    128
+/* A client that does not take its answers in this time is left. */
+#define API_WRITE_MS 10000
+/* Tenant that exists where none is declared. */
+#define API_DEFAULT_TENANT "default"
+
+struct api {
+	struct world *world;
+	struct state *state;
+	struct image_store *images;
+	struct virt *virt;
+	const char *root;
+	const char *connect;
+	const char *group; /* whose members may call, besides root */
+	int listen_fd;
+	int quit_fd; /* eventfd: to end */
+};
+
+/* One call that is being served. */
+struct request {
+	struct api *api;
+	struct vl_conn *conn;
+	struct vl_call *call;
+	uid_t uid;
+	gid_t gid;
+	const char *tenant; /* the caller's own */
+	bool close;	    /* after the reply this connection is over */
+};
+
+/* A name in a call, found: what it means. Empty fields: everything below. */
+struct target {
+	char stack[STATE_NAME_MAX];
+	char vm[STATE_NAME_MAX];
+	char container[STATE_NAME_MAX];
+};
+
+/* Serves until quit_fd is written. */
+int api_run(struct api *api, struct err *e);
+
+/* ------------------------------------------------------ for the handlers */
+
+/* Sends a reply; params' reference is taken. */
+int request_reply(struct request *q, json_t *params, bool continues,
+		  struct err *e);
+int request_reply_fds(struct request *q, json_t *params, const int *fds,
+		      size_t n, struct err *e);
+
+/* Finds what a name means for this caller. A name with fewer parts than
+ * `parts` (1 stack, 2 VM, 3 container) is completed where there is only one
+ * way to. -ENOENT with a hint. */
+int target_find(struct request *q, const char *name, int parts,
+		struct target *ret, struct err *e);
+
+/* Handlers, by file. */
+int on_version(void *ctx, struct vl_call *call, struct err *e);
+int on_deploy(void *ctx, struct vl_call *call, struct err *e);
+int on_plan(void *ctx, struct vl_call *call, struct err *e);
+int on_down(void *ctx, struct vl_call *call, struct err *e);
+int on_stop(void *ctx, struct vl_call *call, struct err *e);
+int on_start(void *ctx, struct vl_call *call, struct err *e);
+int on_ps(void *ctx, struct vl_call *call, struct err *e);
+int on_vm_list(void *ctx, struct vl_call *call, struct err *e);
+int on_inspect(void *ctx, struct vl_call *call, struct err *e);
+int on_resolve(void *ctx, struct vl_call *call, struct err *e);
+int on_exec(void *ctx, struct vl_call *call, struct err *e);
+int on_logs(void *ctx, struct vl_call *call, struct err *e);
+int on_forward(void *ctx, struct vl_call *call, struct err *e);
+int on_image_load(void *ctx, struct vl_call *call, struct err *e);
+int on_image_pull(void *ctx, struct vl_call *call, struct err *e);
+int on_image_list(void *ctx, struct vl_call *call, struct err *e);
+int on_image_inspect(void *ctx, struct vl_call *call, struct err *e);
+int on_image_remove(void *ctx, struct vl_call *call, struct err *e);
+int on_doctor(void *ctx, struct vl_call *call, struct err *e);
+
+#endif

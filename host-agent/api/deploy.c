@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Calls that change what is wanted: Deploy, Plan, Down, Stop, Start. */
+#include "host-agent/api/api.h"
+
+#include "common/base/cleanup.h"
+#include "common/base/fd.h"
+#include "common/base/log.h"
+#include "common/varlink/params.h"
+#include "host-agent/manifest/manifest.h"
+
+#define TIMEOUT_MAX_MS ((int64_t)24 * 3600 * 1000)
+
+struct deploy_params {
+	const char *file, *text;
+	json_t *env_files;
+	bool dry_run, wait;
+	int64_t timeout;
+};
+
+#define AT(m) offsetof(struct deploy_params, m)
+
+static const struct vl_field deploy_fields[] = {
+	{"file", VL_STRING, AT(file), 0, 4096, false},
+	{"text", VL_STRING, AT(text), 0, (int64_t)HYB_MANIFEST_SIZE_MAX, false},
+	{"env_files", VL_OBJECT, AT(env_files), 0, 0, true},
+	{"dry_run", VL_BOOL, AT(dry_run), 0, 0, true},
+	{"wait", VL_BOOL, AT(wait), 0, 0, true},
+	{"timeout", VL_INT, AT(timeout), 0, TIMEOUT_MAX_MS, true},
+};
+
+/* env_file contents, as the caller sent them. */
+static int env_read(void *arg, const char *path, char **ret, size_t *ret_len,
+		    struct err *e)
+{
+	const json_t *v = json_object_get(arg, path);
+
+	if (!json_is_string(v))
+		return err_set(e, ENOENT, "the file was not sent");
+	*ret_len = json_string_length(v);
+	*ret = malloc(*ret_len + 1);
+	if (!*ret)
+		return err_sys(e, ENOMEM, "read");
+	memcpy(*ret, json_string_value(v), *ret_len + 1);
+	return 0;
+}
+
+static void send_diagnostics(struct request *q, const struct manifest *m)
+{
+	struct buf text = {.max = (size_t)512 << 10};
+	char message[128];
+	json_t *msg;
+
+	manifest_render_diagnostics(m, &text);
+	snprintf(message, sizeof(message), "manifest: %zu error%s",
+		 m->n_diagnostics, m->n_diagnostics == 1 ? "" : "s");
+	msg = vl_make_error("io.hyb.Host.InvalidManifest",
+			    json_pack("{s:s,s:s,s:s}", "message", message,
+				      "hint", "", "diagnostics",
+				      buf_str(&text)));
+	if (!msg || vl_conn_write(q->conn, msg, NULL, 0,
+				  now_ms() + API_WRITE_MS, NULL) < 0)
+		q->close = true;
+	json_decref(msg);
+	buf_done(&text);
+}
+
+/* Whose is it? */
+static int admit_tenant(const struct request *q, struct model_stack *s,
+			struct err *e)
+{
+	if (!s->tenant[0]) {
+		s->tenant = q->tenant;
+		return 0;
+	}
+	if (strcmp(s->tenant, q->tenant) == 0)
+		return 0;
+	err_set(e, EPERM, "stack '%s': you may not deploy for tenant '%s'",
+		s->name, s->tenant);
+	err_hint(e, "leave `tenant` out, or write `tenant: %s`", q->tenant);
+	return -EPERM;
+}
+
+/* Every image is here, before anything is changed. */
+static int admit_images(const struct request *q, const struct model_stack *s,
+			struct err *e)
+{
+	struct image_info *image;
+	size_t i, k;
+	int r;
+
+	for (i = 0; i < s->n_vms; i++) {
+		for (k = 0; k < s->vms[i].n_containers; k++) {
+			image = NULL;
+			r = image_store_get(q->api->images,
+					    s->vms[i].containers[k].image,
+					    &image, e);
+			image_info_free(image);
+			if (r < 0)
+				return err_wrap(e, "container '%s/%s'",
+						s->vms[i].name,
+						s->vms[i].containers[k].name);
+		}
+	}
+	return 0;
+}
+
+static int admit(const struct request *q, const struct manifest *m,
+		 struct err *e)
+{
+	size_t i;
+	int r = 0;
+
+	for (i = 0; i < m->n_stacks && r == 0; i++) {
+		r = admit_tenant(q, m->stacks[i], e);
+		if (r == 0)
+			r = admit_images(q, m->stacks[i], e);
+	}
+	return r;
+}
+
+static void add_changes(json_t *array, const char *stack,
+			const struct plan *plan)
+{
+	char object[160];
+	size_t i;
+
+	for (i = 0; i < plan->n; i++) {
+		const struct plan_change *c = &plan->changes[i];
+
+		snprintf(object, sizeof(object), "%s/%s%s%s", stack, c->vm,
+			 c->container[0] ? "/" : "", c->container);
+		json_array_append_new(
+			array,
+			json_pack("{s:s,s:s,s:s,s:s}", "action",
+				  plan_action_name(c->action), "object", object,
+				  "class", plan_class_name(c->change_class),
+				  "why", c->why));
+	}
+}
+
+/* ---------------------------------------------------------------- progress */
+
+struct teller {
+	struct request *q;
+	uint64_t begin;
+};
+
+static int tell(void *arg, const struct progress *p)
+{
+	struct teller *t = arg;
+	struct err e = ERR_INIT;
+	uint64_t elapsed = p->at > t->begin ? p->at - t->begin : 0;
+
+	if (!(t->q->call->flags & VL_MORE))
+		return 0;
+	if (request_reply(t->q,
+			  json_pack("{s:{s:s,s:s,s:s,s:s,s:I}}", "event",
+				    "object", p->object, "phase", p->phase,
+				    "state", p->phase, "message", p->message,
+				    "elapsed_ms", (json_int_t)elapsed),
+			  true, &e) < 0)
+		return -EPIPE;
+	return 0;
+}
+
+/* --------------------------------------------------------------- the calls */
+
+static int deploy_stacks(struct request *q, struct manifest *m,
+			 const struct deploy_params *p, json_t *changes,
+			 json_t *stacks, struct err *e)
+{
+	struct world *w = q->api->world;
+	size_t i;
+	int r = 0;
+
+	for (i = 0; i < m->n_stacks && r == 0; i++) {
+		struct plan plan = {0};
+		char name[STATE_NAME_MAX];
+
+		snprintf(name, sizeof(name), "%s", m->stacks[i]->name);
+		json_array_append_new(stacks, json_string(name));
+		if (p->dry_run) {
+			r = world_plan(w, m->stacks[i], &plan, e);
+		} else {
+			log_info("deploy '%s': by user %u", name, q->uid);
+			r = world_deploy(w, steal_ptr(m->stacks[i]), &plan, e);
+		}
+		add_changes(changes, name, &plan);
+		plan_done(&plan);
+		if (r < 0)
+			return err_wrap(e, "deploy '%s'", name);
+	}
+	return r;
+}
+
+static int wait_stacks(struct request *q, const json_t *stacks, int64_t timeout,
+		       uint64_t begin, struct err *e)
+{
+	struct teller t = {.q = q, .begin = begin};
+	const json_t *name;
+	size_t i;
+	int r = 0;
+
+	json_array_foreach(stacks, i, name) {
+		r = world_settle(q->api->world, json_string_value(name),
+				 (uint64_t)timeout, tell, &t, e);
+		if (r == -EPIPE)
+			return 0; /* the client is gone; all goes on */
+		if (r < 0)
+			return err_wrap(e, "deploy '%s'",
+					json_string_value(name));
+	}
+	return r;
+}
+
+static int deploy(struct request *q, struct vl_call *call, bool plan_only,
+		  struct err *e)
+{
+	struct deploy_params p = {
+		.wait = true, .timeout = 120000, .dry_run = plan_only};
+	_cleanup_manifest_ struct manifest m = {.stacks = NULL};
+	struct manifest_reader reader = {.read = env_read};
+	uint64_t begin = now_ms();
+	json_t *changes, *stacks;
+	int r;
+
+	r = vl_params_read(call->parameters, deploy_fields,
+			   ARRAY_SIZE(deploy_fields), true, &p, NULL, e);
+	if (r < 0)
+		return r;
+	reader.arg = p.env_files;
+	r = manifest_parse(p.file, p.text, strlen(p.text), &reader, &m);
+	if (r == -EINVAL) {
+		send_diagnostics(q, &m);
+		return 0;
+	}
+	if (r < 0)
+		return err_sys(e, -r, "read the manifest");
+	r = admit(q, &m, e);
+	if (r < 0)
+		return r;
+	changes = json_array();
+	stacks = json_array();
+	r = deploy_stacks(q, &m, &p, changes, stacks, e);
+	if (r == 0 && !p.dry_run && p.wait)
+		r = wait_stacks(q, stacks, p.timeout, begin, e);
+	if (r == 0 && plan_only)
+		r = request_reply(q, json_pack("{s:O}", "changes", changes),
+				  false, e);
+	else if (r == 0)
+		r = request_reply(q,
+				  json_pack("{s:O,s:O,s:{s:I}}", "changes",
+					    changes, "stacks", stacks,
+					    "timings", "total_ms",
+					    (json_int_t)(now_ms() - begin)),
+				  false, e);
+	json_decref(changes);
+	json_decref(stacks);
+	return r;
+}
+
+int on_deploy(void *ctx, struct vl_call *call, struct err *e)
+{
+	return deploy(ctx, call, false, e);
+}
+
+int on_plan(void *ctx, struct vl_call *call, struct err *e)
+{
+	return deploy(ctx, call, true, e);
+}
+
+struct name_params {
+	const char *name;
+	int64_t timeout;
+};
+
+static int read_name(const struct vl_call *call, struct name_params *p,
+		     struct err *e)
+{
+	static const struct vl_field fields[] = {
+		{"name", VL_STRING, offsetof(struct name_params, name), 0, 256,
+		 false},
+		{"timeout", VL_INT, offsetof(struct name_params, timeout), 0,
+		 TIMEOUT_MAX_MS, true},
+	};
+
+	p->timeout = 120000;
+	return vl_params_read(call->parameters, fields, ARRAY_SIZE(fields),
+			      true, p, NULL, e);
+}
+
+static int settle_and_reply(struct request *q, const struct target *t,
+			    json_t *changes, int64_t timeout, struct err *e)
+{
+	struct teller teller = {.q = q, .begin = now_ms()};
+	int r;
+
+	r = world_settle(q->api->world, t->stack, (uint64_t)timeout, tell,
+			 &teller, e);
+	if (r == -EPIPE)
+		r = 0;
+	if (r == 0)
+		return request_reply(q, json_pack("{s:o}", "changes", changes),
+				     false, e);
+	json_decref(changes);
+	return r;
+}
+
+int on_down(void *ctx, struct vl_call *call, struct err *e)
+{
+	struct request *q = ctx;
+	struct name_params p;
+	struct plan plan = {0};
+	struct target t;
+	json_t *changes;
+	int r;
+
+	r = read_name(call, &p, e);
+	if (r == 0)
+		r = target_find(q, p.name, 1, &t, e);
+	if (r < 0)
+		return r;
+	if (t.vm[0]) {
+		err_set(e, EINVAL, "down takes a whole stack, not '%s'",
+			p.name);
+		err_hint(e,
+			 "`hyb stop %s` stops it; to remove it, take it out "
+			 "of the manifest and deploy",
+			 p.name);
+		return -EINVAL;
+	}
+	log_info("down '%s': by user %u", t.stack, q->uid);
+	r = world_down(q->api->world, q->tenant, t.stack, &plan, e);
+	if (r < 0) {
+		plan_done(&plan);
+		return r;
+	}
+	changes = json_array();
+	add_changes(changes, t.stack, &plan);
+	plan_done(&plan);
+	return settle_and_reply(q, &t, changes, p.timeout, e);
+}
+
+static int set_stopped(struct request *q, struct vl_call *call, bool stopped,
+		       struct err *e)
+{
+	struct name_params p;
+	struct target t;
+	json_t *changes;
+	int r;
+
+	r = read_name(call, &p, e);
+	if (r == 0)
+		r = target_find(q, p.name, 1, &t, e);
+	if (r < 0)
+		return r;
+	log_info("%s '%s/%s/%s': by user %u", stopped ? "stop" : "start",
+		 t.stack, t.vm, t.container, q->uid);
+	r = world_set_stopped(q->api->world, q->tenant, t.stack, t.vm,
+			      t.container, stopped, e);
+	if (r < 0)
+		return r;
+	changes = json_pack("[{s:s,s:s,s:s,s:s}]", "action",
+			    stopped ? "stop" : "start", "object", p.name,
+			    "class", "live", "why", "asked for");
+	return settle_and_reply(q, &t, changes, p.timeout, e);
+}
+
+int on_stop(void *ctx, struct vl_call *call, struct err *e)
+{
+	return set_stopped(ctx, call, true, e);
+}
+
+int on_start(void *ctx, struct vl_call *call, struct err *e)
+{
+	return set_stopped(ctx, call, false, e);
+}

@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host-agent/api/api.h"
+
+#include "common/base/cleanup.h"
+#include "common/base/fd.h"
+#include "common/base/log.h"
+
+#include <grp.h>
+#include <poll.h>
+#include <pthread.h>
+#include <pwd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#define IFACE	   "io.hyb.Host."
+#define STACK_SIZE ((size_t)512 * 1024)
+
+static const struct vl_method methods[] = {
+	{IFACE "Version", 0, 0, 0, on_version},
+	{IFACE "Deploy", 0, VL_MORE, 0, on_deploy},
+	{IFACE "Plan", 0, 0, 0, on_plan},
+	{IFACE "Ps", 0, 0, 0, on_ps},
+	{IFACE "VmList", 0, 0, 0, on_vm_list},
+	{IFACE "Inspect", 0, 0, 0, on_inspect},
+	{IFACE "Down", 0, VL_MORE, 0, on_down},
+	{IFACE "Stop", 0, VL_MORE, 0, on_stop},
+	{IFACE "Start", 0, VL_MORE, 0, on_start},
+	{IFACE "Exec", 0, 0, 0, on_exec},
+	{IFACE "Logs", VL_UPGRADE, 0, 0, on_logs},
+	{IFACE "Forward", 0, 0, 0, on_forward},
+	{IFACE "Resolve", 0, 0, 0, on_resolve},
+	{IFACE "ImageLoad", 0, VL_MORE, 0, on_image_load},
+	{IFACE "ImagePull", 0, VL_MORE, 0, on_image_pull},
+	{IFACE "ImageList", 0, 0, 0, on_image_list},
+	{IFACE "ImageInspect", 0, 0, 0, on_image_inspect},
+	{IFACE "ImageRemove", 0, 0, 0, on_image_remove},
+	{IFACE "Doctor", 0, 0, 0, on_doctor},
+};
+
+struct connection {
+	struct api *api;
+	int fd;
+	struct ucred cred;
+};
+
+/* Connections by user, for the limits. */
+static pthread_mutex_t count_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct {
+	uid_t uid;
+	unsigned int n;
+} counts[API_CONNECTIONS_MAX];
+static unsigned int total;
+
+static bool count_in(uid_t uid)
+{
+	size_t i, free_at = API_CONNECTIONS_MAX;
+	bool ok = false;
+
+	pthread_mutex_lock(&count_lock);
+	for (i = 0; i < API_CONNECTIONS_MAX; i++) {
+		if (counts[i].n == 0)
+			free_at = i;
+		else if (counts[i].uid == uid)
+			break;
+	}
+	if (i == API_CONNECTIONS_MAX)
+		i = free_at;
+	if (i < API_CONNECTIONS_MAX && total < API_CONNECTIONS_MAX &&
+	    counts[i].n < API_PER_UID_MAX) {
+		counts[i].uid = uid;
+		counts[i].n++;
+		total++;
+		ok = true;
+	}
+	pthread_mutex_unlock(&count_lock);
+	return ok;
+}
+
+static void count_out(uid_t uid)
+{
+	size_t i;
+
+	pthread_mutex_lock(&count_lock);
+	for (i = 0; i < API_CONNECTIONS_MAX; i++)
+		if (counts[i].n && counts[i].uid == uid)
+			break;
+	if (i < API_CONNECTIONS_MAX) {
+		counts[i].n--;
+		total--;
+	}
+	pthread_mutex_unlock(&count_lock);
+}
+
+/* ---------------------------------------------------------------- replies */
+
+int request_reply(struct request *q, json_t *params, bool continues,
+		  struct err *e)
+{
+	json_t *msg = vl_make_reply(params, continues);
+	int r;
+
+	if (!msg)
+		return err_sys(e, ENOMEM, "answer");
+	r = vl_conn_write(q->conn, msg, NULL, 0, now_ms() + API_WRITE_MS, e);
+	json_decref(msg);
+	if (r < 0)
+		q->close = true;
+	return r;
+}
+
+int request_reply_fds(struct request *q, json_t *params, const int *fds,
+		      size_t n, struct err *e)
+{
+	json_t *msg = vl_make_reply(params, false);
+	int r;
+
+	if (!msg)
+		return err_sys(e, ENOMEM, "answer");
+	r = vl_conn_write(q->conn, msg, fds, n, now_ms() + API_WRITE_MS, e);
+	json_decref(msg);
+	if (r < 0)
+		q->close = true;
+	return r;
+}
+
+/* The interface's error for an errno. */
+static const char *error_name(int code)
+{
+	switch (code) {
+	case ENOENT:
+		return IFACE "NotFound";
+	case EPERM:
+	case EACCES:
+	case EDQUOT:
+		return IFACE "Denied";
+	case ETIMEDOUT:
+		return IFACE "TimedOut";
+	case EINVAL:
+		return IFACE "Invalid";
+	case EBUSY:
+		return IFACE "Busy";
+	case ECONNREFUSED:
+	case EHOSTDOWN:
+		return IFACE "Unavailable";
+	default:
+		return IFACE "Failed";
+	}
+}
+
+static void send_error(struct request *q, const struct err *e)
+{
+	json_t *msg = vl_make_error(error_name(e->code),
+				    json_pack("{s:s%,s:s%}", "message", e->msg,
+					      strlen(e->msg), "hint", e->hint,
+					      strlen(e->hint)));
+
+	if (!msg || vl_conn_write(q->conn, msg, NULL, 0,
+				  now_ms() + API_WRITE_MS, NULL) < 0)
+		q->close = true;
+	json_decref(msg);
+}
+
+static void send_message(struct request *q, json_t *msg)
+{
+	if (!msg || vl_conn_write(q->conn, msg, NULL, 0,
+				  now_ms() + API_WRITE_MS, NULL) < 0)
+		q->close = true;
+	json_decref(msg);
+}
+
+/* ------------------------------------------------------------------ access */
+
+/* Root, and the members of the group. */
+static bool may_call(const struct api *api, const struct ucred *cred)
+{
+	gid_t groups[256];
+	int n = (int)ARRAY_SIZE(groups), i;
+	struct group gr, *found = NULL;
+	struct passwd pw, *user = NULL;
+	char buf[16384], buf2[16384];
+
+	if (cred->uid == 0)
+		return true;
+	if (getgrnam_r(api->group, &gr, buf, sizeof(buf), &found) != 0 ||
+	    !found)
+		return false;
+	if (cred->gid == gr.gr_gid)
+		return true;
+	if (getpwuid_r(cred->uid, &pw, buf2, sizeof(buf2), &user) != 0 ||
+	    !user || getgrouplist(pw.pw_name, pw.pw_gid, groups, &n) < 0)
+		return false;
+	for (i = 0; i < n; i++)
+		if (groups[i] == gr.gr_gid)
+			return true;
+	return false;
+}
+
+/* ------------------------------------------------------------ connections */
+
+static void serve_call(struct request *q)
+{
+	const struct vl_method *m;
+	struct err e = ERR_INIT;
+	json_t *reply = NULL;
+
+	reply = vl_service_reply(q->call, "hybd", HYB_VERSION, "io.hyb.Host",
+				 idl_io_hyb_Host);
+	if (reply) {
+		send_message(q, reply);
+		return;
+	}
+	m = vl_method_find(methods, ARRAY_SIZE(methods), q->call, &reply);
+	if (!m) {
+		send_message(q, reply);
+		return;
+	}
+	if (m->handler(q, q->call, &e) < 0 && e.code)
+		send_error(q, &e);
+}
+
+static void *serve_connection(void *arg)
+{
+	struct connection *c = arg;
+	struct vl_conn conn;
+	struct err e = ERR_INIT;
+	json_t *msg;
+
+	vl_conn_init(&conn, c->fd, 4 * VL_MESSAGE_MAX);
+	for (;;) {
+		struct request q = {.api = c->api,
+				    .conn = &conn,
+				    .uid = c->cred.uid,
+				    .gid = c->cred.gid,
+				    .tenant = API_DEFAULT_TENANT};
+		struct vl_call call;
+		int fds[HYB_FDS_MAX];
+		size_t n, i;
+
+		if (vl_conn_read(&conn, 0, &msg, &e) < 0)
+			break;
+		if (vl_call_parse(msg, &call, &e) < 0)
+			break;
+		q.call = &call;
+		if (may_call(c->api, &c->cred)) {
+			serve_call(&q);
+		} else {
+			err_set(&e, EPERM, "user %u may not use hyb here",
+				c->cred.uid);
+			err_hint(&e, "be root, or a member of the group '%s'",
+				 c->api->group);
+			send_error(&q, &e);
+		}
+		vl_call_done(&call);
+		/* Descriptors that no handler took. */
+		n = vl_conn_take_fds(&conn, fds, HYB_FDS_MAX);
+		for (i = 0; i < n; i++)
+			close(fds[i]);
+		if (q.close)
+			break;
+	}
+	vl_conn_done(&conn);
+	count_out(c->cred.uid);
+	free(c);
+	return NULL;
+}
+
+static void accept_one(struct api *api)
+{
+	struct connection *c;
+	pthread_attr_t attr;
+	pthread_t thread;
+	socklen_t len = sizeof(c->cred);
+	int fd, r;
+
+	fd = accept4(api->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+	if (fd < 0)
+		return;
+	c = calloc(1, sizeof(*c));
+	if (!c || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &c->cred, &len) < 0 ||
+	    !count_in(c->cred.uid)) {
+		log_warn("a connection is refused: too many");
+		free(c);
+		close(fd);
+		return;
+	}
+	c->api = api;
+	c->fd = fd;
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, STACK_SIZE);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	r = pthread_create(&thread, &attr, serve_connection, c);
+	pthread_attr_destroy(&attr);
+	if (r != 0) {
+		log_warn("start a thread: %s", strerror(r));
+		count_out(c->cred.uid);
+		close(fd);
+		free(c);
+	}
+}
+
+int api_run(struct api *api, struct err *e)
+{
+	struct pollfd fds[2] = {
+		{.fd = api->listen_fd, .events = POLLIN},
+		{.fd = api->quit_fd, .events = POLLIN},
+	};
+
+	for (;;) {
+		if (poll(fds, 2, -1) < 0) {
+			if (errno == EINTR)
+				continue;
+			return err_sys(e, errno, "wait for connections");
+		}
+		if (fds[1].revents)
+			return 0;
+		if (fds[0].revents)
+			accept_one(api);
+	}
+}

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host-agent/reconcile/oci_config.h"
+
+#include "common/base/parse.h"
+
+#include <signal.h>
+#include <string.h>
+
+#define OCI_VERSION "1.2.0"
+#define DEFAULT_PATH \
+	"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+/* CFS bandwidth: limits are in thousandths of this many microseconds. */
+#define CPU_PERIOD_US 100000
+
+static void append_all(json_t *array, const char *const *v)
+{
+	for (; v && *v; v++)
+		json_array_append_new(array, json_string(*v));
+}
+
+/* Entrypoint and command by Compose's rules: each replaces the image's, and an
+ * entrypoint of the manifest drops the image's command. */
+static json_t *make_args(const struct model_container *c,
+			 const struct image_defaults *image)
+{
+	json_t *args = json_array();
+
+	if (c->has_entrypoint)
+		append_all(args, c->entrypoint);
+	else
+		append_all(args, image->entrypoint);
+	if (c->has_command)
+		append_all(args, c->command);
+	else if (!c->has_entrypoint)
+		append_all(args, image->cmd);
+	return args;
+}
+
+static size_t key_length(const char *kv)
+{
+	return strcspn(kv, "=");
+}
+
+static bool has_key(const char *const *v, const char *kv)
+{
+	size_t n = key_length(kv);
+
+	for (; v && *v; v++)
+		if (key_length(*v) == n && strncmp(*v, kv, n) == 0)
+			return true;
+	return false;
+}
+
+/* The image's variables that the manifest does not set, then the manifest's. */
+static json_t *make_env(const struct model_container *c,
+			const struct image_defaults *image)
+{
+	json_t *env = json_array();
+	const char *const *v;
+
+	if (!has_key(image->env, "PATH") && !has_key(c->environment, "PATH"))
+		json_array_append_new(env, json_string(DEFAULT_PATH));
+	for (v = image->env; v && *v; v++)
+		if (!has_key(c->environment, *v))
+			json_array_append_new(env, json_string(*v));
+	append_all(env, c->environment);
+	return env;
+}
+
+static json_t *make_resources(const struct model_limits *l)
+{
+	json_t *r = json_object();
+
+	if (l->memory)
+		json_object_set_new(
+			r, "memory",
+			json_pack("{s:I}", "limit", (json_int_t)l->memory));
+	if (l->cpus_milli)
+		json_object_set_new(r, "cpu",
+				    json_pack("{s:I,s:i}", "quota",
+					      (json_int_t)l->cpus_milli *
+						      CPU_PERIOD_US / 1000,
+					      "period", CPU_PERIOD_US));
+	json_object_set_new(
+		r, "pids",
+		json_pack("{s:i}", "limit",
+			  (int)(l->pids ? l->pids : HYB_DEFAULT_PIDS_LIMIT)));
+	return r;
+}
+
+int oci_config_make(const struct model_container *c,
+		    const struct image_defaults *image, const char *vm_name,
+		    json_t **ret, struct err *e)
+{
+	const char *cwd = c->working_dir[0] ? c->working_dir
+			  : image->working_dir && image->working_dir[0]
+				  ? image->working_dir
+				  : "/";
+	json_t *args = make_args(c, image), *config;
+
+	if (json_array_size(args) == 0) {
+		json_decref(args);
+		err_set(e, EINVAL,
+			"nothing to run: neither the image '%s' nor the "
+			"manifest gives a command",
+			c->image);
+		err_hint(e, "set `command` for this container");
+		return -EINVAL;
+	}
+	config = json_pack(
+		"{s:s, s:{s:o, s:o, s:s, s:{s:i,s:i}, s:b}, s:{s:s,s:b}, s:s,"
+		" s:{s:o}}",
+		"ociVersion", OCI_VERSION, "process", "args", args, "env",
+		make_env(c, image), "cwd", cwd, "user", "uid", 0, "gid", 0,
+		"noNewPrivileges", 1, "root", "path", "rootfs", "readonly", 0,
+		"hostname", c->hostname[0] ? c->hostname : vm_name, "linux",
+		"resources", make_resources(&c->limits));
+	if (!config)
+		return err_sys(e, ENOMEM, "make the configuration");
+	*ret = config;
+	return 0;
+}
+
+int oci_config_stop_signal(const struct model_container *c,
+			   const struct image_defaults *image)
+{
+	int sig;
+
+	if (c->stop_signal)
+		return c->stop_signal;
+	if (image->stop_signal && parse_signal(image->stop_signal, &sig) == 0)
+		return sig;
+	return SIGTERM;
+}

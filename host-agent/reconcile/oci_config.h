@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A container of the model and its image's configuration → the OCI runtime
+ * configuration (config.json) that the guest is given. What is left out here
+ * (namespaces, mounts, masked paths, seccomp profile, capabilities) the guest
+ * closes by its own defaults.
+ */
+#ifndef HYB_HOST_AGENT_RECONCILE_OCI_CONFIG_H
+#define HYB_HOST_AGENT_RECONCILE_OCI_CONFIG_H
+
+#include "host-agent/model/model.h"
+
+/* The part of an image's configuration that counts; strings and NULL-ended
+ * vectors are borrowed, NULL where the image has none. */
+struct image_defaults {
+	const char *const *env;
+	const char *const *entrypoint;
+	const char *const *cmd;
+	const char *user;
+	const char *working_dir;
+	const char *stop_signal;
+};
+
+/* New reference. -EINVAL: there is nothing to run (no command anywhere). */
+int oci_config_make(const struct model_container *c,
+		    const struct image_defaults *image, const char *vm_name,
+		    json_t **ret, struct err *e);
+
+/* The signal that ends it: the manifest's, the image's, SIGTERM. */
+int oci_config_stop_signal(const struct model_container *c,
+			   const struct image_defaults *image);
+
+#endif

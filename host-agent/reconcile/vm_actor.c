@@ -1,0 +1,463 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The actor of one VM: see the theory of operation in world.h. */
+#include "host-agent/reconcile/world.h"
+
+#include "common/base/cleanup.h"
+#include "common/base/fd.h"
+#include "common/base/log.h"
+
+#include <poll.h>
+
+/* The guest sends a heartbeat every second: so many missed, and it is lost. */
+#define HEARTBEAT_LOST_MS 4000
+#define RECONNECT_MS	  2000
+#define SET_TIME_EVERY_MS 60000
+/* Running this long makes the next restart the first in a row again. */
+#define BACKOFF_FORGET_MS 10000
+#define BACKOFF_FIRST_MS  100
+#define BACKOFF_LAST_MS	  60000
+
+uint64_t backoff_ms(uint32_t n)
+{
+	uint64_t ms = BACKOFF_FIRST_MS;
+
+	while (n-- > 0 && ms < BACKOFF_LAST_MS)
+		ms *= 2;
+	return ms < BACKOFF_LAST_MS ? ms : BACKOFF_LAST_MS;
+}
+
+bool restart_applies(const struct restart_policy *p, int64_t exit_code,
+		     uint32_t n)
+{
+	switch (p->kind) {
+	case RESTART_ALWAYS:
+	case RESTART_UNLESS_STOPPED:
+		return true;
+	case RESTART_ON_FAILURE:
+		return exit_code != 0 && (p->max == 0 || n < p->max);
+	case RESTART_NO:
+	case RESTART_KIND_MAX:
+		break;
+	}
+	return false;
+}
+
+/* Takes down what the plan says is to go or to be made anew. */
+/* Ends what runs in the VM as it should end. What does not is told: the VM
+ * goes anyway. */
+static void stop_containers(struct vm *vm)
+{
+	struct err e = ERR_INIT;
+	bool ran;
+	size_t i;
+
+	for (i = 0; vm->row.exists && i < vm->n_ctrs; i++) {
+		ran = vm->ctrs[i].state == CTR_RUNNING;
+		if (ctr_stop(vm, &vm->ctrs[i], &e) < 0)
+			log_warn("%s/%s: %s", vm->stack, vm->name, e.msg);
+		/* It runs again when the VM is made again. */
+		vm->ctrs[i].lost = ran && !vm->ctrs[i].row.user_stopped;
+	}
+}
+
+static int run_removals(struct vm *vm, const struct plan *plan, struct err *e)
+{
+	size_t i;
+	int r = 0;
+
+	for (i = 0; i < plan->n && r == 0; i++) {
+		const struct plan_change *ch = &plan->changes[i];
+
+		if (ch->action != PLAN_REMOVE && ch->action != PLAN_RECREATE)
+			continue;
+		if (ch->container[0]) {
+			r = ctr_remove(vm, ch->container, e);
+		} else {
+			stop_containers(vm);
+			r = vm_destroy(vm, "Stopped", e);
+		}
+	}
+	return r;
+}
+
+/* What is changed live: from now on the model counts as applied. */
+static int run_updates(struct vm *vm, const struct model_vm *m,
+		       const struct plan *plan, struct err *e)
+{
+	const struct model_container *mc;
+	struct ctr *c;
+	json_t *j;
+	size_t i;
+
+	for (i = 0; i < plan->n; i++) {
+		const struct plan_change *ch = &plan->changes[i];
+
+		if (ch->action != PLAN_UPDATE)
+			continue;
+		mc = model_find_container(m, ch->container);
+		c = vm_find_ctr(vm, ch->container);
+		if (mc && c) {
+			j = model_container_to_json(mc);
+			world_lock(vm->world);
+			free(c->row.applied);
+			c->row.applied =
+				json_dumps(j, JSON_COMPACT | JSON_SORT_KEYS);
+			world_unlock(vm->world);
+			json_decref(j);
+			ctr_store(vm, c);
+		}
+	}
+	if (vm->row.exists) {
+		char *applied;
+
+		j = model_vm_to_json(m);
+		applied = json_dumps(j, JSON_COMPACT | JSON_SORT_KEYS);
+		json_decref(j);
+		if (!applied)
+			return err_sys(e, ENOMEM, "write state");
+		world_lock(vm->world);
+		free(vm->row.applied);
+		vm->row.applied = applied;
+		world_unlock(vm->world);
+		return state_vm_put(vm->world->state, &vm->row, e);
+	}
+	return 0;
+}
+
+/* All that the VM's model asks for and that does not need the VM to be made
+ * anew. 1: something waits for another container. */
+static int ensure_containers(struct vm *vm, const struct model_vm *m,
+			     struct err *e)
+{
+	size_t order[WORLD_CONTAINERS_MAX], i;
+	struct err one = ERR_INIT;
+	int r, result = 0;
+
+	plan_start_order(m, order);
+	for (i = 0; i < m->n_containers; i++) {
+		r = ctr_ensure(vm, &m->containers[order[i]], &one);
+		if (r < 0 && result >= 0) {
+			*e = one;
+			result = r;
+		} else if (r > 0 && result == 0) {
+			result = 1;
+		}
+		/* Nothing can be done in a guest that is gone. */
+		if (!vm->row.exists || vm->died)
+			break;
+	}
+	return result;
+}
+
+static void vm_set_state(struct vm *vm, enum vm_state s)
+{
+	world_lock(vm->world);
+	vm->state = s;
+	world_changed(vm->world);
+	world_unlock(vm->world);
+}
+
+/* A user stopped the VM: containers end as they should, then it goes. */
+static int converge_stopped(struct vm *vm, struct err *e)
+{
+	int r;
+
+	if (!vm->row.exists) {
+		vm_set_state(vm, VM_STOPPED);
+		return 0;
+	}
+	vm_set_state(vm, VM_STOPPING);
+	stop_containers(vm);
+	r = vm_destroy(vm, "Stopped", e);
+	if (r == 0)
+		vm_set_state(vm, VM_STOPPED);
+	return r;
+}
+
+/* The VM is not wanted any more: nothing of it stays. */
+static int converge_gone(struct vm *vm, struct err *e)
+{
+	struct err ignored = ERR_INIT;
+	size_t i;
+	int r;
+
+	vm_set_state(vm, VM_STOPPING);
+	for (i = 0; vm->row.exists && i < vm->n_ctrs; i++)
+		if (ctr_stop(vm, &vm->ctrs[i], &ignored) < 0)
+			log_warn("%s/%s: %s", vm->stack, vm->name, ignored.msg);
+	r = vm_destroy(vm, "Stopped", e);
+	if (r == 0)
+		r = path_remove(vm->logs, e);
+	if (r == 0)
+		r = state_vm_remove(vm->world->state, vm->row.id, e);
+	if (r < 0)
+		return r;
+	vm_tell(vm, "", "removed", "%s", "");
+	return 0;
+}
+
+static int plan_for(struct vm *vm, const struct model_vm *m, struct plan *plan,
+		    struct err *e)
+{
+	struct model_stack one = {
+		.tenant = vm->tenant, .name = vm->stack, .vms = m, .n_vms = 1};
+	struct observed *o =
+		observed_new(vm->world, vm->tenant, vm->stack, vm->name);
+	int r;
+
+	if (!o)
+		return err_sys(e, ENOMEM, "plan");
+	r = plan_make(&one, observed_stack(o), plan);
+	observed_free(o);
+	return r < 0 ? err_sys(e, -r, "plan") : 0;
+}
+
+/* One pass from what is there towards what is wanted: 0 all there, 1 something
+ * must happen first, or what failed. */
+static int converge(struct vm *vm, const struct model_vm *m, struct err *e)
+{
+	struct plan plan = {0};
+	int r;
+
+	if (!m)
+		return converge_gone(vm, e);
+	if (vm->row.user_stopped)
+		return converge_stopped(vm, e);
+	r = plan_for(vm, m, &plan, e);
+	if (r == 0)
+		r = run_removals(vm, &plan, e);
+	if (r == 0)
+		r = run_updates(vm, m, &plan, e);
+	plan_done(&plan);
+	if (r < 0)
+		return r;
+	if (!vm->row.exists) {
+		if (vm->restart_at > now_ms())
+			return vm->state == VM_FAILED ? 0 : 1;
+		r = vm_boot(vm, m, e);
+		if (r < 0)
+			return r;
+	} else {
+		r = ports_publish(vm, m, e);
+		if (r < 0)
+			return r;
+	}
+	return ensure_containers(vm, m, e);
+}
+
+/* ------------------------------------------------------------ life signs */
+
+/* The VM has ended, or its guest does not answer: clears up, and plans the
+ * restart that its policy asks for. */
+static void on_death(struct vm *vm, const struct model_vm *m)
+{
+	struct err e = ERR_INIT;
+	bool again;
+
+	log_warn("%s/%s: VM ended: %s", vm->stack, vm->name, vm->died_reason);
+	vm_tell(vm, "", "died", "%s", vm->died_reason);
+	if (vm_destroy(vm, vm->died_reason, &e) < 0)
+		log_warn("%s/%s: %s", vm->stack, vm->name, e.msg);
+	if (now_ms() - vm->booted_at > BACKOFF_FORGET_MS)
+		vm->backoff = 0;
+	again = m && !vm->row.user_stopped &&
+		restart_applies(&m->restart, 1, vm->row.restarts);
+	world_lock(vm->world);
+	vm->died = false;
+	if (again) {
+		vm->restart_at = now_ms() + backoff_ms(vm->backoff++);
+		vm->row.restarts++;
+		vm->state = VM_PENDING;
+	} else {
+		vm->restart_at = UINT64_MAX;
+		vm->state = VM_FAILED;
+	}
+	world_changed(vm->world);
+	world_unlock(vm->world);
+	if (state_vm_put(vm->world->state, &vm->row, &e) < 0)
+		log_warn("%s/%s: %s", vm->stack, vm->name, e.msg);
+}
+
+static void mark_dead(struct vm *vm, const char *reason)
+{
+	world_lock(vm->world);
+	if (!vm->died)
+		snprintf(vm->died_reason, sizeof(vm->died_reason), "%s",
+			 reason);
+	vm->died = true;
+	world_unlock(vm->world);
+}
+
+/* The events connection has ended: the device may have died (it comes back),
+ * or the guest has. */
+static void on_events_lost(struct vm *vm)
+{
+	struct err e = ERR_INIT;
+	bool died;
+
+	vm_disconnect(vm);
+	if (vm_reattach(vm, &e) == 0)
+		return;
+	/* libvirt may say it a moment later, with the true reason. */
+	world_lock(vm->world);
+	if (!vm->died)
+		world_wait(vm->world, RECONNECT_MS);
+	died = vm->died;
+	world_unlock(vm->world);
+	if (!died) {
+		log_warn("%s/%s: %s", vm->stack, vm->name, e.msg);
+		mark_dead(vm, "AgentLost");
+	}
+}
+
+static void on_events(struct vm *vm)
+{
+	struct agent_container a;
+	struct err e = ERR_INIT;
+	ssize_t n;
+	int r;
+
+	n = vl_conn_fill(&vm->events.conn);
+	if (n == -EAGAIN)
+		return;
+	if (n <= 0) {
+		on_events_lost(vm);
+		return;
+	}
+	vm->heard_at = now_ms();
+	while ((r = agent_events_next(&vm->events, &a, &e)) > 0)
+		if (a.id[0])
+			ctr_observe(vm, &a);
+	if (r < 0) {
+		log_warn("%s/%s: events: %s", vm->stack, vm->name, e.msg);
+		on_events_lost(vm);
+	}
+}
+
+/* ms until something is due. */
+static int next_timeout(struct vm *vm)
+{
+	uint64_t now = now_ms(), at = now + 1000;
+	size_t i;
+
+	world_lock(vm->world);
+	if (vm->restart_at && vm->restart_at < at)
+		at = vm->restart_at;
+	for (i = 0; i < vm->n_ctrs; i++)
+		if (vm->ctrs[i].restart_at && vm->ctrs[i].restart_at < at)
+			at = vm->ctrs[i].restart_at;
+	world_unlock(vm->world);
+	return at <= now ? 0 : (int)(at - now);
+}
+
+static void check_heartbeat(struct vm *vm)
+{
+	struct err e = ERR_INIT;
+	uint64_t now = now_ms();
+
+	if (vm->events.conn.fd < 0)
+		return;
+	if (now - vm->heard_at > HEARTBEAT_LOST_MS) {
+		mark_dead(vm, "AgentLost");
+		return;
+	}
+	if (now - vm->time_set_at > SET_TIME_EVERY_MS) {
+		vm->time_set_at = now;
+		if (agent_set_time(&vm->agent, now + 1000, &e) < 0)
+			log_warn("%s/%s: %s", vm->stack, vm->name, e.msg);
+	}
+}
+
+/* Sleeps until something is to be done; takes the guest's events meanwhile. */
+static void actor_wait(struct vm *vm)
+{
+	struct pollfd fds[2];
+	uint64_t count;
+
+	fds[0] = (struct pollfd){.fd = vm->wake, .events = POLLIN};
+	fds[1] = (struct pollfd){.fd = vm->events.conn.fd, .events = POLLIN};
+	if (poll(fds, 2, next_timeout(vm)) < 0)
+		return;
+	if (fds[0].revents && read(vm->wake, &count, sizeof(count)) < 0)
+		log_debug("%s: %s", vm->name, strerror(errno));
+	if (fds[1].revents)
+		on_events(vm);
+	check_heartbeat(vm);
+}
+
+/* ------------------------------------------------------------ the thread */
+
+static void settle(struct vm *vm, int64_t wish, int r, const struct err *e)
+{
+	world_lock(vm->world);
+	if (r <= 0 && vm->settled < wish) {
+		vm->settled = wish;
+		vm->failure = *e;
+		if (r == 0)
+			err_clear(&vm->failure);
+	}
+	world_changed(vm->world);
+	world_unlock(vm->world);
+}
+
+/* A VM that could not be made is tried again, by its policy. */
+static void on_failure(struct vm *vm, const struct model_vm *m,
+		       const struct err *e)
+{
+	log_warn("%s/%s: %s", vm->stack, vm->name, e->msg);
+	vm_tell(vm, "", "failed", "%s", e->msg);
+	if (vm->row.exists || !m)
+		return;
+	world_lock(vm->world);
+	snprintf(vm->row.message, sizeof(vm->row.message), "%s", e->msg);
+	if (restart_applies(&m->restart, 1, vm->row.restarts))
+		vm->restart_at = now_ms() + 1000 + backoff_ms(vm->backoff++);
+	else
+		vm->restart_at = UINT64_MAX;
+	vm->state = VM_FAILED;
+	world_unlock(vm->world);
+}
+
+void *vm_actor(void *arg)
+{
+	struct vm *vm = arg;
+	struct model_ref *ref;
+	const struct model_vm *m;
+	struct err e = ERR_INIT;
+	int64_t wish;
+	bool died;
+	int r;
+
+	if (vm->row.exists && vm_reattach(vm, &e) < 0) {
+		log_warn("%s/%s: %s", vm->stack, vm->name, e.msg);
+		mark_dead(vm, "VMKilled");
+	}
+	for (;;) {
+		world_lock(vm->world);
+		wish = vm->wanted;
+		ref = vm->ref ? model_ref_take(vm->ref) : NULL;
+		m = vm->desired;
+		died = vm->died;
+		world_unlock(vm->world);
+		if (died)
+			on_death(vm, m);
+		err_clear(&e);
+		r = converge(vm, m, &e);
+		if (r < 0 && !vm->died)
+			on_failure(vm, m, &e);
+		model_ref_drop(ref);
+		if (vm->died)
+			continue;
+		settle(vm, wish, r, &e);
+		if (!m && r == 0)
+			break;
+		if (!m)
+			vm->restart_at = now_ms() + 1000; /* try again */
+		actor_wait(vm);
+	}
+	world_lock(vm->world);
+	vm->gone = true;
+	world_changed(vm->world);
+	world_unlock(vm->world);
+	return NULL;
+}

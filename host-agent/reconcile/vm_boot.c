@@ -1,0 +1,478 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A VM: born blank, claimed, found again, ended. Only its actor is here. */
+#include "host-agent/reconcile/world.h"
+
+#include "common/base/cleanup.h"
+#include "common/base/fd.h"
+#include "common/base/log.h"
+#include "common/base/parse.h"
+
+#include <time.h>
+
+#define BOOT_MS	    60000 /* until the guest says hello, emulated too */
+#define REATTACH_MS 5000
+#define CLAIM_MS    10000
+#define RETRY_NS    3000000
+#define CID_BASE    1000
+
+void vm_domain_name(const struct vm *vm, char out[64])
+{
+	snprintf(out, 64, "hyb-%lld", (long long)vm->row.id);
+}
+
+uid_t vm_uid(const struct vm *vm)
+{
+	const struct world_config *c = &vm->world->config;
+
+	return c->uid_base + 1 + (uid_t)(vm->row.id % c->uid_count);
+}
+
+uint32_t vm_cid(const struct vm *vm)
+{
+	return CID_BASE + (uint32_t)(vm->row.id % 1000000000);
+}
+
+void vm_set_id(struct vm *vm)
+{
+	snprintf(vm->dir, sizeof(vm->dir), "%s/vms/%lld",
+		 vm->world->config.root, (long long)vm->row.id);
+	memset(&vm->addr, 0, sizeof(vm->addr));
+	vm->addr.cid = vm_cid(vm);
+	vm->addr.carrier =
+		vm->world->config.kernel_vsock ? VSOCK_KERNEL : VSOCK_UNIX;
+	if (virt_vsock_path(vm->dir, vm->addr.path, sizeof(vm->addr.path)) < 0)
+		vm->addr.path[0] = '\0';
+}
+
+static int vm_store(struct vm *vm, struct err *e)
+{
+	return state_vm_put(vm->world->state, &vm->row, e);
+}
+
+static void set_state(struct vm *vm, enum vm_state s)
+{
+	world_lock(vm->world);
+	vm->state = s;
+	world_changed(vm->world);
+	world_unlock(vm->world);
+}
+
+/* ------------------------------------------------------------- connection */
+
+static bool has_died(struct vm *vm)
+{
+	bool died;
+
+	world_lock(vm->world);
+	died = vm->died;
+	world_unlock(vm->world);
+	return died;
+}
+
+int vm_connect(struct vm *vm, uint64_t deadline_ms, struct err *e)
+{
+	const struct timespec pause = {.tv_nsec = RETRY_NS};
+	int r;
+
+	for (;;) {
+		r = agent_open(&vm->agent, &vm->addr, deadline_ms, e);
+		if (r == 0 || r == -ETIMEDOUT || r == -EPROTO)
+			break;
+		if (has_died(vm))
+			return err_set(e, ECONNRESET, "the VM has ended");
+		if (now_ms() >= deadline_ms)
+			break;
+		nanosleep(&pause, NULL);
+	}
+	return r < 0 ? err_wrap(e, "connect to the guest") : 0;
+}
+
+void vm_disconnect(struct vm *vm)
+{
+	agent_close(&vm->agent);
+	agent_close(&vm->events);
+}
+
+static int open_events(struct vm *vm, struct err *e)
+{
+	int r;
+
+	r = agent_open(&vm->events, &vm->addr, now_ms() + REATTACH_MS, e);
+	if (r == 0)
+		r = agent_events_open(&vm->events, now_ms() + REATTACH_MS, e);
+	vm->heard_at = now_ms();
+	return r;
+}
+
+static void on_log_change(void *arg)
+{
+	struct world *w = arg;
+
+	world_lock(w);
+	world_changed(w);
+	world_unlock(w);
+}
+
+static int start_pump(struct vm *vm, struct err *e)
+{
+	logpump_free(vm->pump);
+	vm->pump = NULL;
+	return logpump_new(vm->logs, &vm->addr, on_log_change, vm->world,
+			   &vm->pump, e);
+}
+
+/* Says hello and checks that this is a guest we can talk to. */
+static int greet(struct vm *vm, uint64_t deadline_ms, struct agent_hello *h,
+		 struct err *e)
+{
+	int r = vm_connect(vm, deadline_ms, e);
+
+	if (r == 0)
+		r = agent_hello(&vm->agent, deadline_ms, h, e);
+	if (r < 0)
+		return r;
+	if (h->protocol != HYB_AGENT_PROTOCOL)
+		return err_set(
+			e, EPROTO,
+			"the guest's agent speaks protocol %lld, hybd %d",
+			(long long)h->protocol, HYB_AGENT_PROTOCOL);
+	world_lock(vm->world);
+	snprintf(vm->agent_version, sizeof(vm->agent_version), "%s",
+		 h->version);
+	snprintf(vm->kernel, sizeof(vm->kernel), "%s", h->kernel);
+	world_unlock(vm->world);
+	return 0;
+}
+
+/* ------------------------------------------------------------------ images */
+
+int vm_attach_image(struct vm *vm, const char *reference,
+		    struct image_info **ret_image, struct err *e)
+{
+	_cleanup_image_info_ struct image_info *image = NULL;
+	char domain[64];
+	size_t i;
+	int r;
+
+	r = image_store_get(vm->world->images, reference, &image, e);
+	if (r < 0)
+		return r;
+	for (i = 0; i < vm->n_disks; i++)
+		if (strcmp(vm->disks[i], image->erofs_serial) == 0)
+			break;
+	if (i == WORLD_DISKS_MAX)
+		return err_set(e, ENOSPC,
+			       "a VM has room for %d images, '%s' is one more",
+			       WORLD_DISKS_MAX, reference);
+	if (i == vm->n_disks) {
+		vm_domain_name(vm, domain);
+		r = virt_vm_attach_disk(vm->world->virt, domain,
+					image->erofs_path, image->erofs_serial,
+					true, e);
+		if (r < 0)
+			return err_wrap(e, "attach image '%s'", reference);
+		snprintf(vm->disks[vm->n_disks++], sizeof(vm->disks[0]), "%s",
+			 image->erofs_serial);
+	}
+	*ret_image = steal_ptr(image);
+	return 0;
+}
+
+/* While the guest boots. An image that is missing is its container's error,
+ * told when that is made. */
+static void attach_all(struct vm *vm, const struct model_vm *m)
+{
+	struct image_info *image;
+	struct err e = ERR_INIT;
+	size_t i;
+
+	for (i = 0; i < m->n_containers; i++) {
+		image = NULL;
+		if (vm_attach_image(vm, m->containers[i].image, &image, &e) < 0)
+			log_debug("%s/%s: %s", vm->stack, vm->name, e.msg);
+		image_info_free(image);
+	}
+}
+
+/* ------------------------------------------------------------------- birth */
+
+/* Containers that ran when the VM ended run again in the next one. */
+static void revive_containers(struct vm *vm)
+{
+	size_t i;
+
+	world_lock(vm->world);
+	for (i = 0; i < vm->n_ctrs; i++) {
+		struct ctr *c = &vm->ctrs[i];
+
+		c->in_guest = false;
+		if (c->lost) {
+			c->state = CTR_PENDING;
+			c->row.restarts++;
+		}
+		c->lost = false;
+	}
+	world_unlock(vm->world);
+}
+
+/* The row that says: from now on there may be such a VM. */
+static int announce(struct vm *vm, const struct model_vm *m, struct err *e)
+{
+	json_t *j;
+	char *applied;
+	int r;
+
+	if (vm->row.created_at) {
+		r = state_vm_renew(vm->world->state, &vm->row, e);
+		if (r < 0)
+			return r;
+		vm_set_id(vm);
+	}
+	if (!vm->addr.path[0])
+		return err_set(e, ENAMETOOLONG,
+			       "'%s' is too long a path for a socket", vm->dir);
+	j = model_vm_to_json(m);
+	applied = j ? json_dumps(j, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+	json_decref(j);
+	if (!applied)
+		return err_sys(e, ENOMEM, "write state");
+	world_lock(vm->world);
+	free(vm->row.applied);
+	vm->row.applied = applied;
+	vm->row.exists = true;
+	vm->row.created_at = (int64_t)now_realtime_ns();
+	vm->row.reason[0] = '\0';
+	vm->row.message[0] = '\0';
+	vm->n_disks = 0;
+	vm->died = false;
+	vm->state = VM_STARTING;
+	world_changed(vm->world);
+	world_unlock(vm->world);
+	return vm_store(vm, e);
+}
+
+static int start_domain(struct vm *vm, const struct model_vm *m, struct err *e)
+{
+	char name[64], hex[33];
+	struct virt_vm_spec spec = {
+		.name = name,
+		.vcpus = m->vcpus ? m->vcpus : 1,
+		.memory = model_vm_memory(m),
+		.uid = vm_uid(vm),
+		.gid = vm_uid(vm),
+		.cid = vm_cid(vm),
+		.vm_dir = vm->dir,
+		.carrier = vm->addr.carrier == VSOCK_KERNEL ? VIRT_VSOCK_KERNEL
+							    : VIRT_VSOCK_UNIX,
+		.slots = WORLD_DISKS_MAX,
+	};
+	size_t i, n = 0;
+
+	vm_domain_name(vm, name);
+	for (i = 0; vm->row.uuid[i] && n < 32; i++)
+		if (vm->row.uuid[i] != '-')
+			hex[n++] = vm->row.uuid[i];
+	hex[n] = '\0';
+	if (hex_parse(hex, spec.uuid, sizeof(spec.uuid)) < 0)
+		return err_set(e, EINVAL, "VM '%s' has no valid UUID",
+			       vm->name);
+	spec.memory = (spec.memory + (2u << 20) - 1) / (2u << 20) * (2u << 20);
+	return virt_vm_start(vm->world->virt, &spec, e);
+}
+
+static int claim(struct vm *vm, struct err *e)
+{
+	char machine_id[33];
+	struct agent_claim c = {
+		.instance = vm->row.instance,
+		.hostname = vm->name,
+		.machine_id = machine_id,
+	};
+	size_t i, n = 0;
+
+	for (i = 0; vm->row.uuid[i] && n < 32; i++)
+		if (vm->row.uuid[i] != '-')
+			machine_id[n++] = vm->row.uuid[i];
+	machine_id[n] = '\0';
+	return agent_claim(&vm->agent, &c, now_ms() + CLAIM_MS, e);
+}
+
+static int boot_steps(struct vm *vm, const struct model_vm *m, struct err *e)
+{
+	struct agent_hello hello;
+	int r;
+
+	r = ports_publish(vm, m, e);
+	if (r < 0)
+		return r;
+	vm_tell(vm, "", "starting", "%s", "");
+	r = start_domain(vm, m, e);
+	if (r < 0)
+		return r;
+	vm->booted_at = now_ms();
+	vm_tell(vm, "", "booting", "%s", "");
+	attach_all(vm, m);
+	r = greet(vm, now_ms() + BOOT_MS, &hello, e);
+	if (r == 0)
+		r = claim(vm, e);
+	if (r == 0)
+		r = open_events(vm, e);
+	if (r == 0)
+		r = start_pump(vm, e);
+	return r;
+}
+
+int vm_boot(struct vm *vm, const struct model_vm *m, struct err *e)
+{
+	struct err ignored = ERR_INIT;
+	int r;
+
+	revive_containers(vm);
+	r = announce(vm, m, e);
+	if (r == 0)
+		r = boot_steps(vm, m, e);
+	if (r < 0) {
+		err_wrap(e, "VM '%s'", vm->name);
+		if (vm_destroy(vm, "Error", &ignored) < 0)
+			log_warn("%s/%s: %s", vm->stack, vm->name, ignored.msg);
+		return r;
+	}
+	vm->row.started_at = (int64_t)now_realtime_ns();
+	vm->time_set_at = now_ms();
+	vm->restart_at = 0;
+	set_state(vm, VM_RUNNING);
+	vm_tell(vm, "", "running", "kernel %s", vm->kernel);
+	return vm_store(vm, e);
+}
+
+/* ------------------------------------------------------------ taking it up */
+
+static int take_disks(struct vm *vm, const char *domain, struct err *e)
+{
+	_cleanup_free_ struct virt_disk *disks = NULL;
+	size_t i, n = 0;
+	int r;
+
+	r = virt_vm_disks(vm->world->virt, domain, &disks, &n, e);
+	if (r < 0)
+		return r;
+	vm->n_disks = 0;
+	for (i = 0; i < n && i < WORLD_DISKS_MAX; i++)
+		snprintf(vm->disks[vm->n_disks++], sizeof(vm->disks[0]), "%s",
+			 disks[i].serial);
+	return 0;
+}
+
+/* What the guest has, and what of ours it does not have any more. */
+static int take_containers(struct vm *vm, struct err *e)
+{
+	struct agent_container *list;
+	size_t n = 0, i, k;
+	int r;
+
+	list = calloc(HYB_AGENT_CONTAINERS_MAX, sizeof(*list));
+	if (!list)
+		return err_sys(e, ENOMEM, "list containers");
+	r = agent_list(&vm->agent, now_ms() + REATTACH_MS, list, &n, e);
+	for (i = 0; r == 0 && i < vm->n_ctrs; i++) {
+		struct ctr *c = &vm->ctrs[i];
+
+		for (k = 0; k < n && strcmp(list[k].id, c->id) != 0; k++)
+			;
+		c->in_guest = k < n;
+		if (k < n)
+			r = logpump_add(vm->pump, c->row.name, c->id,
+					c->row.log_base, e);
+		if (r == 0 && k < n)
+			ctr_observe(vm, &list[k]);
+		/* Killed between its making and its start: once more. */
+		if (c->state == CTR_STARTING ||
+		    (c->state == CTR_RUNNING && !c->in_guest))
+			c->state = CTR_PENDING;
+		if (c->state == CTR_STOPPING)
+			c->state = CTR_RUNNING;
+		/* Ended, and its restart was not done yet. */
+		if (c->state == CTR_FAILED || c->state == CTR_EXITED)
+			ctr_plan_restart(vm, c);
+	}
+	free(list);
+	return r;
+}
+
+int vm_reattach(struct vm *vm, struct err *e)
+{
+	struct virt_vm_info info;
+	struct agent_hello hello;
+	char domain[64];
+	int r;
+
+	vm_disconnect(vm);
+	vm_domain_name(vm, domain);
+	r = virt_vm_info(vm->world->virt, domain, &info, e);
+	if (r < 0)
+		return r;
+	if (info.state == VIRT_GONE)
+		return err_set(e, ESRCH, "the VM is gone: %s",
+			       virt_end_name(info.end));
+	if (vm->portd.pidfd < 0)
+		ports_reattach(vm);
+	r = greet(vm, now_ms() + REATTACH_MS, &hello, e);
+	if (r < 0)
+		return r;
+	/* Killed between start and claim: claimed now. Anything else is not
+	 * the VM that we made. */
+	if (!hello.instance[0])
+		r = claim(vm, e);
+	else if (strcmp(hello.instance, vm->row.instance) != 0)
+		r = err_set(e, EBADMSG, "the guest is not the one we made");
+	if (r == 0)
+		r = take_disks(vm, domain, e);
+	if (r == 0 && !vm->pump)
+		r = start_pump(vm, e);
+	if (r == 0)
+		r = take_containers(vm, e);
+	if (r == 0)
+		r = open_events(vm, e);
+	if (r < 0)
+		return r;
+	if (!vm->booted_at)
+		vm->booted_at = now_ms() - (uint64_t)hello.uptime_ns / 1000000;
+	set_state(vm, VM_RUNNING);
+	return 0;
+}
+
+/* --------------------------------------------------------------------- end */
+
+int vm_destroy(struct vm *vm, const char *reason, struct err *e)
+{
+	char domain[64];
+	int r;
+
+	if (!vm->row.exists)
+		return 0;
+	set_state(vm, VM_STOPPING);
+	ports_unpublish(vm);
+	vm_domain_name(vm, domain);
+	vm_disconnect(vm);
+	r = virt_vm_destroy(vm->world->virt, domain, e);
+	logpump_free(vm->pump);
+	vm->pump = NULL;
+	if (r == 0)
+		r = path_remove(vm->dir, e);
+	if (r == 0)
+		r = virt_vm_forget(vm->world->virt, domain, e);
+	if (r < 0)
+		return err_wrap(e, "take down VM '%s'", vm->name);
+	ctr_all_gone(vm, reason);
+	world_lock(vm->world);
+	vm->row.exists = false;
+	vm->row.portd_pid = 0;
+	vm->row.ports[0] = '\0';
+	vm->n_disks = 0;
+	vm->died = false;
+	snprintf(vm->row.reason, sizeof(vm->row.reason), "%s", reason);
+	vm->state = VM_PENDING;
+	world_changed(vm->world);
+	world_unlock(vm->world);
+	return vm_store(vm, e);
+}

@@ -1,0 +1,509 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Containers of one VM: made, ended, restarted. Only the VM's actor is here. */
+#include "host-agent/reconcile/world.h"
+
+#include "common/base/cleanup.h"
+#include "common/base/fd.h"
+#include "common/base/log.h"
+#include "host-agent/reconcile/logfile.h"
+#include "host-agent/reconcile/oci_config.h"
+
+#include <signal.h>
+
+#define CALL_MS	      30000 /* of one call that may do much */
+#define DISK_MS	      10000
+#define KILL_MS	      10000
+#define DRAIN_MS      3000
+#define SCRATCH_BYTES ((uint64_t)256 << 20)
+#define FORGET_MS     10000
+
+static int64_t now_real(void)
+{
+	return (int64_t)now_realtime_ns();
+}
+
+static void ctr_set(struct vm *vm, struct ctr *c, enum ctr_state state,
+		    const char *reason, const char *message)
+{
+	world_lock(vm->world);
+	c->state = state;
+	snprintf(c->row.state, sizeof(c->row.state), "%s",
+		 ctr_state_name(state));
+	snprintf(c->row.reason, sizeof(c->row.reason), "%s", reason);
+	snprintf(c->row.message, sizeof(c->row.message), "%s", message);
+	world_changed(vm->world);
+	world_unlock(vm->world);
+}
+
+void ctr_store(struct vm *vm, struct ctr *c)
+{
+	struct err e = ERR_INIT;
+
+	c->row.vm_id = vm->row.id;
+	if (state_container_put(vm->world->state, &c->row, &e) < 0)
+		log_error("%s/%s/%s: %s", vm->stack, vm->name, c->row.name,
+			  e.msg);
+}
+
+/* It failed before its program ran: told, stored, and not tried again until
+ * its policy or a user says so. */
+static int ctr_fail(struct vm *vm, struct ctr *c,
+		    const struct model_container *m, const char *reason,
+		    int64_t exit_code, const struct err *e)
+{
+	c->row.exit_code = exit_code;
+	c->row.finished_at = now_real();
+	ctr_set(vm, c, CTR_FAILED, reason, e->msg);
+	c->restart_at = 0;
+	if (m && restart_applies(&m->restart, 1, c->row.restarts))
+		c->restart_at = now_ms() + backoff_ms(c->backoff++);
+	ctr_store(vm, c);
+	vm_tell(vm, c->row.name, "failed", "%s: %s", reason, e->msg);
+	return -e->code;
+}
+
+/* ------------------------------------------------------------- depends_on */
+
+/* 0: it holds, 1: it may yet, -ECANCELED: it never will (e says why). */
+static int dependency_check(struct vm *vm, const struct model_dependency *d,
+			    char *why, size_t size, struct err *e)
+{
+	const struct vm *other;
+	const struct ctr *t;
+	int r = 1;
+
+	world_lock(vm->world);
+	other = world_find_vm(vm->world, vm->tenant, vm->stack, d->vm);
+	t = other ? vm_find_ctr((struct vm *)(uintptr_t)other, d->container)
+		  : NULL;
+	if (t && d->condition == DEPENDS_STARTED &&
+	    (t->state == CTR_RUNNING || t->state == CTR_EXITED))
+		r = 0;
+	else if (t && d->condition == DEPENDS_COMPLETED &&
+		 t->state == CTR_EXITED)
+		r = 0;
+	else if (t && t->state == CTR_FAILED && !t->restart_at)
+		r = -ECANCELED;
+	world_unlock(vm->world);
+	if (r == 1)
+		snprintf(why, size, "waits for %s/%s", d->vm, d->container);
+	if (r < 0)
+		err_set(e, ECANCELED, "%s/%s, which it depends on, has failed",
+			d->vm, d->container);
+	return r;
+}
+
+static int dependencies_check(struct vm *vm, struct ctr *c,
+			      const struct model_container *m, struct err *e)
+{
+	char why[sizeof(c->why)];
+	size_t i;
+	int r;
+
+	for (i = 0; i < m->n_depends_on; i++) {
+		r = dependency_check(vm, &m->depends_on[i], why, sizeof(why),
+				     e);
+		if (r < 0)
+			return ctr_fail(vm, c, NULL, "StartError", -1, e);
+		if (r > 0) {
+			world_lock(vm->world);
+			snprintf(c->why, sizeof(c->why), "%s", why);
+			world_unlock(vm->world);
+			return r;
+		}
+	}
+	c->why[0] = '\0';
+	return 0;
+}
+
+/* ---------------------------------------------------------------- making */
+
+static void image_defaults_of(const struct image_info *image,
+			      struct image_defaults *ret)
+{
+	const struct oci_image_config *c = &image->config;
+
+	*ret = (struct image_defaults){
+		.env = (const char *const *)c->env,
+		.entrypoint = (const char *const *)c->entrypoint,
+		.cmd = (const char *const *)c->cmd,
+		.user = c->user,
+		.working_dir = c->working_dir,
+		.stop_signal = c->stop_signal,
+	};
+}
+
+static struct ctr *ctr_add(struct vm *vm, const char *name)
+{
+	struct ctr *c;
+
+	if (vm->n_ctrs == WORLD_CONTAINERS_MAX)
+		return NULL;
+	world_lock(vm->world);
+	c = &vm->ctrs[vm->n_ctrs++];
+	memset(c, 0, sizeof(*c));
+	snprintf(c->row.name, sizeof(c->row.name), "%s", name);
+	c->row.exit_code = -1;
+	world_unlock(vm->world);
+	ctr_set(vm, c, CTR_PENDING, "", "");
+	return c;
+}
+
+/* The row of the next incarnation, on disk before the guest hears of it. */
+static int ctr_begin(struct vm *vm, struct ctr *c,
+		     const struct model_container *m,
+		     const struct image_info *image, struct err *e)
+{
+	struct logfile log;
+	json_t *j;
+	int r;
+
+	r = dir_make(vm->logs, 0700, e);
+	if (r == 0)
+		r = logfile_open(vm->logs, m->name, &log, e);
+	if (r < 0)
+		return r;
+	j = model_container_to_json(m);
+	world_lock(vm->world);
+	free(c->row.applied);
+	c->row.applied = json_dumps(j, JSON_COMPACT | JSON_SORT_KEYS);
+	snprintf(c->row.digest, sizeof(c->row.digest), "%s", image->digest);
+	c->row.vm_id = vm->row.id;
+	c->row.incarnation++;
+	c->row.created_at = now_real();
+	c->row.started_at = 0;
+	c->row.finished_at = 0;
+	c->row.exit_code = -1;
+	c->row.log_base = log.end;
+	snprintf(c->id, sizeof(c->id), "%s.%lld", m->name,
+		 (long long)c->row.incarnation);
+	world_unlock(vm->world);
+	json_decref(j);
+	logfile_close(&log);
+	if (!c->row.applied)
+		return err_sys(e, ENOMEM, "write state");
+	ctr_set(vm, c, CTR_STARTING, "", "");
+	return state_container_put(vm->world->state, &c->row, e);
+}
+
+static int ctr_create(struct vm *vm, struct ctr *c,
+		      const struct model_container *m,
+		      const struct image_info *image, struct err *e)
+{
+	struct image_defaults defaults;
+	struct agent_create create;
+	json_t *config = NULL;
+	int r;
+
+	image_defaults_of(image, &defaults);
+	c->stop_signal = oci_config_stop_signal(m, &defaults);
+	r = oci_config_make(m, &defaults, vm->name, &config, e);
+	if (r < 0)
+		return r;
+	create = (struct agent_create){
+		.id = c->id,
+		.config = config,
+		.image_serial = image->erofs_serial,
+		.disk_timeout_ms = DISK_MS,
+		.scratch_size = SCRATCH_BYTES,
+		.user = m->user[0]	? m->user
+			: defaults.user ? defaults.user
+					: "",
+		.init = m->init,
+		.log_size = WORLD_LOG_RING,
+	};
+	r = agent_create(&vm->agent, &create, now_ms() + CALL_MS, e);
+	json_decref(config);
+	if (r == 0)
+		c->in_guest = true;
+	return r;
+}
+
+/* Makes and starts it; the row is written before and after. */
+static int ctr_run(struct vm *vm, struct ctr *c,
+		   const struct model_container *m, struct err *e)
+{
+	_cleanup_image_info_ struct image_info *image = NULL;
+	int64_t exit_code = -1, pid = 0;
+	int r;
+
+	r = vm_attach_image(vm, m->image, &image, e);
+	if (r < 0)
+		return ctr_fail(vm, c, m, "ImageError", -1, e);
+	vm_tell(vm, m->name, "creating", "%s", m->image);
+	r = ctr_begin(vm, c, m, image, e);
+	if (r == 0)
+		r = ctr_create(vm, c, m, image, e);
+	if (r == 0)
+		r = logpump_add(vm->pump, m->name, c->id, c->row.log_base, e);
+	if (r < 0)
+		return ctr_fail(vm, c, m, "StartError", -1, e);
+	vm_tell(vm, m->name, "starting", "%s", "");
+	r = agent_start(&vm->agent, c->id, now_ms() + CALL_MS, &pid, &exit_code,
+			e);
+	if (r < 0)
+		return ctr_fail(vm, c, m, "StartError", exit_code, e);
+	c->pid = pid;
+	c->row.started_at = now_real();
+	ctr_set(vm, c, CTR_RUNNING, "", "");
+	ctr_store(vm, c);
+	vm_tell(vm, m->name, "running", "%s", "");
+	return 0;
+}
+
+/* Takes it out of the guest, its output first. */
+static int ctr_discard(struct vm *vm, struct ctr *c, struct err *e)
+{
+	int r;
+
+	if (!c->in_guest)
+		return 0;
+	if (logpump_drain(vm->pump, c->id, now_ms() + DRAIN_MS) < 0)
+		log_warn("%s/%s/%s: its last output was not taken in time",
+			 vm->stack, vm->name, c->row.name);
+	r = agent_delete(&vm->agent, c->id, true, now_ms() + CALL_MS, e);
+	if (r < 0)
+		return r;
+	logpump_remove(vm->pump, c->id);
+	c->in_guest = false;
+	return 0;
+}
+
+int ctr_ensure(struct vm *vm, const struct model_container *m, struct err *e)
+{
+	struct ctr *c = vm_find_ctr(vm, m->name);
+	int r;
+
+	if (!c)
+		c = ctr_add(vm, m->name);
+	if (!c)
+		return err_set(e, ENOSPC, "container '%s': a VM has at most %d",
+			       m->name, WORLD_CONTAINERS_MAX);
+	if (c->row.user_stopped) {
+		r = ctr_stop(vm, c, e);
+		return r < 0 ? r : 0;
+	}
+	if (c->state == CTR_RUNNING)
+		return 0;
+	if (c->state == CTR_EXITED || c->state == CTR_FAILED) {
+		if (!c->restart_at)
+			return 0;
+		if (c->restart_at > now_ms())
+			return 0;
+		c->restart_at = 0;
+		c->row.restarts++;
+	}
+	r = dependencies_check(vm, c, m, e);
+	if (r == 0)
+		r = ctr_discard(vm, c, e);
+	if (r == 0)
+		r = ctr_run(vm, c, m, e);
+	if (r < 0)
+		err_wrap(e, "container '%s/%s'", vm->name, m->name);
+	return r;
+}
+
+/* ---------------------------------------------------------------- ending */
+
+/* What the guest says of its end becomes its state. */
+static void ctr_take_end(struct vm *vm, struct ctr *c,
+			 const struct agent_container *a)
+{
+	enum ctr_state state = CTR_FAILED;
+	const char *reason = a->oom_killed	 ? "OOMKilled"
+			     : a->reason[0]	 ? a->reason
+			     : a->exit_code == 0 ? "Completed"
+						 : "Error";
+
+	if (c->state == CTR_STOPPING || c->row.user_stopped) {
+		state = CTR_STOPPED;
+		if (!a->oom_killed)
+			reason = "Stopped";
+	} else if (a->exit_code == 0) {
+		state = CTR_EXITED;
+	}
+	c->row.exit_code = a->exit_code;
+	c->row.finished_at = now_real();
+	c->pid = 0;
+	ctr_set(vm, c, state, reason, a->message);
+}
+
+static int wait_end(struct vm *vm, struct ctr *c, uint64_t deadline_ms,
+		    struct agent_container *ret, struct err *e)
+{
+	_cleanup_agent_ struct agent a = {.conn.fd = -1};
+	int r;
+
+	/* A connection of its own: the call may outlast its deadline. */
+	r = agent_open(&a, &vm->addr, deadline_ms, e);
+	if (r == 0)
+		r = agent_wait(&a, c->id, deadline_ms, ret, e);
+	return r;
+}
+
+/* The signal that ends it. A container that an earlier hybd made: by what it
+ * was made from. */
+static int stop_signal_of(struct vm *vm, const struct ctr *c,
+			  const json_t *applied)
+{
+	_cleanup_image_info_ struct image_info *image = NULL;
+	struct image_defaults defaults = {0};
+	struct model_container m = {
+		.stop_signal = (int)json_integer_value(
+			json_object_get(applied, "stop_signal")),
+	};
+
+	if (c->stop_signal)
+		return c->stop_signal;
+	if (c->row.digest[0] &&
+	    image_store_get(vm->world->images, c->row.digest, &image, NULL) ==
+		    0)
+		image_defaults_of(image, &defaults);
+	return oci_config_stop_signal(&m, &defaults);
+}
+
+int ctr_stop(struct vm *vm, struct ctr *c, struct err *e)
+{
+	struct agent_container end = {0};
+	uint64_t grace_ns = HYB_DEFAULT_STOP_GRACE_NS;
+	int sig, r;
+	json_t *applied;
+
+	if (c->state == CTR_STOPPED)
+		return 0;
+	if (c->state != CTR_RUNNING || !c->in_guest) {
+		c->restart_at = 0;
+		ctr_set(vm, c, CTR_STOPPED, "Stopped", "");
+		ctr_store(vm, c);
+		return 0;
+	}
+	applied = json_loads(c->row.applied ? c->row.applied : "{}", 0, NULL);
+	if (json_is_integer(json_object_get(applied, "stop_grace_ns")))
+		grace_ns = (uint64_t)json_integer_value(
+			json_object_get(applied, "stop_grace_ns"));
+	sig = stop_signal_of(vm, c, applied);
+	json_decref(applied);
+	ctr_set(vm, c, CTR_STOPPING, "", "");
+	vm_tell(vm, c->row.name, "stopping", "%s", "");
+	r = agent_signal(&vm->agent, c->id, sig, false, now_ms() + CALL_MS, e);
+	if (r == 0)
+		r = wait_end(vm, c, now_ms() + grace_ns / 1000000, &end, e);
+	if (r < 0) {
+		/* Past its grace, or already gone. */
+		agent_signal(&vm->agent, c->id, SIGKILL, true,
+			     now_ms() + CALL_MS, NULL);
+		r = wait_end(vm, c, now_ms() + KILL_MS, &end, e);
+	}
+	if (r < 0)
+		return err_wrap(e, "stop container '%s/%s'", vm->name,
+				c->row.name);
+	ctr_take_end(vm, c, &end);
+	ctr_store(vm, c);
+	vm_tell(vm, c->row.name, "stopped", "%s", "");
+	return 0;
+}
+
+int ctr_remove(struct vm *vm, const char *name, struct err *e)
+{
+	struct ctr *c = vm_find_ctr(vm, name);
+	bool wanted;
+	int r;
+
+	if (!c)
+		return 0;
+	r = ctr_stop(vm, c, e);
+	if (r == 0)
+		r = ctr_discard(vm, c, e);
+	if (r < 0)
+		return r;
+	world_lock(vm->world);
+	wanted = vm->desired && model_find_container(vm->desired, name);
+	free(c->row.applied);
+	c->row.applied = NULL;
+	c->restart_at = 0;
+	c->backoff = 0;
+	c->state = CTR_PENDING;
+	if (!wanted) {
+		*c = vm->ctrs[--vm->n_ctrs];
+		memset(&vm->ctrs[vm->n_ctrs], 0, sizeof(*c));
+	}
+	world_changed(vm->world);
+	world_unlock(vm->world);
+	if (wanted) {
+		ctr_store(vm, c);
+		return 0;
+	}
+	r = state_container_remove(vm->world->state, vm->row.id, name, e);
+	if (r == 0)
+		r = logfile_remove(vm->logs, name, e);
+	vm_tell(vm, name, "removed", "%s", "");
+	return r;
+}
+
+/* It has ended by itself: its policy says what follows. */
+void ctr_plan_restart(struct vm *vm, struct ctr *c)
+{
+	const struct model_container *m;
+
+	if ((uint64_t)(c->row.finished_at - c->row.started_at) >
+	    (uint64_t)FORGET_MS * 1000000)
+		c->backoff = 0;
+	world_lock(vm->world);
+	m = vm->desired ? model_find_container(vm->desired, c->row.name) : NULL;
+	c->restart_at = 0;
+	if (m && !c->row.user_stopped && c->state != CTR_STOPPED &&
+	    restart_applies(&m->restart, c->row.exit_code, c->row.restarts))
+		c->restart_at = now_ms() + backoff_ms(c->backoff++);
+	world_unlock(vm->world);
+}
+
+void ctr_observe(struct vm *vm, const struct agent_container *a)
+{
+	struct ctr *c = NULL;
+	size_t i;
+
+	for (i = 0; i < vm->n_ctrs; i++)
+		if (strcmp(vm->ctrs[i].id, a->id) == 0)
+			c = &vm->ctrs[i];
+	/* Of an earlier incarnation, or nothing that we made. */
+	if (!c)
+		return;
+	if (a->status == AGENT_RUNNING || a->status == AGENT_PAUSED) {
+		c->in_guest = true;
+		c->pid = a->pid;
+		if (c->state == CTR_STARTING || c->state == CTR_PENDING)
+			ctr_set(vm, c, CTR_RUNNING, "", "");
+		return;
+	}
+	if (a->status != AGENT_STOPPED || c->state != CTR_RUNNING)
+		return;
+	ctr_take_end(vm, c, a);
+	ctr_plan_restart(vm, c);
+	ctr_store(vm, c);
+	vm_tell(vm, c->row.name, c->state == CTR_EXITED ? "exited" : "failed",
+		"%s, exit code %lld", c->row.reason,
+		(long long)c->row.exit_code);
+}
+
+void ctr_all_gone(struct vm *vm, const char *reason)
+{
+	bool stopped = strcmp(reason, "Stopped") == 0;
+	size_t i;
+
+	for (i = 0; i < vm->n_ctrs; i++) {
+		struct ctr *c = &vm->ctrs[i];
+
+		c->in_guest = false;
+		c->pid = 0;
+		if (c->state == CTR_RUNNING || c->state == CTR_STARTING ||
+		    c->state == CTR_STOPPING) {
+			c->row.exit_code = -1;
+			c->row.finished_at = now_real();
+			c->lost = true;
+			ctr_set(vm, c, stopped ? CTR_STOPPED : CTR_FAILED,
+				reason, "");
+		}
+		c->restart_at = 0;
+		ctr_store(vm, c);
+	}
+}

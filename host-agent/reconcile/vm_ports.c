@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Published ports of one VM: this process binds them (so that a port in use is
+ * told to the user), a hyb-portd of the VM's own carries them. It lives on
+ * when hybd is killed, and the next hybd finds it by pid and start time.
+ */
+#include "host-agent/reconcile/world.h"
+
+#include "common/base/cleanup.h"
+#include "common/base/fd.h"
+#include "common/base/log.h"
+#include "common/base/proc.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#define PORTS_MAX 48
+
+void ports_format(const struct model_container *c, char *out, size_t size)
+{
+	struct buf b = BUF_INIT;
+	size_t i;
+
+	for (i = 0; i < c->n_ports; i++) {
+		const struct model_port *p = &c->ports[i];
+		bool v6 = strchr(p->host_ip, ':') != NULL;
+
+		buf_printf(&b, "%s%s%s%s:%u->%u/tcp", i ? ", " : "",
+			   v6 ? "[" : "", p->host_ip, v6 ? "]" : "",
+			   p->published, p->target);
+	}
+	snprintf(out, size, "%s", buf_str(&b));
+	buf_done(&b);
+}
+
+/* A listening socket for a published port. */
+static int port_bind(const struct model_port *p, int *ret, struct err *e)
+{
+	struct sockaddr_in6 in6 = {.sin6_family = AF_INET6,
+				   .sin6_port = htons(p->published)};
+	struct sockaddr_in in4 = {.sin_family = AF_INET,
+				  .sin_port = htons(p->published)};
+	bool v4 = inet_pton(AF_INET, p->host_ip, &in4.sin_addr) == 1;
+	const struct sockaddr *sa = (const struct sockaddr *)&in4;
+	socklen_t len = sizeof(in4);
+	_cleanup_close_ int fd = -1;
+	int one = 1;
+
+	if (!v4) {
+		if (inet_pton(AF_INET6, p->host_ip, &in6.sin6_addr) != 1)
+			return err_set(e, EINVAL,
+				       "publish port %u: '%s' is no address",
+				       p->published, p->host_ip);
+		sa = (const struct sockaddr *)&in6;
+		len = sizeof(in6);
+	}
+	fd = socket(sa->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return err_sys(e, errno, "make a socket");
+	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0 ||
+	    (!v4 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one,
+			       sizeof(one)) < 0) ||
+	    bind(fd, sa, len) < 0 || listen(fd, 512) < 0) {
+		err_sys(e, errno, "publish port %s:%u", p->host_ip,
+			p->published);
+		if (e && e->code == EADDRINUSE)
+			err_hint(e, "another program has this port; see `ss "
+				    "-ltnp`, or publish another one");
+		return -errno;
+	}
+	*ret = steal_fd(&fd);
+	return 0;
+}
+
+struct port_set {
+	int fds[PORTS_MAX];
+	size_t n;
+	char args[PORTS_MAX][32]; /* "FD:TARGET" */
+};
+
+static void port_set_done(struct port_set *s)
+{
+	size_t i;
+
+	for (i = 0; i < s->n; i++)
+		close(s->fds[i]);
+	s->n = 0;
+}
+
+static int ports_bind(const struct model_vm *m, struct port_set *s,
+		      struct err *e)
+{
+	size_t i, k;
+	int r;
+
+	for (i = 0; i < m->n_containers; i++) {
+		const struct model_container *c = &m->containers[i];
+
+		for (k = 0; k < c->n_ports; k++) {
+			if (s->n == PORTS_MAX)
+				return err_set(
+					e, E2BIG,
+					"VM '%s' publishes more than %d ports",
+					m->name, PORTS_MAX);
+			r = port_bind(&c->ports[k], &s->fds[s->n], e);
+			if (r < 0)
+				return r;
+			snprintf(s->args[s->n], sizeof(s->args[0]), "%zu:%u",
+				 s->n + 3, c->ports[k].target);
+			s->n++;
+		}
+	}
+	return 0;
+}
+
+/* What the VM's ports are, as text that is compared and stored. */
+static void ports_describe(const struct vm *vm, const struct model_vm *m,
+			   char *out, size_t size)
+{
+	struct buf b = BUF_INIT;
+	char one[512];
+	size_t i;
+
+	for (i = 0; i < m->n_containers; i++) {
+		ports_format(&m->containers[i], one, sizeof(one));
+		if (one[0])
+			buf_printf(&b, "%s%s", b.len ? ", " : "", one);
+	}
+	/* Of this VM: a VM that is made anew has another socket. */
+	if (b.len)
+		buf_printf(&b, " @%lld", (long long)vm->row.id);
+	snprintf(out, size, "%s", buf_str(&b));
+	buf_done(&b);
+}
+
+static int portd_spawn(struct vm *vm, struct port_set *s, struct err *e)
+{
+	const char *argv[PORTS_MAX * 2 + 16];
+	char uid[16], cid[16];
+	struct proc_spec spec;
+	size_t n = 0, i;
+	pid_t pid;
+	int r;
+
+	snprintf(uid, sizeof(uid), "%u", (unsigned int)vm_uid(vm));
+	snprintf(cid, sizeof(cid), "%u", vm->addr.cid);
+	argv[n++] = "hyb-portd";
+	if (vm->addr.carrier == VSOCK_UNIX) {
+		argv[n++] = "--vsock";
+		argv[n++] = vm->addr.path;
+	} else {
+		argv[n++] = "--vsock-cid";
+		argv[n++] = cid;
+	}
+	argv[n++] = "--uid";
+	argv[n++] = uid;
+	argv[n++] = "--gid";
+	argv[n++] = uid;
+	for (i = 0; i < s->n; i++) {
+		argv[n++] = "--port";
+		argv[n++] = s->args[i];
+	}
+	argv[n] = NULL;
+	spec = (struct proc_spec){
+		.path = vm->world->config.portd_path,
+		.argv = argv,
+		.stdin_fd = -1,
+		.stdout_fd = -1,
+		.stderr_fd = -1,
+		.fds = s->fds,
+		.n_fds = s->n,
+		.new_session = true,
+	};
+	r = proc_spawn(&spec, &pid, &vm->portd.pidfd, e);
+	if (r < 0)
+		return r;
+	vm->portd.pid = pid;
+	if (proc_start_time(pid, &vm->portd.start_time) < 0)
+		return err_set(e, ECHILD, "hyb-portd ended at once");
+	return 0;
+}
+
+static bool portd_alive(const struct vm *vm)
+{
+	struct pollfd p = {.fd = vm->portd.pidfd, .events = POLLIN};
+
+	return vm->portd.pidfd >= 0 && poll(&p, 1, 0) == 0;
+}
+
+static int portd_store(struct vm *vm, struct err *e)
+{
+	vm->row.portd_pid = vm->portd.pid;
+	vm->row.portd_start = vm->portd.start_time;
+	snprintf(vm->row.ports, sizeof(vm->row.ports), "%s", vm->portd.ports);
+	return state_vm_put(vm->world->state, &vm->row, e);
+}
+
+int ports_publish(struct vm *vm, const struct model_vm *m, struct err *e)
+{
+	_cleanup_(port_set_done) struct port_set s = {.n = 0};
+	char wanted[sizeof(vm->portd.ports)];
+	int r;
+
+	ports_describe(vm, m, wanted, sizeof(wanted));
+	if (strcmp(wanted, vm->portd.ports) == 0 &&
+	    (!wanted[0] || portd_alive(vm)))
+		return 0;
+	ports_unpublish(vm);
+	if (!wanted[0])
+		return portd_store(vm, e);
+	r = ports_bind(m, &s, e);
+	if (r == 0)
+		r = portd_spawn(vm, &s, e);
+	if (r < 0)
+		return r;
+	snprintf(vm->portd.ports, sizeof(vm->portd.ports), "%s", wanted);
+	return portd_store(vm, e);
+}
+
+void ports_unpublish(struct vm *vm)
+{
+	if (vm->portd.pidfd >= 0) {
+		syscall(SYS_pidfd_send_signal, vm->portd.pidfd, SIGKILL, NULL,
+			0);
+		fd_wait(vm->portd.pidfd, POLLIN, now_ms() + 2000);
+		/* A child of ours is reaped; another's is not ours to reap. */
+		waitpid(vm->portd.pid, NULL, WNOHANG);
+		cleanup_close(&vm->portd.pidfd);
+	}
+	vm->portd.pid = 0;
+	vm->portd.start_time = 0;
+	vm->portd.ports[0] = '\0';
+}
+
+void ports_reattach(struct vm *vm)
+{
+	vm->portd.pid = (pid_t)vm->row.portd_pid;
+	vm->portd.start_time = vm->row.portd_start;
+	vm->portd.pidfd = proc_open(vm->portd.pid, vm->portd.start_time);
+	if (vm->portd.pidfd < 0) {
+		vm->portd.pidfd = -1;
+		vm->portd.pid = 0;
+		vm->portd.ports[0] = '\0';
+		return;
+	}
+	snprintf(vm->portd.ports, sizeof(vm->portd.ports), "%s", vm->row.ports);
+}

@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Everything that hybd keeps running, and the actors that keep it so.
+ *
+ * Theory of operation
+ *
+ * The world has stacks, a stack has VMs, a VM has containers. One lock guards
+ * all of these structs and is never held over I/O; one condition variable is
+ * signalled whenever something in them changes.
+ *
+ * Each VM has an actor: a thread that alone makes, changes and unmakes that
+ * VM and what is in it (so that a guest that hangs holds up itself only). It
+ * is level-triggered: it compares what is wanted (vm->desired and the users'
+ * stops) with what is there, does what plan/ says, and sleeps until a wish, a
+ * guest's event, a timer or the end of its QEMU wakes it. A request (deploy,
+ * stop, ...) writes the wish into the state store, then into the world, wakes
+ * the actors concerned and waits on the condition variable until they have
+ * settled it. Whether a request's client is still there changes nothing.
+ *
+ * Rows are written before what they stand for is made: see state/state.h.
+ */
+#ifndef HYB_HOST_AGENT_RECONCILE_WORLD_H
+#define HYB_HOST_AGENT_RECONCILE_WORLD_H
+
+#include "host-agent/guest/agent.h"
+#include "host-agent/image/store.h"
+#include "host-agent/model/model.h"
+#include "host-agent/plan/plan.h"
+#include "host-agent/reconcile/logpump.h"
+#include "host-agent/state/state.h"
+#include "host-agent/virt/virt.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#define WORLD_VMS_MAX	     1024
+#define WORLD_CONTAINERS_MAX HYB_AGENT_CONTAINERS_MAX
+/* Bytes of a container's output that its guest keeps until the host has them. */
+#define WORLD_LOG_RING ((uint64_t)256 * 1024)
+
+/* Image disks that a VM has ports for. */
+#define WORLD_DISKS_MAX 16
+
+/* As `hyb ps` shows it. */
+enum ctr_state {
+	CTR_PENDING,
+	CTR_STARTING,
+	CTR_RUNNING,
+	CTR_STOPPING,
+	CTR_STOPPED, /* by a user */
+	CTR_EXITED,  /* by itself, with 0 */
+	CTR_FAILED,
+	CTR_STATE_MAX
+};
+
+struct ctr {
+	struct state_container row;
+	enum ctr_state state;
+	bool in_guest; /* the agent knows it */
+	char id[80];   /* in the guest: NAME.INCARNATION */
+	int64_t pid;
+	char why[160];	     /* what a pending one waits for */
+	uint64_t restart_at; /* ms, monotonic; 0: not due */
+	uint32_t backoff;    /* restarts in a row */
+	int stop_signal;     /* of this incarnation; 0: not known yet */
+	bool lost;	     /* ran when its VM ended */
+};
+
+enum vm_state {
+	VM_PENDING,
+	VM_STARTING,
+	VM_RUNNING,
+	VM_STOPPING,
+	VM_STOPPED,
+	VM_FAILED,
+	VM_STATE_MAX
+};
+
+struct model_ref {
+	struct model_stack *model;
+	atomic_int refs;
+};
+
+struct portd {
+	pid_t pid;
+	uint64_t start_time;
+	int pidfd; /* -1: none */
+	char ports[1024];
+};
+
+struct world;
+
+struct vm {
+	struct world *world;
+	struct vm *next;
+	char tenant[STATE_NAME_MAX];
+	char stack[STATE_NAME_MAX];
+	char name[STATE_NAME_MAX];
+	struct state_vm row;
+
+	/* What is wanted; NULL model: it is to go. */
+	struct model_ref *ref;
+	const struct model_vm *desired;
+	int64_t wanted;	    /* raised with every wish */
+	int64_t settled;    /* the last wish that the actor is done with */
+	struct err failure; /* of the last wish, code 0: none */
+
+	enum vm_state state;
+	struct ctr ctrs[WORLD_CONTAINERS_MAX];
+	size_t n_ctrs;
+	char agent_version[64];
+	char kernel[128];
+	uint64_t booted_at; /* ms, monotonic */
+	uint64_t restart_at;
+	uint32_t backoff;
+	bool gone; /* its actor has ended; to be freed */
+
+	/* The actor's own. */
+	pthread_t thread;
+	int wake;	     /* eventfd */
+	struct agent agent;  /* calls; fd -1: not connected */
+	struct agent events; /* fd -1: not connected */
+	uint64_t heard_at;   /* last event, ms */
+	uint64_t time_set_at;
+	bool died; /* set by the libvirt event; world's lock */
+	char died_reason[32];
+	struct logpump *pump;
+	struct portd portd;
+	/* Serials of the image disks that are attached. */
+	char disks[WORLD_DISKS_MAX][24];
+	size_t n_disks;
+	char dir[256]; /* ROOT/vms/ID */
+	char logs[256];
+	struct vsock_addr addr;
+};
+
+/* Something that a waiting client is told. */
+struct progress {
+	struct progress *next;
+	char object[160]; /* stack/vm or stack/vm/container */
+	char phase[32];	  /* what is being done */
+	char message[512];
+	uint64_t at; /* ms, monotonic */
+};
+
+struct subscriber {
+	struct subscriber *next;
+	char stack[STATE_NAME_MAX];
+	struct progress *head, **tail;
+	size_t n;
+};
+
+struct world_config {
+	const char *root;
+	const char *portd_path;
+	const char *accel; /* for display */
+	uid_t uid_base;	   /* the probe's; VMs have those behind it */
+	uint32_t uid_count;
+	bool kernel_vsock; /* the carrier is the host kernel's */
+};
+
+struct world {
+	struct world_config config;
+	struct state *state;
+	struct image_store *images;
+	struct virt *virt;
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	struct vm *vms;
+	struct subscriber *subscribers;
+};
+
+/* Loads the state, takes up what is running, starts an actor for every VM. */
+int world_open(const struct world_config *config, struct state *state,
+	       struct image_store *images, struct virt *virt,
+	       struct world **ret, struct err *e);
+
+void world_lock(struct world *w);
+void world_unlock(struct world *w);
+/* With the lock held: tells everybody who waits. */
+void world_changed(struct world *w);
+/* Waits for a change, at most ms; the lock is held before and after. */
+void world_wait(struct world *w, uint64_t ms);
+
+/* ------------------------------------------------------------- wishes */
+
+/* Makes the model what is wanted (it is taken over in any case). ret_plan:
+ * what will change. Returns once it is stored. */
+int world_deploy(struct world *w, struct model_stack *model,
+		 struct plan *ret_plan, struct err *e);
+/* What world_deploy() would change. */
+int world_plan(struct world *w, const struct model_stack *model,
+	       struct plan *ret_plan, struct err *e);
+/* The whole stack is to go. */
+int world_down(struct world *w, const char *tenant, const char *stack,
+	       struct plan *ret_plan, struct err *e);
+/* A user stops or starts a VM (container "") or a container; stack-wide with
+ * vm "". */
+int world_set_stopped(struct world *w, const char *tenant, const char *stack,
+		      const char *vm, const char *container, bool stopped,
+		      struct err *e);
+/* Waits until the actors of the stack have settled all wishes, telling fn what
+ * happens. -ETIMEDOUT, or the first failure. fn's result other than 0 ends the
+ * wait (the client is gone). */
+int world_settle(struct world *w, const char *stack, uint64_t timeout_ms,
+		 int (*fn)(void *arg, const struct progress *p), void *arg,
+		 struct err *e);
+
+/* Finds with the lock held; NULL: none. */
+struct vm *world_find_vm(struct world *w, const char *tenant, const char *stack,
+			 const char *vm);
+struct ctr *vm_find_ctr(struct vm *vm, const char *name);
+
+const char *ctr_state_name(enum ctr_state s);
+const char *vm_state_name(enum vm_state s);
+
+/* Called by virt's event callback: a domain has ended. */
+void world_domain_ended(struct world *w, const char *domain,
+			const char *reason);
+
+/* ------------------------------------------- between the actor's files */
+
+void *vm_actor(void *vm);
+void vm_wake(struct vm *vm);
+/* A line of progress to whoever waits. */
+void vm_tell(struct vm *vm, const char *container, const char *phase,
+	     const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+
+/* Models are shared between the world and actors at work. */
+struct model_ref *model_ref_take(struct model_ref *r);
+void model_ref_drop(struct model_ref *r);
+/* ms until the n-th restart in a row: 100 ms, doubled each time, to 60 s. */
+uint64_t backoff_ms(uint32_t n);
+/* Does the policy restart what ended with this code (n restarts so far)? */
+bool restart_applies(const struct restart_policy *p, int64_t exit_code,
+		     uint32_t n);
+
+/* observe.c: what there is, for plan/. */
+struct observed;
+struct observed *observed_new(struct world *w, const char *tenant,
+			      const char *stack, const char *only_vm);
+const struct observed_stack *observed_stack(const struct observed *o);
+void observed_free(struct observed *o);
+
+/* vm_boot.c */
+int vm_boot(struct vm *vm, const struct model_vm *m, struct err *e);
+/* Image disk of the container's image: linked into the VM's folder and
+ * attached. ret_image is the caller's to free. */
+int vm_attach_image(struct vm *vm, const char *reference,
+		    struct image_info **ret_image, struct err *e);
+int vm_reattach(struct vm *vm, struct err *e);
+int vm_destroy(struct vm *vm, const char *reason, struct err *e);
+int vm_connect(struct vm *vm, uint64_t deadline_ms, struct err *e);
+void vm_disconnect(struct vm *vm);
+void vm_domain_name(const struct vm *vm, char out[64]);
+uid_t vm_uid(const struct vm *vm);
+uint32_t vm_cid(const struct vm *vm);
+void vm_set_id(struct vm *vm);
+
+/* vm_containers.c */
+int ctr_ensure(struct vm *vm, const struct model_container *m, struct err *e);
+int ctr_remove(struct vm *vm, const char *name, struct err *e);
+int ctr_stop(struct vm *vm, struct ctr *c, struct err *e);
+/* When is one that has ended to run again? */
+void ctr_plan_restart(struct vm *vm, struct ctr *c);
+/* The guest says what a container does now. */
+void ctr_observe(struct vm *vm, const struct agent_container *a);
+/* All containers of a VM that is gone. */
+void ctr_all_gone(struct vm *vm, const char *reason);
+/* Writes its row; an error is logged (the next write tries again). */
+void ctr_store(struct vm *vm, struct ctr *c);
+
+/* vm_ports.c */
+int ports_publish(struct vm *vm, const struct model_vm *m, struct err *e);
+void ports_unpublish(struct vm *vm);
+/* Takes up the process of an earlier hybd. */
+void ports_reattach(struct vm *vm);
+/* "127.0.0.1:8080->80/tcp, ..." of a container. */
+void ports_format(const struct model_container *c, char *out, size_t size);
+
+#endif
