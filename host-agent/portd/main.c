@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * hyb-portd: the published TCP ports of one VM (docs/vsockd.md).
+ *
+ * It is given listening sockets; it can make none. Its network namespace is
+ * empty, its root is the folder of the device's socket, its rights are those
+ * of the VM's own uid. It lives as long as the VM, whatever becomes of hybd.
+ */
+#include "common/base/cleanup.h"
+#include "common/base/fd.h"
+#include "common/base/log.h"
+#include "common/base/parse.h"
+#include "common/base/sandbox.h"
+#include "host-agent/portd/forward.h"
+
+#include <fcntl.h>
+#include <getopt.h>
+#include <jansson.h>
+#include <libgen.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+
+#define EXIT_USAGE 2
+
+struct options {
+	struct forward_port port[PORTD_PORTS_MAX];
+	size_t n_ports;
+	const char *path;
+	struct forward_carrier carrier;
+	bool drop_ids, have_gid;
+	uint32_t uid, gid;
+	enum log_level level;
+};
+
+static const char usage_text[] =
+	"usage: hyb-portd --port FD:PORT... {--vsock PATH | --vsock-cid N}\n"
+	"                 [--agent-port N] [--uid UID --gid GID]\n"
+	"                 [--log-level error|warning|info|debug]\n"
+	"FD is an inherited listening TCP socket: 3, 4, ... in this order.\n";
+
+/* "FD:PORT"; the descriptors come in order, so that all others can be
+ * closed. */
+static int parse_published(const char *s, struct options *o)
+{
+	const char *colon = strchr(s, ':');
+	char fd_text[8];
+	uint64_t fd;
+
+	if (!colon || (size_t)(colon - s) >= sizeof(fd_text) ||
+	    o->n_ports == PORTD_PORTS_MAX)
+		return -EINVAL;
+	memcpy(fd_text, s, (size_t)(colon - s));
+	fd_text[colon - s] = '\0';
+	if (parse_u64(fd_text, 3 + o->n_ports, 3 + o->n_ports, &fd) < 0 ||
+	    parse_port(colon + 1, &o->port[o->n_ports].guest_port) < 0)
+		return -EINVAL;
+	o->port[o->n_ports++].listen_fd = (int)fd;
+	return 0;
+}
+
+static int parse_level(const char *s, enum log_level *ret)
+{
+	static const char *const names[] = {"error", "warning", "info",
+					    "debug"};
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(names); i++)
+		if (strcmp(s, names[i]) == 0) {
+			*ret = (enum log_level)i;
+			return 0;
+		}
+	return -EINVAL;
+}
+
+static int parse_option(int c, struct options *o)
+{
+	uint64_t v = 0;
+	int err = 0;
+
+	switch (c) {
+	case 'p':
+		err = parse_published(optarg, o);
+		break;
+	case 'v':
+		o->path = optarg;
+		break;
+	case 'c':
+		err = parse_u64(optarg, 3, UINT32_MAX - 1, &v);
+		o->carrier.kernel = true;
+		o->carrier.cid = (uint32_t)v;
+		break;
+	case 'a':
+		err = parse_u64(optarg, 1, UINT32_MAX - 1, &v);
+		o->carrier.agent_port = (uint32_t)v;
+		break;
+	case 'u':
+		err = parse_uid(optarg, &o->uid);
+		o->drop_ids = true;
+		break;
+	case 'g':
+		err = parse_uid(optarg, &o->gid);
+		o->have_gid = true;
+		break;
+	case 'd':
+		err = parse_level(optarg, &o->level);
+		break;
+	default:
+		return -EINVAL;
+	}
+	if (err < 0)
+		fprintf(stderr, "hyb-portd: bad value '%s'\n", optarg);
+	return err;
+}
+
+static int parse_options(int argc, char **argv, struct options *o)
+{
+	static const struct option longs[] = {
+		{"port", required_argument, NULL, 'p'},
+		{"vsock", required_argument, NULL, 'v'},
+		{"vsock-cid", required_argument, NULL, 'c'},
+		{"agent-port", required_argument, NULL, 'a'},
+		{"uid", required_argument, NULL, 'u'},
+		{"gid", required_argument, NULL, 'g'},
+		{"log-level", required_argument, NULL, 'd'},
+		{NULL, 0, NULL, 0},
+	};
+	int c;
+
+	*o = (struct options){.carrier.agent_port = 1024,
+			      .level = LOG_LEVEL_INFO};
+	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1)
+		if (parse_option(c, o) < 0)
+			return -EINVAL;
+	if (optind != argc || o->n_ports == 0 ||
+	    o->carrier.kernel == (o->path != NULL) ||
+	    o->drop_ids != o->have_gid)
+		return -EINVAL;
+	return 0;
+}
+
+static int check_listener(const struct forward_port *p, struct err *e)
+{
+	socklen_t len = sizeof(int);
+	int listening = 0;
+
+	if (getsockopt(p->listen_fd, SOL_SOCKET, SO_ACCEPTCONN, &listening,
+		       &len) < 0 ||
+	    !listening || fd_set_nonblock(p->listen_fd, true) < 0)
+		return err_set(e, EBADF, "descriptor %d does not listen",
+			       p->listen_fd);
+	return 0;
+}
+
+/* No open, no exec, no fork, no bind, no kill; sockets of the carrier's
+ * family only. */
+static int lock(bool kernel, struct err *e)
+{
+	const struct sandbox_call calls[] = {
+		{.nr = SYS_epoll_wait},
+		{.nr = SYS_epoll_pwait},
+		{.nr = SYS_epoll_ctl},
+		{.nr = SYS_recvfrom},
+		{.nr = SYS_sendto},
+		{.nr = SYS_write},
+		{.nr = SYS_accept4},
+		{.nr = SYS_socket,
+		 .arg = 0,
+		 .forbid = ~(uint32_t)(kernel ? AF_VSOCK : AF_UNIX)},
+		{.nr = SYS_connect},
+		{.nr = SYS_setsockopt},
+		{.nr = SYS_close},
+		{.nr = SYS_shutdown},
+		{.nr = SYS_fstat},
+		{.nr = SYS_newfstatat},
+		{.nr = SYS_mmap, .arg = 2, .forbid = PROT_EXEC},
+		{.nr = SYS_munmap},
+		{.nr = SYS_madvise},
+		{.nr = SYS_brk},
+		{.nr = SYS_clock_gettime},
+		{.nr = SYS_gettimeofday},
+		{.nr = SYS_rt_sigreturn},
+		{.nr = SYS_restart_syscall},
+		{.nr = SYS_exit},
+		{.nr = SYS_exit_group},
+	};
+	int err = sandbox_landlock(e);
+
+	if (err < 0 && err != -EOPNOTSUPP)
+		return err;
+	return sandbox_seccomp(calls, ARRAY_SIZE(calls), e);
+}
+
+static int run(struct options *o, struct err *e)
+{
+	struct sandbox_spec spec = {.drop_ids = o->drop_ids,
+				    .uid = o->uid,
+				    .gid = o->gid,
+				    .max_fds = PORTD_FDS_MAX};
+	_cleanup_free_ char *dir = NULL, *base = NULL;
+	static struct forward forward;
+	bool confined;
+	size_t i;
+	int err = 0;
+
+	for (i = 0; i < o->n_ports && err == 0; i++)
+		err = check_listener(&o->port[i], e);
+	if (err == 0 && o->path) {
+		dir = strdup(o->path);
+		base = strdup(o->path);
+		if (!dir || !base)
+			return err_sys(e, ENOMEM, "start");
+		spec.root = dirname(dir);
+		/* Relative to the new root. */
+		if (strlen(basename(base)) >= sizeof(o->carrier.path))
+			return err_sys(e, ENAMETOOLONG, "'%s'", o->path);
+		strcpy(o->carrier.path, basename(base));
+	}
+	/* The JSON library draws its hash seed from a device file. */
+	json_object_seed(0);
+	if (err == 0)
+		err = sandbox_enter(&spec, &confined, e);
+	if (err < 0)
+		return err;
+	if (!confined)
+		log_warn("no namespaces of its own: started without "
+			 "privileges");
+	err = forward_init(&forward, &o->carrier, o->port, o->n_ports, e);
+	if (err == 0)
+		err = lock(o->carrier.kernel, e);
+	while (err == 0)
+		err = forward_turn(&forward, -1, e);
+	return err;
+}
+
+int main(int argc, char **argv)
+{
+	struct err e = ERR_INIT;
+	struct options o;
+	int err;
+
+	if (parse_options(argc, argv, &o) < 0) {
+		fputs(usage_text, stderr);
+		return EXIT_USAGE;
+	}
+	log_init("hyb-portd", o.level);
+	err = sandbox_start(3 + (unsigned int)o.n_ports, &e);
+	if (err == 0)
+		err = run(&o, &e);
+	log_error("%s", e.msg);
+	return err < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
