@@ -119,16 +119,17 @@ static void unknown_target(struct reading *r, const struct stack_draft *s,
 	const struct vm_draft *vm = draft_find_vm(s, dep->vm);
 	const char *near = vm ? suggest_container(vm, dep->container)
 			      : suggest_vm(s, dep->vm);
-	const char *why = near ? text_show(r, near) : "";
+	const char *meant = near ? text_show(r, near) : "";
+	const char *ask = near ? "; did you mean " : "";
+	const char *end = near ? "?" : "";
 
 	if (vm)
-		node_error(r, at, "the VM %s has no container %s%s%s",
+		node_error(r, at, "the VM %s has no container %s%s%s%s",
 			   text_show(r, dep->vm), text_show(r, dep->container),
-			   near ? "; did you mean " : "", why);
+			   ask, meant, end);
 	else
-		node_error(r, at, "there is no VM %s%s%s",
-			   text_show(r, dep->vm),
-			   near ? "; did you mean " : "", why);
+		node_error(r, at, "there is no VM %s%s%s%s",
+			   text_show(r, dep->vm), ask, meant, end);
 }
 
 static void check_targets(struct reading *r, const struct stack_draft *s,

@@ -9,6 +9,8 @@
 
 /* Of a value, in a message. */
 #define QUOTE_MAX 60
+/* Of another's message. */
+#define MESSAGE_MAX 240
 /* Of a source line: a longer one is cut around the caret. */
 #define SOURCE_MAX    100
 #define SOURCE_BEFORE 60
@@ -46,7 +48,9 @@ void diag_add(struct diags *d, uint32_t line, uint32_t col, const char *fmt,
 	buf_done(&b);
 }
 
-const char *diag_quote(struct diags *d, const char *text, size_t len)
+/* Escaped and cut after `max` characters, between two quotes. */
+static const char *show(struct diags *d, const char *text, size_t len,
+			size_t max, const char *quote)
 {
 	struct buf b = BUF_INIT;
 	uint32_t cp;
@@ -55,20 +59,30 @@ const char *diag_quote(struct diags *d, const char *text, size_t len)
 
 	/* Nothing more is going to be shown. */
 	if (d->n == HYB_MANIFEST_ERRORS_MAX)
-		return "''";
-	for (; at < len && chars < QUOTE_MAX; at += n, chars++) {
+		return "";
+	for (; at < len && chars < max; at += n, chars++) {
 		n = text_char(text + at, len - at, &cp);
 		n = n ? n : 1;
 	}
-	buf_putc(&b, '\'');
+	buf_puts(&b, quote);
 	buf_put_escaped(&b, text, at);
 	buf_puts(&b, at < len ? "..." : "");
-	buf_putc(&b, '\'');
+	buf_puts(&b, quote);
 	copy = arena_strdup(d->arena, buf_str(&b));
 	if (b.error || !copy)
 		d->no_memory = true;
 	buf_done(&b);
-	return copy ? copy : "''";
+	return copy ? copy : "";
+}
+
+const char *diag_quote(struct diags *d, const char *text, size_t len)
+{
+	return show(d, text, len, QUOTE_MAX, "'");
+}
+
+const char *diag_message(struct diags *d, const char *text)
+{
+	return show(d, text, strlen(text), MESSAGE_MAX, "");
 }
 
 static int compare_places(const void *a, const void *b)

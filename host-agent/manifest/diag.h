@@ -22,6 +22,8 @@ void diag_add(struct diags *d, uint32_t line, uint32_t col, const char *fmt,
 
 /* 'text', safe for a terminal and not too long; never NULL. */
 const char *diag_quote(struct diags *d, const char *text, size_t len);
+/* Somebody else's error message, as above, longer and without quotes. */
+const char *diag_message(struct diags *d, const char *text);
 
 /* At the end: sorts by position, drops repetitions (a faulty node that is used
  * by several aliases) and adds the source lines. */

@@ -380,7 +380,8 @@ static void env_file_one(struct reading *r, const struct node *at,
 	}
 	if (result < 0) {
 		node_error(r, at, "%s cannot be read: %s", node_show(r, at),
-			   text_show(r, *e.msg ? e.msg : strerror(-result)));
+			   diag_message(&r->diags, *e.msg ? e.msg
+							 : strerror(-result)));
 		return;
 	}
 	if (len > HYB_MANIFEST_ENV_MAX - r->env_bytes) {

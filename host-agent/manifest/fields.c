@@ -182,8 +182,8 @@ bool read_text(struct reading *r, const struct node *n, const char **ret)
 	}
 	if (node_is_null(n)) {
 		node_error(r, n,
-			   "'%s' has an empty value; quote it where it is "
-			   "meant",
+			   "'%s' has an entry without a value; write \"\" "
+			   "for an empty text",
 			   r->key);
 		return false;
 	}

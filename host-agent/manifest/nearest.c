@@ -77,5 +77,11 @@ const char *nearest_name(const char *s, const char *const *names, size_t n)
 			most = dist - 1;
 		}
 	}
+	/* The beginning of a longer name, or a longer form of one. */
+	for (i = 0; !best && la >= 4 && i < n; i++) {
+		lb = fold(names[i], b);
+		if (lb >= 4 && memcmp(a, b, la < lb ? la : lb) == 0)
+			best = names[i];
+	}
 	return best;
 }

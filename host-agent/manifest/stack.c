@@ -219,9 +219,10 @@ static bool kind_is_stack(struct reading *r, const struct node *root)
 	if (kind->kind == NODE_SCALAR && strcmp(kind->text, "tenant") == 0)
 		node_error(r, kind, "the kind 'tenant' is not supported yet");
 	else
-		node_error(r, kind, "'kind' must be stack; it is %s%s%s",
+		node_error(r, kind, "'kind' must be stack; it is %s%s%s%s",
 			   node_is_null(kind) ? "nothing" : node_show(r, kind),
-			   near ? "; did you mean " : "", near ? near : "");
+			   near ? "; did you mean " : "",
+			   near ? text_show(r, near) : "", near ? "?" : "");
 	return false;
 }
 
