@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Calls on images. */
+#include "host-agent/api/api.h"
+
+#include "common/base/cleanup.h"
+#include "common/base/fd.h"
+#include "common/base/log.h"
+#include "common/base/parse.h"
+#include "common/varlink/params.h"
+
+/* How often a client hears of progress, at the most. */
+#define PROGRESS_MS 100
+
+static json_t *image_row(const struct image_info *i, const char *name)
+{
+	return json_pack("{s:s,s:s,s:I,s:I,s:s,s:s}", "name", name, "digest",
+			 i->digest, "size", (json_int_t)i->size, "disk_size",
+			 (json_int_t)i->erofs_size, "architecture",
+			 i->architecture, "created", i->created);
+}
+
+static void add_rows(json_t *rows, const struct image_info *i)
+{
+	size_t k;
+
+	if (!i->names || !i->names[0])
+		json_array_append_new(rows, image_row(i, ""));
+	for (k = 0; i->names && i->names[k]; k++)
+		json_array_append_new(rows, image_row(i, i->names[k]));
+}
+
+struct teller {
+	struct request *q;
+	uint64_t told_at;
+	char phase[16];
+};
+
+static int tell(void *arg, const char *phase, uint64_t done, uint64_t total)
+{
+	struct teller *t = arg;
+	struct err e = ERR_INIT;
+
+	if (!(t->q->call->flags & VL_MORE))
+		return 0;
+	if (strcmp(phase, t->phase) == 0 && now_ms() - t->told_at < PROGRESS_MS)
+		return 0;
+	t->told_at = now_ms();
+	snprintf(t->phase, sizeof(t->phase), "%s", phase);
+	return request_reply(t->q,
+			     json_pack("{s:{s:s,s:I,s:I}}", "event", "phase",
+				       phase, "done", (json_int_t)done, "total",
+				       (json_int_t)total),
+			     true, &e);
+}
+
+struct load_params {
+	const char *name;
+};
+
+int on_image_load(void *ctx, struct vl_call *call, struct err *e)
+{
+	static const struct vl_field fields[] = {
+		{"name", VL_STRING, offsetof(struct load_params, name), 0, 512,
+		 true},
+	};
+	_cleanup_image_info_list_ struct image_info **list = NULL;
+	struct load_params p = {.name = NULL};
+	struct request *q = ctx;
+	struct teller teller = {.q = q};
+	json_t *rows;
+	size_t i;
+	int fd, r;
+
+	r = vl_params_read(call->parameters, fields, 1, true, &p, NULL, e);
+	if (r < 0)
+		return r;
+	if (vl_conn_take_fds(q->conn, &fd, 1) != 1)
+		return err_set(e, EINVAL,
+			       "ImageLoad: no descriptor came with the call");
+	r = image_store_load_fd(q->api->images, fd, "image", p.name, q->uid,
+				q->gid, tell, &teller, &list, e);
+	close(fd);
+	if (r < 0)
+		return r;
+	rows = json_array();
+	for (i = 0; list[i]; i++)
+		add_rows(rows, list[i]);
+	log_info("image load: %zu images, by user %u", i, q->uid);
+	return request_reply(q, json_pack("{s:o}", "images", rows), false, e);
+}
+
+struct pull_params {
+	const char *reference, *authfile;
+	bool tls_verify;
+};
+
+int on_image_pull(void *ctx, struct vl_call *call, struct err *e)
+{
+	static const struct vl_field fields[] = {
+		{"reference", VL_STRING,
+		 offsetof(struct pull_params, reference), 0, 512, false},
+		{"authfile", VL_STRING, offsetof(struct pull_params, authfile),
+		 0, 4096, true},
+		{"tls_verify", VL_BOOL,
+		 offsetof(struct pull_params, tls_verify), 0, 0, true},
+	};
+	_cleanup_image_info_ struct image_info *image = NULL;
+	struct pull_params p = {.tls_verify = true};
+	struct request *q = ctx;
+	struct teller teller = {.q = q};
+	struct image_pull pull;
+	json_t *rows;
+	int r;
+
+	r = vl_params_read(call->parameters, fields, ARRAY_SIZE(fields), true,
+			   &p, NULL, e);
+	if (r < 0)
+		return r;
+	/* The file is read with our rights: root's own only. */
+	if (p.authfile && q->uid != 0)
+		return err_set(e, EPERM,
+			       "pull '%s': only root may name an authfile",
+			       p.reference);
+	pull = (struct image_pull){.reference = p.reference,
+				   .authfile = p.authfile,
+				   .no_tls_verify = !p.tls_verify};
+	r = image_store_pull(q->api->images, &pull, tell, &teller, &image, e);
+	if (r < 0)
+		return r;
+	log_info("image pull '%s': by user %u", p.reference, q->uid);
+	rows = json_array();
+	add_rows(rows, image);
+	return request_reply(q, json_pack("{s:o}", "images", rows), false, e);
+}
+
+int on_image_list(void *ctx, struct vl_call *call, struct err *e)
+{
+	_cleanup_image_info_list_ struct image_info **list = NULL;
+	struct request *q = ctx;
+	json_t *rows;
+	size_t i;
+	int r;
+
+	(void)call;
+	r = image_store_list(q->api->images, &list, e);
+	if (r < 0)
+		return r;
+	rows = json_array();
+	for (i = 0; list[i]; i++)
+		add_rows(rows, list[i]);
+	return request_reply(q, json_pack("{s:o}", "images", rows), false, e);
+}
+
+struct ref_params {
+	const char *reference;
+};
+
+static int read_ref(const struct vl_call *call, struct ref_params *p,
+		    struct err *e)
+{
+	static const struct vl_field fields[] = {
+		{"reference", VL_STRING, offsetof(struct ref_params, reference),
+		 0, 512, false},
+	};
+
+	return vl_params_read(call->parameters, fields, 1, true, p, NULL, e);
+}
+
+static json_t *strings_json(const char *const *v)
+{
+	json_t *a = json_array();
+
+	for (; v && *v; v++)
+		json_array_append_new(a, json_string(*v));
+	return a;
+}
+
+static json_t *string_json(const char *s)
+{
+	return json_string(s ? s : "");
+}
+
+int on_image_inspect(void *ctx, struct vl_call *call, struct err *e)
+{
+	_cleanup_image_info_ struct image_info *i = NULL;
+	struct request *q = ctx;
+	struct ref_params p;
+	json_t *o;
+	int r;
+
+	r = read_ref(call, &p, e);
+	if (r == 0)
+		r = image_store_get(q->api->images, p.reference, &i, e);
+	if (r < 0)
+		return r;
+	o = image_row(i, i->names && i->names[0] ? i->names[0] : "");
+	json_object_set_new(o, "names",
+			    strings_json((const char *const *)i->names));
+	json_object_set_new(o, "config_digest", string_json(i->config_digest));
+	json_object_set_new(o, "os", string_json(i->os));
+	json_object_set_new(o, "serial", string_json(i->erofs_serial));
+	json_object_set_new(
+		o, "config",
+		json_pack(
+			"{s:o,s:o,s:o,s:o,s:o,s:o}", "env",
+			strings_json((const char *const *)i->config.env),
+			"entrypoint",
+			strings_json((const char *const *)i->config.entrypoint),
+			"cmd", strings_json((const char *const *)i->config.cmd),
+			"user", string_json(i->config.user), "working_dir",
+			string_json(i->config.working_dir), "stop_signal",
+			string_json(i->config.stop_signal)));
+	return request_reply(q, json_pack("{s:o}", "object", o), false, e);
+}
+
+/* Is there a container made from it, or one that is to be? */
+static bool in_use(void *arg, const char *digest)
+{
+	struct world *w = arg;
+	const struct vm *vm;
+	bool used = false;
+	size_t i;
+
+	world_lock(w);
+	for (vm = w->vms; vm; vm = vm->next)
+		for (i = 0; !vm->gone && i < vm->n_ctrs; i++)
+			if (strcmp(vm->ctrs[i].row.digest, digest) == 0)
+				used = true;
+	world_unlock(w);
+	return used;
+}
+
+int on_image_remove(void *ctx, struct vl_call *call, struct err *e)
+{
+	struct request *q = ctx;
+	struct ref_params p;
+	char **removed = NULL;
+	json_t *names;
+	int r;
+
+	r = read_ref(call, &p, e);
+	if (r == 0)
+		r = image_store_remove(q->api->images, p.reference, in_use,
+				       q->api->world, &removed, e);
+	if (r < 0)
+		return r;
+	log_info("image rm '%s': by user %u", p.reference, q->uid);
+	names = strings_json((const char *const *)removed);
+	strv_free(removed);
+	return request_reply(q, json_pack("{s:o}", "removed", names), false, e);
+}

@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Calls that give streams: Exec and Forward pass the guest's own connections
+ * to the client, so hybd is not in between and may be killed meanwhile; Logs
+ * reads the log files. */
+#include "host-agent/api/api.h"
+
+#include "common/base/cleanup.h"
+#include "common/base/fd.h"
+#include "common/base/parse.h"
+#include "common/varlink/params.h"
+#include "host-agent/reconcile/logfile.h"
+
+#include <poll.h>
+
+#define OPEN_MS 20000
+
+/* The guest's address of a VM that runs, and the container's id in it. */
+static int find_guest(struct request *q, const struct target *t,
+		      struct vsock_addr *addr, char id[80], struct err *e)
+{
+	struct vm *vm;
+	struct ctr *c;
+	int r = 0;
+
+	world_lock(q->api->world);
+	vm = world_find_vm(q->api->world, q->tenant, t->stack, t->vm);
+	c = vm ? vm_find_ctr(vm, t->container) : NULL;
+	if (!vm || (t->container[0] && !c))
+		r = err_set(e, ENOENT, "'%s/%s/%s': not found", t->stack, t->vm,
+			    t->container);
+	else if (vm->state != VM_RUNNING)
+		r = err_set(e, EHOSTDOWN, "VM '%s/%s' is %s, not running",
+			    t->stack, t->vm, vm_state_name(vm->state));
+	else if (c && (c->state != CTR_RUNNING || !c->in_guest))
+		r = err_set(e, EHOSTDOWN,
+			    "container '%s/%s/%s' is %s, not running", t->stack,
+			    t->vm, t->container, ctr_state_name(c->state));
+	if (r == 0) {
+		*addr = vm->addr;
+		snprintf(id, 80, "%s", c ? c->id : "");
+	}
+	world_unlock(q->api->world);
+	return r;
+}
+
+struct exec_params {
+	const char *name, *cwd, *user;
+	json_t *args, *env;
+	bool tty, in;
+	int64_t rows, cols;
+};
+
+#define AT(m) offsetof(struct exec_params, m)
+
+static const struct vl_field exec_fields[] = {
+	{"name", VL_STRING, AT(name), 0, 256, false},
+	{"args", VL_STRINGS, AT(args), 0, 4096, false},
+	{"env", VL_STRINGS, AT(env), 0, 4096, true},
+	{"cwd", VL_STRING, AT(cwd), 0, 4096, true},
+	{"user", VL_STRING, AT(user), 0, 256, true},
+	{"tty", VL_BOOL, AT(tty), 0, 0, true},
+	{"rows", VL_INT, AT(rows), 0, 65535, true},
+	{"cols", VL_INT, AT(cols), 0, 65535, true},
+	{"stdin", VL_BOOL, AT(in), 0, 0, true},
+};
+
+/* The session's streams, in the order that the interface says. */
+static int attach_streams(const struct vsock_addr *addr,
+			  const struct exec_params *p, const char *session,
+			  uint64_t deadline, int *fds, size_t *n, struct err *e)
+{
+	const char *names[3];
+	size_t want = 0, i;
+	int r;
+
+	if (p->in)
+		names[want++] = "stdin";
+	names[want++] = "stdout";
+	if (!p->tty)
+		names[want++] = "stderr";
+	for (i = 0; i < want; i++) {
+		r = agent_attach(addr, session, names[i], deadline, &fds[*n],
+				 e);
+		if (r < 0)
+			return r;
+		(*n)++;
+	}
+	return 0;
+}
+
+int on_exec(void *ctx, struct vl_call *call, struct err *e)
+{
+	struct exec_params p = {.cwd = "", .user = ""};
+	struct request *q = ctx;
+	unsigned char token[16];
+	char session[33], id[80];
+	struct vsock_addr addr;
+	struct agent_exec x;
+	struct target t;
+	uint64_t deadline = now_ms() + OPEN_MS;
+	int fds[4], r;
+	size_t n = 0, i;
+
+	r = vl_params_read(call->parameters, exec_fields,
+			   ARRAY_SIZE(exec_fields), true, &p, NULL, e);
+	if (r == 0 && json_array_size(p.args) == 0)
+		r = err_set(e, EINVAL, "args: there is no command");
+	if (r == 0)
+		r = target_find(q, p.name, 3, &t, e);
+	if (r == 0)
+		r = find_guest(q, &t, &addr, id, e);
+	if (r < 0)
+		return r;
+	random_bytes(token, sizeof(token));
+	hex_format(token, sizeof(token), session);
+	x = (struct agent_exec){
+		.session = session,
+		.id = id,
+		.args = p.args,
+		.env = p.env ? json_incref(p.env) : json_array(),
+		.cwd = p.cwd,
+		.user = p.user,
+		.tty = p.tty,
+		.rows = p.rows,
+		.cols = p.cols,
+		.in = p.in,
+	};
+	r = agent_exec(&addr, &x, deadline, &fds[0], e);
+	json_decref(x.env);
+	if (r < 0)
+		return err_wrap(e, "exec in '%s/%s/%s'", t.stack, t.vm,
+				t.container);
+	n = 1;
+	r = attach_streams(&addr, &p, session, deadline, fds, &n, e);
+	if (r == 0)
+		r = request_reply_fds(q, json_pack("{s:s}", "session", session),
+				      fds, n, e);
+	for (i = 0; i < n; i++)
+		close(fds[i]);
+	return r;
+}
+
+struct forward_params {
+	const char *name;
+	int64_t port;
+};
+
+int on_forward(void *ctx, struct vl_call *call, struct err *e)
+{
+	static const struct vl_field fields[] = {
+		{"name", VL_STRING, offsetof(struct forward_params, name), 0,
+		 256, false},
+		{"port", VL_INT, offsetof(struct forward_params, port), 1,
+		 65535, false},
+	};
+	_cleanup_close_ int fd = -1;
+	struct forward_params p = {0};
+	struct request *q = ctx;
+	struct vsock_addr addr;
+	struct target t;
+	char id[80];
+	int r;
+
+	r = vl_params_read(call->parameters, fields, ARRAY_SIZE(fields), true,
+			   &p, NULL, e);
+	if (r == 0)
+		r = target_find(q, p.name, 2, &t, e);
+	if (r == 0)
+		r = find_guest(q, &t, &addr, id, e);
+	if (r < 0)
+		return r;
+	r = agent_forward(&addr, (uint16_t)p.port, now_ms() + OPEN_MS, &fd, e);
+	if (r < 0)
+		return err_wrap(e, "port %lld of '%s/%s'", (long long)p.port,
+				t.stack, t.vm);
+	return request_reply_fds(q, NULL, &fd, 1, e);
+}
+
+/* -------------------------------------------------------------------- logs */
+
+struct logs_params {
+	const char *name;
+	bool follow;
+	int64_t since, tail;
+};
+
+/* Will the container's log grow no more (for now)? With the lock held. */
+static bool log_is_over(struct request *q, const struct target *t)
+{
+	struct vm *vm =
+		world_find_vm(q->api->world, q->tenant, t->stack, t->vm);
+	const struct ctr *c = vm ? vm_find_ctr(vm, t->container) : NULL;
+
+	if (!c)
+		return true;
+	if (c->state == CTR_EXITED || c->state == CTR_STOPPED ||
+	    (c->state == CTR_FAILED && !c->restart_at))
+		return !c->in_guest || !vm->pump ||
+		       logpump_is_drained(vm->pump, c->id);
+	return false;
+}
+
+/* What a container wrote that has ended is wanted whole: waits (shortly) until
+ * the pump has it. */
+static void await_drain(struct request *q, const struct target *t)
+{
+	uint64_t deadline = now_ms() + 3000;
+	struct vm *vm;
+	struct ctr *c;
+
+	world_lock(q->api->world);
+	for (;;) {
+		vm = world_find_vm(q->api->world, q->tenant, t->stack, t->vm);
+		c = vm ? vm_find_ctr(vm, t->container) : NULL;
+		if (!c ||
+		    (c->state != CTR_EXITED && c->state != CTR_FAILED &&
+		     c->state != CTR_STOPPED) ||
+		    log_is_over(q, t) || now_ms() >= deadline)
+			break;
+		world_wait(q->api->world, 50);
+	}
+	world_unlock(q->api->world);
+}
+
+static bool client_is_gone(struct request *q)
+{
+	struct pollfd p = {.fd = q->conn->fd, .events = POLLIN | POLLRDHUP};
+
+	return poll(&p, 1, 0) > 0 &&
+	       (p.revents & (POLLRDHUP | POLLHUP | POLLERR));
+}
+
+static int send_logs(struct request *q, const struct target *t,
+		     struct logreader *reader, bool follow, struct err *e)
+{
+	_cleanup_free_ unsigned char *buf =
+		malloc(LOGREC_HEADER_SIZE + LOGREC_LENGTH_MAX);
+	bool over = false;
+	ssize_t n;
+
+	if (!buf)
+		return err_sys(e, ENOMEM, "send logs");
+	for (;;) {
+		/* Asked before the file is read to its end: what was written
+		 * before it was over is seen. */
+		world_lock(q->api->world);
+		over = !follow || log_is_over(q, t);
+		world_unlock(q->api->world);
+		while ((n = logreader_next(reader, buf, e)) > 0)
+			if (write_full(q->conn->fd, buf, (size_t)n) < 0)
+				return 0;
+		if (n < 0 || over || client_is_gone(q))
+			return (int)n;
+		world_lock(q->api->world);
+		if (!log_is_over(q, t))
+			world_wait(q->api->world, 250);
+		world_unlock(q->api->world);
+	}
+}
+
+int on_logs(void *ctx, struct vl_call *call, struct err *e)
+{
+	static const struct vl_field fields[] = {
+		{"name", VL_STRING, offsetof(struct logs_params, name), 0, 256,
+		 false},
+		{"follow", VL_BOOL, offsetof(struct logs_params, follow), 0, 0,
+		 true},
+		{"since", VL_INT, offsetof(struct logs_params, since), 0,
+		 INT64_MAX, true},
+		{"tail", VL_INT, offsetof(struct logs_params, tail), -1,
+		 1000000000, true},
+	};
+	struct logs_params p = {.tail = -1};
+	struct request *q = ctx;
+	struct logreader reader;
+	char full[3 * STATE_NAME_MAX], dir[256] = "";
+	const struct vm *vm;
+	struct target t;
+	int r;
+
+	r = vl_params_read(call->parameters, fields, ARRAY_SIZE(fields), true,
+			   &p, NULL, e);
+	if (r == 0)
+		r = target_find(q, p.name, 3, &t, e);
+	if (r < 0)
+		return r;
+	await_drain(q, &t);
+	world_lock(q->api->world);
+	vm = world_find_vm(q->api->world, q->tenant, t.stack, t.vm);
+	if (vm)
+		snprintf(dir, sizeof(dir), "%s", vm->logs);
+	world_unlock(q->api->world);
+	r = logreader_open(dir, t.container, p.tail, (uint64_t)p.since, &reader,
+			   e);
+	if (r < 0)
+		return r;
+	snprintf(full, sizeof(full), "%s/%s/%s", t.stack, t.vm, t.container);
+	r = request_reply(q, json_pack("{s:s}", "name", full), false, e);
+	q->close = true;
+	if (r == 0)
+		send_logs(q, &t, &reader, p.follow, e);
+	logreader_close(&reader);
+	/* Upgraded: no Varlink error can be sent any more. */
+	return 0;
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Where hybd finds its helpers and the guest's files: in a build tree beside
+ * itself (build/VARIANT/bin and build/guest), installed in PREFIX/libexec/hyb
+ * and PREFIX/lib/hyb. HYB_KERNEL and HYB_INITRAMFS name others.
+ */
+#ifndef HYB_HOST_AGENT_HYBD_PATHS_H
+#define HYB_HOST_AGENT_HYBD_PATHS_H
+
+#include "common/base/err.h"
+
+#include <limits.h>
+
+struct paths {
+	char image[PATH_MAX]; /* hyb-image */
+	char vsockd[PATH_MAX];
+	char portd[PATH_MAX];
+	char kernel[PATH_MAX];
+	char initramfs[PATH_MAX];
+	char cmdline[PATH_MAX]; /* file with the kernel's command line */
+};
+
+int paths_find(struct paths *ret, struct err *e);
+/* The kernel's command line, one line; the caller frees it. */
+int paths_cmdline(const struct paths *p, char **ret, struct err *e);
+
+#endif
