@@ -7,6 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 device=${HYB_VSOCKD:-build/default/bin/hyb-vsockd}
+portd=${HYB_PORTD:-build/default/bin/hyb-portd}
 kernel=${HYB_KERNEL:-build/guest/vmlinux}
 uid=64000
 
@@ -16,7 +17,9 @@ skip() {
 }
 
 [ "$(id -u)" = 0 ] || skip "needs root"
-[ -x "$device" ] || skip "$device is not built"
+for f in "$device" "$portd"; do
+	[ -x "$f" ] || skip "$f is not built"
+done
 [ -f "$kernel" ] || skip "$kernel is not built"
 command -v qemu-system-x86_64 >/dev/null || skip "no qemu-system-x86_64"
 
@@ -31,14 +34,15 @@ gcc "${flags[@]}" -o "$dir/host" tests/guest/vsock/host.c \
 (cd "$dir/root" && find . | cpio --quiet -o -H newc) >"$dir/initramfs"
 cp "$kernel" "$dir/vmlinux"
 cp "$device" "$dir/hyb-vsockd"
+cp "$portd" "$dir/hyb-portd"
 chmod 0644 "$dir/vmlinux" "$dir/initramfs"
 chown $uid:$uid "$dir/run"
 chmod 0700 "$dir/run"
 status=0
-"$dir/host" "$dir/hyb-vsockd" "$dir/vmlinux" "$dir/initramfs" "$dir/run" ||
-	status=$?
+"$dir/host" "$dir/hyb-vsockd" "$dir/hyb-portd" "$dir/vmlinux" \
+	"$dir/initramfs" "$dir/run" || status=$?
 if [ $status != 0 ]; then
-	sed 's/^/# device: /' "$dir/run/device.log" || true
+	sed 's/^/# /' "$dir/run/device.log" "$dir/run/portd.log" || true
 	tail -20 "$dir/run/qemu.log" | sed 's/^/# qemu: /' || true
 fi
 exit $status

@@ -118,6 +118,19 @@ static void serve_memory(int fd)
 	write_all(fd, &used, sizeof(used));
 }
 
+static void serve_agent(int fd)
+{
+	static const char reply[] = "{\"parameters\":{}}";
+	char c;
+
+	while (read(fd, &c, 1) == 1)
+		if (c == '\0') {
+			if (write_all(fd, reply, sizeof(reply)) == 0)
+				serve_echo(fd);
+			return;
+		}
+}
+
 static void serve_off(int fd)
 {
 	(void)fd;
@@ -131,7 +144,7 @@ static const struct service {
 	{PORT_ECHO, serve_echo},     {PORT_SINK, serve_sink},
 	{PORT_SOURCE, serve_source}, {PORT_DIAL, serve_dial},
 	{PORT_STUCK, serve_stuck},   {PORT_MEMORY, serve_memory},
-	{PORT_OFF, serve_off},
+	{PORT_OFF, serve_off},	     {PORT_AGENT, serve_agent},
 };
 
 struct job {

@@ -3,7 +3,7 @@
  * Runs a hyb-vsockd and a VM (guest.c) and tests one against the other. TAP
  * on standard output; figures as diagnostics.
  *
- * usage: host DEVICE KERNEL INITRAMFS DIR
+ * usage: host DEVICE PORTD KERNEL INITRAMFS DIR
  */
 #include "common/base/cleanup.h"
 #include "common/base/fd.h"
@@ -11,7 +11,8 @@
 #include "tests/guest/vsock/ports.h"
 
 #include <fcntl.h>
-#include <inttypes.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -25,10 +26,11 @@
 #define SHORT_N	 10000
 #define PARALLEL 200
 
-static const char *device_path, *kernel, *initramfs, *dir;
+static const char *device_path, *portd_path, *kernel, *initramfs, *dir;
 static char vhost_sock[100], listen_sock[100], qmp_sock[100];
 static struct vsock_addr addr;
-static pid_t device_pid, qemu_pid;
+static pid_t device_pid, qemu_pid, portd_pid;
+static struct sockaddr_in tcp_addr;
 static int tests, failures;
 
 static void report(bool ok, const char *name)
@@ -362,6 +364,81 @@ static void test_dial_out(void)
 	close(fd);
 }
 
+static void start_portd(void)
+{
+	static char log[120];
+	const char *const argv[] = {portd_path, "--port", "3:80", "--vsock",
+				    listen_sock, "--uid", VM_UID, "--gid",
+				    VM_UID, NULL};
+	socklen_t len = sizeof(tcp_addr);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	snprintf(log, sizeof(log), "%s/portd.log", dir);
+	tcp_addr = (struct sockaddr_in){
+		.sin_family = AF_INET,
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	if (bind(fd, (struct sockaddr *)&tcp_addr, len) < 0 ||
+	    listen(fd, 128) < 0 ||
+	    getsockname(fd, (struct sockaddr *)&tcp_addr, &len) < 0)
+		exit(1);
+	portd_pid = fork();
+	if (portd_pid == 0) {
+		dup2(open(log, O_WRONLY | O_CREAT | O_APPEND, 0600), 2);
+		if (fd == 3)
+			fd_set_cloexec(fd, false);
+		else
+			dup2(fd, 3);
+		execv(argv[0], (char *const *)(uintptr_t)argv);
+		_exit(127);
+	}
+	close(fd);
+}
+
+static int tcp_dial(void)
+{
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	const int on = 1;
+
+	if (connect(fd, (struct sockaddr *)&tcp_addr, sizeof(tcp_addr)) < 0) {
+		close(fd);
+		return -1;
+	}
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	return fd;
+}
+
+static void test_portd(void)
+{
+	static double t[500];
+	bool ok = true;
+	double t0;
+	int i, fd;
+
+	start_portd();
+	for (i = 0; i < 500 && ok; i++) {
+		t0 = seconds();
+		fd = tcp_dial();
+		ok = fd >= 0 && echo_once(fd, 64);
+		t[i] = seconds() - t0;
+		close(fd);
+	}
+	report(ok, "a published port: connect and echo");
+	qsort(t, 500, sizeof(t[0]), by_value);
+	printf("# published port, connect + echo: median %.2f ms, p99 %.2f ms\n",
+	       t[250] * 1e3, t[495] * 1e3);
+	fd = tcp_dial();
+	for (i = 0; i < 500 && ok; i++) {
+		t0 = seconds();
+		ok = echo_once(fd, 64);
+		t[i] = seconds() - t0;
+	}
+	close(fd);
+	qsort(t, 500, sizeof(t[0]), by_value);
+	report(ok && waitpid(portd_pid, NULL, WNOHANG) == 0,
+	       "a published port: ping");
+	printf("# published port, ping 64 B: median %.0f us\n", t[250] * 1e6);
+}
+
 static long proc_number(pid_t pid, const char *file, const char *key)
 {
 	char path[64], line[256];
@@ -376,8 +453,9 @@ static long proc_number(pid_t pid, const char *file, const char *key)
 	return -1;
 }
 
-static void test_confinement(void)
+static void test_confinement(pid_t pid, const char *who)
 {
+	char name[128];
 	static const char *const spaces[] = {"mnt", "net", "ipc", "uts"};
 	char path[64], ours[64] = "", theirs[64] = "";
 	bool ok = true;
@@ -386,19 +464,23 @@ static void test_confinement(void)
 	for (i = 0; i < ARRAY_SIZE(spaces); i++) {
 		snprintf(path, sizeof(path), "/proc/self/ns/%s", spaces[i]);
 		ok = ok && readlink(path, ours, sizeof(ours) - 1) > 0;
-		snprintf(path, sizeof(path), "/proc/%d/ns/%s", device_pid,
+		snprintf(path, sizeof(path), "/proc/%d/ns/%s", pid,
 			 spaces[i]);
 		ok = ok && readlink(path, theirs, sizeof(theirs) - 1) > 0 &&
 		     strcmp(ours, theirs) != 0;
 	}
-	report(ok, "the device has namespaces of its own");
-	report(proc_number(device_pid, "status", "CapEff:") == 0 &&
-		       proc_number(device_pid, "status", "CapBnd:") == 0 &&
-		       proc_number(device_pid, "status", "NoNewPrivs:") == 1 &&
-		       proc_number(device_pid, "status", "Seccomp:") == 2 &&
-		       proc_number(device_pid, "status", "Uid:") ==
+	snprintf(name, sizeof(name), "%s has namespaces of its own", who);
+	report(ok, name);
+	snprintf(name, sizeof(name),
+		 "%s: no capabilities, no new privileges, a filter, the uid",
+		 who);
+	report(proc_number(pid, "status", "CapEff:") == 0 &&
+		       proc_number(pid, "status", "CapBnd:") == 0 &&
+		       proc_number(pid, "status", "NoNewPrivs:") == 1 &&
+		       proc_number(pid, "status", "Seccomp:") == 2 &&
+		       proc_number(pid, "status", "Uid:") ==
 			       strtol(VM_UID, NULL, 10),
-	       "no capabilities, no new privileges, a filter, the VM's uid");
+	       name);
 }
 
 static void test_footprint(void)
@@ -539,18 +621,21 @@ static void clean_up(void)
 		kill(qemu_pid, SIGKILL);
 	if (device_pid > 0)
 		kill(device_pid, SIGKILL);
+	if (portd_pid > 0)
+		kill(portd_pid, SIGKILL);
 }
 
 int main(int argc, char **argv)
 {
-	if (argc != 5) {
-		fprintf(stderr, "usage: host DEVICE KERNEL INITRAMFS DIR\n");
+	if (argc != 6) {
+		fprintf(stderr, "usage: host DEVICE PORTD KERNEL INITRAMFS DIR\n");
 		return 2;
 	}
 	device_path = argv[1];
-	kernel = argv[2];
-	initramfs = argv[3];
-	dir = argv[4];
+	portd_path = argv[2];
+	kernel = argv[3];
+	initramfs = argv[4];
+	dir = argv[5];
 	snprintf(vhost_sock, sizeof(vhost_sock), "%s/vhost.sock", dir);
 	snprintf(listen_sock, sizeof(listen_sock), "%s/vsock.sock", dir);
 	snprintf(qmp_sock, sizeof(qmp_sock), "%s/qmp.sock", dir);
@@ -569,7 +654,9 @@ int main(int argc, char **argv)
 	test_limit();
 	test_stuck();
 	test_dial_out();
-	test_confinement();
+	test_portd();
+	test_confinement(device_pid, "the device");
+	test_confinement(portd_pid, "portd");
 	test_footprint();
 	test_pause();
 	test_recovery();

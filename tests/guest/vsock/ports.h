@@ -8,6 +8,7 @@
 #define PORT_DIAL   15	/* int32 errno of a connect() to the host */
 #define PORT_STUCK  13	/* accepts and never reads */
 #define PORT_MEMORY 21	/* u64 bytes of the guest's memory in use */
+#define PORT_AGENT  1024 /* Forward: any call is answered, then as PORT_ECHO */
 #define PORT_OFF    17	/* powers off */
 #define PORT_NOBODY 999 /* nobody listens */
 
