@@ -183,7 +183,10 @@ $(B)/tests/fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $(B)/obj/tests/fuzz/replay.o $(T
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(TEST_LIBS) -Wl,--end-group $(LIBS_HOST) $(LIBS_GUEST)
 
+.PHONY: unit-programs print-build
 unit-programs: $(UNIT_BIN) $(FUZZ_BIN)
+print-build:
+	@echo $(B)
 
 check: all ## everything that must hold: unit, fuzz corpora, guests, end to end
 	@tests/run.sh all
@@ -220,7 +223,7 @@ format: ## let clang-format lay out all sources
 format-check:
 	$(Q)clang-format --dry-run -Werror $(FORMATTED)
 layers: ## includes point down only
-	$(Q)tests/layers.sh
+	@tests/layers.sh
 tidy: ## clang-tidy over all sources
 	$(Q)clang-tidy --quiet $(ALL_SRC) -- -std=gnu17 -D_GNU_SOURCE -I. -DHYB_VERSION='""'
 

@@ -30,10 +30,10 @@ static void stacks_to_text(const struct manifest *m, struct buf *out)
 	size_t i;
 
 	for (i = 0; i < m->n_stacks; i++)
-		assert_int_equal(json_array_append_new(
-					 list,
-					 model_stack_to_json(m->stacks[i])),
-				 0);
+		assert_int_equal(
+			json_array_append_new(
+				list, model_stack_to_json(m->stacks[i])),
+			0);
 	text = json_dumps(list, JSON_INDENT(2) | JSON_SORT_KEYS);
 	assert_non_null(text);
 	json_decref(list);
@@ -174,8 +174,8 @@ static void test_stack_can_be_kept(void **state)
 	struct manifest m;
 
 	(void)state;
-	assert_int_equal(
-		manifest_parse("f", text, sizeof(text) - 1, NULL, &m), 0);
+	assert_int_equal(manifest_parse("f", text, sizeof(text) - 1, NULL, &m),
+			 0);
 	kept = m.stacks[0];
 	m.stacks[0] = NULL;
 	manifest_done(&m);

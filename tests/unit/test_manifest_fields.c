@@ -68,31 +68,30 @@ static void check_values(const char *format, const char *key,
 	}
 }
 
-#define STACK                                                                  \
-	"hyb: 1\nname: s\n%s\nvms: {v: {containers: {c: {image: i}}}}\n"
-#define VM                                                                     \
-	"hyb: 1\nname: s\nvms:\n  v:\n    %s\n    containers: {c: {image: "  \
+#define STACK "hyb: 1\nname: s\n%s\nvms: {v: {containers: {c: {image: i}}}}\n"
+#define VM                                                                  \
+	"hyb: 1\nname: s\nvms:\n  v:\n    %s\n    containers: {c: {image: " \
 	"i}}\n"
-#define VM_RESOURCES                                                           \
-	"hyb: 1\nname: s\nvms:\n  v:\n    resources:\n      %s\n"               \
+#define VM_RESOURCES                                              \
+	"hyb: 1\nname: s\nvms:\n  v:\n    resources:\n      %s\n" \
 	"    containers: {c: {image: i}}\n"
-#define CONTAINER                                                              \
-	"hyb: 1\nname: s\nvms:\n  v:\n    resources: {vcpus: 4}\n"              \
-	"    containers:\n      b: {image: i}\n      c:\n        image: i\n"    \
+#define CONTAINER                                                            \
+	"hyb: 1\nname: s\nvms:\n  v:\n    resources: {vcpus: 4}\n"           \
+	"    containers:\n      b: {image: i}\n      c:\n        image: i\n" \
 	"        %s\n"
-#define LIMITS                                                                 \
-	"hyb: 1\nname: s\nvms:\n  v:\n    resources: {vcpus: 32}\n"             \
-	"    containers:\n      c:\n        image: i\n        resources:\n"     \
+#define LIMITS                                                              \
+	"hyb: 1\nname: s\nvms:\n  v:\n    resources: {vcpus: 32}\n"         \
+	"    containers:\n      c:\n        image: i\n        resources:\n" \
 	"          limits:\n            %s\n"
 
-#define CHECK(format, key, ...)                                                \
-	do {                                                                   \
-		static const struct value values[] = {__VA_ARGS__};            \
-									       \
-		check_values(format, key, values, ARRAY_SIZE(values));         \
+#define CHECK(format, key, ...)                                        \
+	do {                                                           \
+		static const struct value values[] = {__VA_ARGS__};    \
+                                                                       \
+		check_values(format, key, values, ARRAY_SIZE(values)); \
 	} while (0)
 
-#define NAME_47 "a23456789012345678901234567890123456789012345678"
+#define NAME_47	 "a23456789012345678901234567890123456789012345678"
 #define NO_VALUE "has no value"
 
 static void test_stack_keys(void **state)
@@ -169,9 +168,9 @@ static void test_vms(void **state)
 static void test_vm_resources(void **state)
 {
 	(void)state;
-	CHECK(VM, "resources", {"{}", NULL},
-	      {"{vcpus: 1, memory: auto}", NULL}, {"", NO_VALUE},
-	      {"[]", "must be a map of keys"}, {"1", "must be a map of keys"},
+	CHECK(VM, "resources", {"{}", NULL}, {"{vcpus: 1, memory: auto}", NULL},
+	      {"", NO_VALUE}, {"[]", "must be a map of keys"},
+	      {"1", "must be a map of keys"},
 	      {"{limits: {}}", "unknown key 'limits' in a VM's 'resources'"},
 	      {"{cpu: 1}", "here it is called 'cpus'"},
 	      {"{mempry: 1g}", "did you mean 'memory'"});
@@ -202,11 +201,10 @@ static void test_vm_resources(void **state)
 static void test_image(void **state)
 {
 	(void)state;
-#define IMAGE                                                                  \
-	"hyb: 1\nname: s\nvms: \n  v:\n    containers:\n      c:\n"             \
+#define IMAGE                                                       \
+	"hyb: 1\nname: s\nvms: \n  v:\n    containers:\n      c:\n" \
 	"        %s\n"
-#define HEX64                                                                  \
-	"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+#define HEX64 "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 	CHECK(IMAGE, "image", {"nginx", NULL}, {"nginx:1.27", NULL},
 	      {"library/nginx", NULL}, {"registry.example/a/b/c:tag", NULL},
 	      {"localhost/x", NULL}, {"localhost:5000/x:1", NULL},
@@ -231,8 +229,8 @@ static void test_image(void **state)
 	      {"localhost:65536/x", "must be an image"},
 	      {"localhost:x/x", "must be an image"},
 	      {"'[::1/x'", "must be an image"},
-	      {"http://a/b", "must be an image"},
-	      {"a;b", "must be an image"}, {"a$b", "must be an image"},
+	      {"http://a/b", "must be an image"}, {"a;b", "must be an image"},
+	      {"a$b", "must be an image"},
 	      {"\"a\\e[31m\"", "it is 'a\\x1b[31m'"},
 	      {"[a]", "must be text, not a list"}, {"", NO_VALUE});
 }
@@ -249,8 +247,8 @@ static void test_words(void **state)
 	      {"{a: b}", "must be a list of words or one text, not a map"},
 	      {"[a, [b]]", "must be text, not a list"},
 	      {"[a, {b: c}]", "must be text, not a map"},
-	      {"[a, ~]", "has an entry without"},
-	      {"[a, , b]", "not YAML"}, {"", NO_VALUE});
+	      {"[a, ~]", "has an entry without"}, {"[a, , b]", "not YAML"},
+	      {"", NO_VALUE});
 	CHECK(CONTAINER, "entrypoint", {"[/bin/sh]", NULL}, {"[]", NULL},
 	      {"/bin/sh -c", NULL}, {"\"'\"", "a quote that is not closed"},
 	      {"{}", "not a map"}, {"", NO_VALUE});
@@ -317,8 +315,8 @@ static void test_process(void **state)
 	      {"''", "must be an absolute path"},
 	      {"/..", "must be a path without '..'"},
 	      {"/a/../b", "must be a path without '..'"},
-	      {"/a/..", "must be a path without '..'"},
-	      {"~", NO_VALUE}, {"[/]", "must be text"});
+	      {"/a/..", "must be a path without '..'"}, {"~", NO_VALUE},
+	      {"[/]", "must be text"});
 	CHECK(CONTAINER, "hostname", {"web", NULL}, {"Web-1", NULL},
 	      {"1", NULL}, {"a.example", NULL},
 	      {"a23456789012345678901234567890123456789012345678901234567890123",
@@ -326,9 +324,11 @@ static void test_process(void **state)
 	      {"a234567890123456789012345678901234567890123456789012345678901234",
 	       "must be a host name"},
 	      {"a23456789012345678901234567890123456789012345678901234567890."
-	       "456", NULL},
+	       "456",
+	       NULL},
 	      {"a23456789012345678901234567890123456789012345678901234567890."
-	       "4567", "must be a host name"},
+	       "4567",
+	       "must be a host name"},
 	      {"-a", "must be a host name"}, {"a-", "must be a host name"},
 	      {"a_b", "must be a host name"}, {"a..b", "must be a host name"},
 	      {".a", "must be a host name"}, {"a.", "must be a host name"},
@@ -393,10 +393,9 @@ static void test_limits(void **state)
 	      {"", NO_VALUE});
 	CHECK(LIMITS, "pids", {"1", NULL}, {"4194304", NULL},
 	      {"0", "must be from 1 to 4194304"},
-	      {"4194305", "must be from 1 to 4194304"},
-	      {"-1", "whole number"}, {"1.5", "whole number"},
-	      {"'100'", "in quotes"}, {"max", "whole number"},
-	      {"[1]", "whole number"}, {"", NO_VALUE});
+	      {"4194305", "must be from 1 to 4194304"}, {"-1", "whole number"},
+	      {"1.5", "whole number"}, {"'100'", "in quotes"},
+	      {"max", "whole number"}, {"[1]", "whole number"}, {"", NO_VALUE});
 	CHECK(LIMITS, "io", {"{}", "'io' is not supported yet"},
 	      {"", "'io' is not supported yet"});
 	CHECK(LIMITS, "cpu", {"1", "here it is called 'cpus'"});
@@ -419,8 +418,7 @@ static void test_ports(void **state)
 	      {"[8080:80]", NULL}, {"['8080:80/tcp']", NULL},
 	      {"['127.0.0.1:8080:80']", NULL}, {"['0.0.0.0:8080:80']", NULL},
 	      {"['[::1]:8080:80']", NULL}, {"['[::]:8080:80']", NULL},
-	      {"['1:1', '65535:65535']", NULL},
-	      {"['[127.0.0.1]:1:1']", NULL},
+	      {"['1:1', '65535:65535']", NULL}, {"['[127.0.0.1]:1:1']", NULL},
 	      {"['80']", "that the host chooses is not supported yet"},
 	      {"[80]", "that the host chooses is not supported yet"},
 	      {"['127.0.0.1::80']", "that the host chooses"},
@@ -439,8 +437,8 @@ static void test_ports(void **state)
 	      {"['-1:80']", "the published port must be"},
 	      {"['a:80']", "the published port must be"},
 	      {"['80:']", "the target must be"},
-	      {"[':80']", "that the host chooses"},
-	      {"['::80']", "must be"}, {"['+80:80']", "must be"},
+	      {"[':80']", "that the host chooses"}, {"['::80']", "must be"},
+	      {"['+80:80']", "must be"},
 	      {"['8080: 80']", "must be a port from"},
 	      {"['::1:8080:80']", "stands in brackets"},
 	      {"['[::1:8080:80']", "stands in brackets"},
@@ -454,13 +452,12 @@ static void test_ports(void **state)
 	      {"['[fe80::1%eth0]:8080:80']", "must be a numeric"},
 	      {"['']", "the target must be"}, {"[~]", "not nothing"},
 	      {"[[80]]", "not a list"}, {"8080:80", "must be a list"},
-	      {"{target: 80}", "must be a list; it is a map"},
-	      {"", NO_VALUE});
-	CHECK(CONTAINER, "ports",
-	      {"[{target: 80, published: 8080}]", NULL},
+	      {"{target: 80}", "must be a list; it is a map"}, {"", NO_VALUE});
+	CHECK(CONTAINER, "ports", {"[{target: 80, published: 8080}]", NULL},
 	      {"[{target: 80, published: '8080'}]", NULL},
 	      {"[{target: 80, published: 8080, host_ip: 127.0.0.1, "
-	       "protocol: tcp}]", NULL},
+	       "protocol: tcp}]",
+	       NULL},
 	      {"[{target: 80, published: 8080, host_ip: '::1'}]", NULL},
 	      {"[{target: 80}]", "a port has no 'published'"},
 	      {"[{published: 80}]", "a port has no 'target'"},
@@ -473,7 +470,8 @@ static void test_ports(void **state)
 	      {"[{target: 80, published: 1-2}]", "a range of ports"},
 	      {"[{target: 80, published: }]", NO_VALUE},
 	      {"[{target: [80], published: 80}]", "must be a port, not a list"},
-	      {"[{target: 80, published: 80, host_ip: x}]", "must be a numeric"},
+	      {"[{target: 80, published: 80, host_ip: x}]",
+	       "must be a numeric"},
 	      {"[{target: 80, published: 80, host_ip: '[::1]'}]",
 	       "must be a numeric"},
 	      {"[{target: 80, published: 80, mode: host}]",
@@ -526,15 +524,15 @@ static void test_not_yet(void **state)
 		const char *format;
 		const char *keys[22];
 	} all[] = {
-		{STACK, {"networks", "egress", "volumes", "secrets", "configs"}},
+		{STACK,
+		 {"networks", "egress", "volumes", "secrets", "configs"}},
 		{VM, {"replicas", "pool", "networks", "update", "boot"}},
 		{CONTAINER,
-		 {"pull_policy", "tty",		 "expose",   "volumes",
-		  "secrets",	 "configs",	 "healthcheck", "readiness",
-		  "read_only",	 "cap_add",	 "cap_drop",
-		  "no_new_privileges", "seccomp", "userns",  "ulimits",
-		  "sysctls",	 "devices",	 "shm_size", "labels",
-		  "logging"}},
+		 {"pull_policy", "tty",	     "expose",	    "volumes",
+		  "secrets",	 "configs",  "healthcheck", "readiness",
+		  "read_only",	 "cap_add",  "cap_drop",    "no_new_privileges",
+		  "seccomp",	 "userns",   "ulimits",	    "sysctls",
+		  "devices",	 "shm_size", "labels",	    "logging"}},
 	};
 	char error[64];
 	size_t i, k;
@@ -572,7 +570,8 @@ static void test_unknown_keys(void **state)
 	CHECK(CONTAINER, "usre", {"/", "did you mean 'user'"});
 	CHECK(CONTAINER, "env", {"{}", "here it is called 'environment'"});
 	CHECK(CONTAINER, "\"a\\tb\"", {"1", "unknown key 'a\\x09b'"});
-	CHECK(CONTAINER, "image", {"again", "the key 'image' is there already"});
+	CHECK(CONTAINER, "image",
+	      {"again", "the key 'image' is there already"});
 }
 
 static void test_count(void **state)

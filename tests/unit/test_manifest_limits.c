@@ -46,8 +46,8 @@ static void repeat(struct buf *b, const char *s, size_t n)
 
 static void test_brackets(void **state)
 {
-	static const char *const one[] = {"[", "{", "{a: ", "- ", "? ", "[{",
-					  "!!seq [", "&a ["};
+	static const char *const one[] = {"[",	"{",  "{a: ",	 "- ",
+					  "? ", "[{", "!!seq [", "&a ["};
 	struct buf b = BUF_INIT;
 	size_t i;
 
@@ -120,10 +120,9 @@ static void test_billion_laughs(void **state)
 	(void)state;
 	buf_puts(&b, HEAD "x-0: &a0 [lol,lol,lol,lol,lol,lol,lol,lol,lol]\n");
 	for (i = 1; i < 10; i++)
-		buf_printf(&b,
-			   "x-%d: &a%d [*a%d,*a%d,*a%d,*a%d,*a%d,*a%d,*a%d]\n",
-			   i, i, i - 1, i - 1, i - 1, i - 1, i - 1, i - 1,
-			   i - 1);
+		buf_printf(
+			&b, "x-%d: &a%d [*a%d,*a%d,*a%d,*a%d,*a%d,*a%d,*a%d]\n",
+			i, i, i - 1, i - 1, i - 1, i - 1, i - 1, i - 1, i - 1);
 	buf_puts(&b, TAIL);
 	check(&b, "more than 20000 values");
 }
@@ -145,12 +144,9 @@ static void test_merge_bomb(void **state)
 static void test_circles(void **state)
 {
 	static const char *const texts[] = {
-		"a: &a [*a]\n",
-		"a: &a {b: *a}\n",
-		"a: &a {<<: *a}\n",
-		"a: &a [[[{b: [*a]}]]]\n",
-		"&a [*a]\n",
-		"&a {<<: [*a]}\n",
+		"a: &a [*a]\n",	    "a: &a {b: *a}\n",
+		"a: &a {<<: *a}\n", "a: &a [[[{b: [*a]}]]]\n",
+		"&a [*a]\n",	    "&a {<<: [*a]}\n",
 	};
 	struct buf b = BUF_INIT;
 	size_t i;
