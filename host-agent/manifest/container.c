@@ -16,8 +16,7 @@ static void on_image(struct reading *r, const struct node *n, void *out)
 	read_checked(r, n, check_image, &d->m.image);
 }
 
-static const char *const *words_of_list(struct reading *r,
-					const struct node *n)
+static const char *const *words_of_list(struct reading *r, const struct node *n)
 {
 	const char **v;
 	size_t i;
@@ -34,8 +33,7 @@ static const char *const *words_of_list(struct reading *r,
 	return v ? v : no_words;
 }
 
-static const char *const *words_of_text(struct reading *r,
-					const struct node *n)
+static const char *const *words_of_text(struct reading *r, const struct node *n)
 {
 	const char **v = NULL;
 	char **words;

@@ -8,7 +8,7 @@
 
 struct container_draft {
 	struct model_container m;
-	const struct node *at;	   /* its name */
+	const struct node *at; /* its name */
 	const struct node *cpus, *memory;
 	const struct node *environment, *env_file;
 	struct model_port *ports; /* = m.ports */

@@ -157,8 +157,7 @@ static void check_targets(struct reading *r, const struct stack_draft *s,
 
 /* "web.a → web.b → web.a", from the place on the path where it closes. */
 static void report_circle(struct reading *r, const struct graph *g,
-			  size_t depth, size_t closes,
-			  const struct node *at)
+			  size_t depth, size_t closes, const struct node *at)
 {
 	_cleanup_buf_ struct buf b = BUF_INIT;
 	const struct container_draft *c;
@@ -307,8 +306,8 @@ static void check_listeners(struct reading *r, struct listener *l, size_t n)
 	}
 }
 
-static size_t collect_listeners(const struct stack_draft *s,
-				struct listener *l, size_t n, size_t max)
+static size_t collect_listeners(const struct stack_draft *s, struct listener *l,
+				size_t n, size_t max)
 {
 	const struct container_draft *c;
 	size_t i, k, p;

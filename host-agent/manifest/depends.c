@@ -32,14 +32,14 @@ static void on_condition(struct reading *r, const struct node *n, void *out)
 		}
 	}
 	if (strcmp(s, "healthy") == 0) {
-		node_error(r, n, "the condition 'healthy' is not supported "
-				 "yet");
+		node_error(r, n,
+			   "the condition 'healthy' is not supported "
+			   "yet");
 		return;
 	}
 	for (i = 0; i < ARRAY_SIZE(compose_words); i++) {
 		if (strcmp(s, compose_words[i].word) == 0) {
-			node_error(r, n,
-				   "the condition %s is called '%s' here",
+			node_error(r, n, "the condition %s is called '%s' here",
 				   node_show(r, n), compose_words[i].ours);
 			return;
 		}
@@ -94,8 +94,9 @@ void depends_read(struct reading *r, const struct node *n, void *draft)
 	size_t i;
 
 	if (n->kind == NODE_SCALAR) {
-		node_error(r, n, "'depends_on' must be a list or a map; it is "
-				 "%s",
+		node_error(r, n,
+			   "'depends_on' must be a list or a map; it is "
+			   "%s",
 			   node_show(r, n));
 		return;
 	}

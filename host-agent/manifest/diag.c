@@ -19,8 +19,8 @@ int diags_init(struct diags *d, struct arena *arena)
 {
 	memset(d, 0, sizeof(*d));
 	d->arena = arena;
-	d->items = arena_alloc(arena, HYB_MANIFEST_ERRORS_MAX,
-			       sizeof(*d->items));
+	d->items =
+		arena_alloc(arena, HYB_MANIFEST_ERRORS_MAX, sizeof(*d->items));
 	return d->items ? 0 : -ENOMEM;
 }
 
@@ -123,9 +123,8 @@ static void show_source(struct diags *d, struct manifest_diagnostic *item,
 			const char *s, size_t len)
 {
 	uint32_t index, cp, column = 0, width;
-	uint32_t first = item->col > SOURCE_BEFORE + 20
-				 ? item->col - SOURCE_BEFORE
-				 : 1;
+	uint32_t first =
+		item->col > SOURCE_BEFORE + 20 ? item->col - SOURCE_BEFORE : 1;
 	struct buf b = BUF_INIT;
 	size_t n;
 

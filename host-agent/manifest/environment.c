@@ -309,8 +309,8 @@ static void env_assignment(struct reading *r, struct env_text *t,
 	why = check_env_name(key, key_len);
 	if (t->p == t->end || *t->p != '=' || why) {
 		env_complain(r, t, line,
-			  "not KEY=VALUE (a value is never taken from the "
-			  "caller's environment)");
+			     "not KEY=VALUE (a value is never taken from the "
+			     "caller's environment)");
 		skip_line(t);
 		return;
 	}
@@ -380,8 +380,8 @@ static void env_file_one(struct reading *r, const struct node *at,
 	}
 	if (result < 0) {
 		node_error(r, at, "%s cannot be read: %s", node_show(r, at),
-			   diag_message(&r->diags, *e.msg ? e.msg
-							 : strerror(-result)));
+			   diag_message(&r->diags,
+					*e.msg ? e.msg : strerror(-result)));
 		return;
 	}
 	if (len > HYB_MANIFEST_ENV_MAX - r->env_bytes) {

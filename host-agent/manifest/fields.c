@@ -144,8 +144,7 @@ void fields_read(struct reading *r, const struct node *map,
 	size_t i;
 
 	if (map->kind != NODE_MAP) {
-		node_error(r, map, "%s must be a map of keys, not %s",
-			   t->where,
+		node_error(r, map, "%s must be a map of keys, not %s", t->where,
 			   node_is_null(map) ? "nothing" : node_show(r, map));
 		return;
 	}
@@ -270,8 +269,8 @@ bool read_size(struct reading *r, const struct node *n, uint64_t min,
 	if (result < 0 || v < min || v > max) {
 		format_size(min, low, sizeof(low));
 		format_size(max, high, sizeof(high));
-		node_error(r, n, "'%s' must be from %s to %s; it is %s",
-			   r->key, low, high, node_show(r, n));
+		node_error(r, n, "'%s' must be from %s to %s; it is %s", r->key,
+			   low, high, node_show(r, n));
 		return false;
 	}
 	*ret = v;

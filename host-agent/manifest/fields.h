@@ -48,7 +48,7 @@ extern const struct field_table fields_stack, fields_vm, fields_vm_resources,
 
 /* An error at a node; the printf arguments come from diag_quote() where the
  * text is the user's. */
-#define node_error(r, node, ...)                                               \
+#define node_error(r, node, ...) \
 	diag_add(&(r)->diags, (node)->line, (node)->col, __VA_ARGS__)
 /* The node's text in quotes, or "a list" ..., for messages. */
 const char *node_show(struct reading *r, const struct node *n);

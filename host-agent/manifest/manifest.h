@@ -32,7 +32,7 @@
 #define HYB_MANIFEST_ERRORS_MAX	 100   /* shown */
 #define HYB_MANIFEST_PORTS_MAX	 1024  /* published, in all documents */
 #define HYB_MANIFEST_ENV_MAX	 ((size_t)1 << 20) /* bytes of all env_files */
-#define HYB_MANIFEST_WORDS_MAX	 4096  /* of a command */
+#define HYB_MANIFEST_WORDS_MAX	 4096		   /* of a command */
 
 struct manifest_diagnostic {
 	uint32_t line, col;  /* from 1; col counts characters */
@@ -49,7 +49,7 @@ struct manifest {
 	/* By position. */
 	const struct manifest_diagnostic *diagnostics;
 	size_t n_diagnostics;
-	bool truncated; /* there are more errors than these */
+	bool truncated;	  /* there are more errors than these */
 	const char *file; /* as errors show it */
 	struct arena *arena;
 };

@@ -47,7 +47,8 @@ static size_t distance(const char *a, size_t n, const char *b, size_t m)
 			row[j] = min3(before[j] + 1, row[j - 1] + 1,
 				      before[j - 1] + cost);
 			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] &&
-			    a[i - 2] == b[j - 1] && two_before[j - 2] + 1 < row[j])
+			    a[i - 2] == b[j - 1] &&
+			    two_before[j - 2] + 1 < row[j])
 				row[j] = two_before[j - 2] + 1;
 		}
 	}

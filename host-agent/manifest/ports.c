@@ -8,8 +8,8 @@
 #include "common/base/parse.h"
 #include "host-agent/model/check.h"
 
-#define EPHEMERAL                                                              \
-	"a published port that the host chooses is not supported yet; write "  \
+#define EPHEMERAL                                                             \
+	"a published port that the host chooses is not supported yet; write " \
 	"PUBLISHED:TARGET, such as 8080:80"
 
 static bool host_ip_parse(struct reading *r, const struct node *at,
@@ -19,8 +19,9 @@ static bool host_ip_parse(struct reading *r, const struct node *at,
 	const char *why = check_host_ip(s, canonical);
 
 	if (why) {
-		node_error(r, at, "the host address of a port must be %s; it "
-				  "is %s",
+		node_error(r, at,
+			   "the host address of a port must be %s; it "
+			   "is %s",
 			   why, text_show(r, s));
 		return false;
 	}
@@ -56,8 +57,9 @@ static bool protocol_parse(struct reading *r, const struct node *at,
 	if (strcmp(s, "udp") == 0)
 		node_error(r, at, "the protocol udp is not supported yet");
 	else
-		node_error(r, at, "the protocol of a port must be tcp; it is "
-				  "%s",
+		node_error(r, at,
+			   "the protocol of a port must be tcp; it is "
+			   "%s",
 			   text_show(r, s));
 	return false;
 }
@@ -85,8 +87,9 @@ static bool short_ip(struct reading *r, const struct node *at, char *s,
 		if (strchr(++s, ':'))
 			return host_ip_parse(r, at, s, ret);
 	} else if (strchr(s, ':')) {
-		node_error(r, at, "an IPv6 address in a port stands in "
-				  "brackets: \"[::1]:8080:80\"");
+		node_error(r, at,
+			   "an IPv6 address in a port stands in "
+			   "brackets: \"[::1]:8080:80\"");
 		return false;
 	}
 	return host_ip_parse(r, at, s, ret);
@@ -142,9 +145,8 @@ static void port_number(struct reading *r, const struct node *n, uint16_t *ret,
 			   node_show(r, n));
 		*bad = true;
 	} else if (!port_parse(r, n,
-			       strcmp(r->key, "target") == 0
-				       ? "'target'"
-				       : "'published'",
+			       strcmp(r->key, "target") == 0 ? "'target'"
+							     : "'published'",
 			       n->text, ret)) {
 		*bad = true;
 	}

@@ -191,9 +191,9 @@ static void on_vms(struct reading *r, const struct node *n, void *out)
 }
 
 static const struct field stack_fields[] = {
-	{"hyb", on_hyb},	 {"kind", on_kind},    {"tenant", on_tenant},
-	{"name", on_name},	 {"vms", on_vms},      {"networks", NULL},
-	{"egress", NULL},	 {"volumes", NULL},    {"secrets", NULL},
+	{"hyb", on_hyb},   {"kind", on_kind}, {"tenant", on_tenant},
+	{"name", on_name}, {"vms", on_vms},   {"networks", NULL},
+	{"egress", NULL},  {"volumes", NULL}, {"secrets", NULL},
 	{"configs", NULL},
 };
 
@@ -210,8 +210,8 @@ static bool kind_is_stack(struct reading *r, const struct node *root)
 	const struct node *kind = node_get(root, "kind");
 	const char *near;
 
-	if (!kind || (kind->kind == NODE_SCALAR &&
-		      strcmp(kind->text, "stack") == 0))
+	if (!kind ||
+	    (kind->kind == NODE_SCALAR && strcmp(kind->text, "stack") == 0))
 		return true;
 	near = kind->kind == NODE_SCALAR
 		       ? nearest_name(kind->text, kinds, ARRAY_SIZE(kinds))
@@ -226,8 +226,8 @@ static bool kind_is_stack(struct reading *r, const struct node *root)
 	return false;
 }
 
-static void missing(struct reading *r, const struct node *root,
-		    const char *key, const char *example)
+static void missing(struct reading *r, const struct node *root, const char *key,
+		    const char *example)
 {
 	if (!node_get(root, key))
 		node_error(r, root, "'%s' is missing; write %s", key, example);

@@ -54,8 +54,8 @@ static uint32_t mark_col(const yaml_mark_t *m)
 	return (uint32_t)m->column + 1;
 }
 
-#define FAIL(b, mark, ...)                                                     \
-	(diag_add((b)->d, mark_line(mark), mark_col(mark), __VA_ARGS__),       \
+#define FAIL(b, mark, ...)                                               \
+	(diag_add((b)->d, mark_line(mark), mark_col(mark), __VA_ARGS__), \
 	 -EINVAL)
 
 bool node_is_null(const struct node *n)
@@ -598,8 +598,7 @@ static int build(struct builder *b, const char *text, size_t len)
 		return -ENOMEM;
 	/* No guessing: UTF-16 is not wanted here. */
 	yaml_parser_set_encoding(&parser, YAML_UTF8_ENCODING);
-	yaml_parser_set_input_string(&parser, (const unsigned char *)text,
-				     len);
+	yaml_parser_set_input_string(&parser, (const unsigned char *)text, len);
 	b->parser = &parser;
 	r = read_events(b, text, len);
 	yaml_parser_delete(&parser);

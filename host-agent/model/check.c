@@ -323,8 +323,8 @@ static int check_container(const struct model_vm *vm,
 	if (r == 0 && *c->user)
 		r = check_text("user", c->user, check_user, e);
 	if (r == 0 && *c->working_dir)
-		r = check_text("working_dir", c->working_dir,
-			       check_working_dir, e);
+		r = check_text("working_dir", c->working_dir, check_working_dir,
+			       e);
 	if (r == 0 && *c->hostname)
 		r = check_text("hostname", c->hostname, check_hostname, e);
 	if (r == 0)
@@ -373,8 +373,8 @@ static int check_vm(const struct model_stack *s, const struct model_vm *vm,
 		return err_set(e, EINVAL, "declared twice");
 	if (vm->vcpus < 1 || vm->vcpus > HYB_VM_VCPUS_MAX)
 		return err_set(e, EINVAL, "vcpus is out of range");
-	if (vm->memory && (vm->memory < HYB_VM_MEMORY_MIN ||
-			   vm->memory > HYB_VM_MEMORY_MAX))
+	if (vm->memory &&
+	    (vm->memory < HYB_VM_MEMORY_MIN || vm->memory > HYB_VM_MEMORY_MAX))
 		return err_set(e, EINVAL, "memory is out of range");
 	if (vm->n_containers == 0 || vm->n_containers > HYB_VM_CONTAINERS_MAX)
 		return err_set(e, EINVAL, "no containers, or too many");

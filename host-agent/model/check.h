@@ -13,25 +13,25 @@
 #include "host-agent/model/model.h"
 
 /* Each container takes a slot for its image's disk in the VM. */
-#define HYB_VM_CONTAINERS_MAX	 64
-#define HYB_STACK_VMS_MAX	 256
-#define HYB_VM_VCPUS_MAX	 32
-#define HYB_VM_MEMORY_MIN	 ((uint64_t)48 << 20)
-#define HYB_VM_MEMORY_MAX	 ((uint64_t)1 << 40)
+#define HYB_VM_CONTAINERS_MAX 64
+#define HYB_STACK_VMS_MAX     256
+#define HYB_VM_VCPUS_MAX      32
+#define HYB_VM_MEMORY_MIN     ((uint64_t)48 << 20)
+#define HYB_VM_MEMORY_MAX     ((uint64_t)1 << 40)
 /* cpu.max takes no quota under 1 ms, of a period of 100 ms. */
 #define HYB_LIMIT_CPUS_MILLI_MIN 10
 /* A process needs some pages before it can say what it lacks. */
-#define HYB_LIMIT_MEMORY_MIN	 ((uint64_t)4 << 20)
-#define HYB_LIMIT_MEMORY_MAX	 HYB_VM_MEMORY_MAX
-#define HYB_LIMIT_PIDS_MAX	 4194304 /* the kernel's PID_MAX_LIMIT */
-#define HYB_RESTART_MAX		 1000000
-#define HYB_STOP_GRACE_MAX_NS	 ((uint64_t)24 * 3600 * 1000 * 1000 * 1000)
+#define HYB_LIMIT_MEMORY_MIN  ((uint64_t)4 << 20)
+#define HYB_LIMIT_MEMORY_MAX  HYB_VM_MEMORY_MAX
+#define HYB_LIMIT_PIDS_MAX    4194304 /* the kernel's PID_MAX_LIMIT */
+#define HYB_RESTART_MAX	      1000000
+#define HYB_STOP_GRACE_MAX_NS ((uint64_t)24 * 3600 * 1000 * 1000 * 1000)
 /* What a VM whose memory is declared must have beyond the largest limit of a
  * container in it: the kernel, the agent and its reserve. Less than
  * HYB_GUEST_OWN_MEMORY, which `auto` grants. */
-#define HYB_GUEST_LEAST_MEMORY	 ((uint64_t)32 << 20)
+#define HYB_GUEST_LEAST_MEMORY ((uint64_t)32 << 20)
 /* execve() takes no longer string (MAX_ARG_STRLEN). */
-#define HYB_ENV_ENTRY_MAX	 131071
+#define HYB_ENV_ENTRY_MAX 131071
 
 /* A name of a tenant, stack, VM or container. */
 const char *check_name(const char *s);

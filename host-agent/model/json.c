@@ -121,9 +121,9 @@ json_t *model_container_to_json(const struct model_container *c)
 	json_t *o = json_object();
 	bool ok = o;
 
-	ok = ok && put(o, "command",
-		       c->has_command ? strings_to_json(c->command)
-				      : json_null());
+	ok = ok &&
+	     put(o, "command",
+		 c->has_command ? strings_to_json(c->command) : json_null());
 	ok = ok && put(o, "depends_on", depends_to_json(c));
 	ok = ok && put(o, "entrypoint",
 		       c->has_entrypoint ? strings_to_json(c->entrypoint)
@@ -155,8 +155,8 @@ json_t *model_vm_to_json(const struct model_vm *vm)
 
 	for (i = 0; ok && i < vm->n_containers; i++)
 		ok = json_array_append_new(
-			     list, model_container_to_json(
-					   &vm->containers[i])) == 0;
+			     list,
+			     model_container_to_json(&vm->containers[i])) == 0;
 	ok = ok && put(o, "containers", json_incref(list));
 	ok = ok && put(o, "memory", json_integer((json_int_t)vm->memory));
 	ok = ok && put(o, "name", json_string(vm->name));
@@ -227,8 +227,7 @@ static const char *from_text(struct from *f, const json_t *j, const char *key)
 	return copy ? copy : "";
 }
 
-static const char *from_member(struct from *f, const json_t *o,
-			       const char *key)
+static const char *from_member(struct from *f, const json_t *o, const char *key)
 {
 	return from_text(f, json_object_get(o, key), key);
 }
@@ -246,8 +245,7 @@ static uint64_t from_int(struct from *f, const json_t *o, const char *key,
 	return (uint64_t)v;
 }
 
-static const json_t *from_list(struct from *f, const json_t *o,
-			       const char *key)
+static const json_t *from_list(struct from *f, const json_t *o, const char *key)
 {
 	const json_t *j = json_object_get(o, key);
 
@@ -358,8 +356,7 @@ static void from_depends(struct from *f, const json_t *o,
 	c->n_depends_on = f->r == 0 ? n : 0;
 }
 
-static void from_limits(struct from *f, const json_t *o,
-			struct model_limits *l)
+static void from_limits(struct from *f, const json_t *o, struct model_limits *l)
 {
 	const json_t *j = json_object_get(o, "limits");
 

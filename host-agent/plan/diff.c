@@ -10,11 +10,11 @@
 #define VALUE_MAX 60
 
 enum how {
-	SHOW_TEXT,   /* a value as it stands */
-	SHOW_SIZE,   /* bytes */
-	SHOW_TIME,   /* nanoseconds */
-	SHOW_CPUS,   /* thousandths */
-	SHOW_WORDS,  /* a list of texts */
+	SHOW_TEXT,  /* a value as it stands */
+	SHOW_SIZE,  /* bytes */
+	SHOW_TIME,  /* nanoseconds */
+	SHOW_CPUS,  /* thousandths */
+	SHOW_WORDS, /* a list of texts */
 	SHOW_PORTS,
 	SHOW_DEPENDS,
 	SHOW_KEYS, /* an object whose values may be secret: only its keys */
@@ -33,11 +33,9 @@ static const struct rule container_rules[] = {
 	{"image", NULL, "image", PLAN_RESTART_CONTAINER, SHOW_TEXT},
 	{"entrypoint", NULL, "entrypoint", PLAN_RESTART_CONTAINER, SHOW_WORDS},
 	{"command", NULL, "command", PLAN_RESTART_CONTAINER, SHOW_WORDS},
-	{"environment", NULL, "environment", PLAN_RESTART_CONTAINER,
-	 SHOW_KEYS},
+	{"environment", NULL, "environment", PLAN_RESTART_CONTAINER, SHOW_KEYS},
 	{"user", NULL, "user", PLAN_RESTART_CONTAINER, SHOW_TEXT},
-	{"working_dir", NULL, "working_dir", PLAN_RESTART_CONTAINER,
-	 SHOW_TEXT},
+	{"working_dir", NULL, "working_dir", PLAN_RESTART_CONTAINER, SHOW_TEXT},
 	{"hostname", NULL, "hostname", PLAN_RESTART_CONTAINER, SHOW_TEXT},
 	{"init", NULL, "init", PLAN_RESTART_CONTAINER, SHOW_TEXT},
 	{"limits", "cpus_milli", "limits.cpus", PLAN_RESTART_CONTAINER,
@@ -160,10 +158,10 @@ static void show_port(struct buf *b, const json_t *j)
 
 	buf_puts(b, v6 ? "[" : "");
 	show_escaped(b, ip);
-	buf_printf(b, "%s:%lld:%lld", v6 ? "]" : "",
-		   (long long)json_integer_value(
-			   json_object_get(j, "published")),
-		   (long long)json_integer_value(json_object_get(j, "target")));
+	buf_printf(
+		b, "%s:%lld:%lld", v6 ? "]" : "",
+		(long long)json_integer_value(json_object_get(j, "published")),
+		(long long)json_integer_value(json_object_get(j, "target")));
 }
 
 static void show_dependency(struct buf *b, const json_t *j)
@@ -296,8 +294,8 @@ static uint64_t applied_memory(const json_t *vm)
 	for (i = 0; i < n; i++) {
 		limits = json_object_get(json_array_get(list, i), "limits");
 		one = json_integer_value(json_object_get(limits, "memory"));
-		sum.memory += one > 0 ? (uint64_t)one
-				      : HYB_AUTO_CONTAINER_MEMORY;
+		sum.memory +=
+			one > 0 ? (uint64_t)one : HYB_AUTO_CONTAINER_MEMORY;
 	}
 	return model_vm_memory(&sum);
 }
@@ -313,8 +311,8 @@ static void note(struct diff *d, enum plan_class c, const char *name)
 int diff_vm(const json_t *applied, const struct model_vm *desired,
 	    struct diff *ret)
 {
-	json_int_t vcpus = json_integer_value(json_object_get(applied,
-							      "vcpus"));
+	json_int_t vcpus =
+		json_integer_value(json_object_get(applied, "vcpus"));
 	const char *restart =
 		json_string_value(json_object_get(applied, "restart"));
 	uint64_t from = applied_memory(applied);

@@ -10,7 +10,7 @@
 struct diff {
 	bool changed;
 	enum plan_class change_class; /* the heaviest of the changed fields */
-	struct buf why;		      /* "user changed: a → b, init changed: ..." */
+	struct buf why; /* "user changed: a → b, init changed: ..." */
 };
 
 void diff_done(struct diff *d);

@@ -84,8 +84,7 @@ find_container(const struct observed_vm *vm, const char *name)
 /* --------------------------------------------------------- start order */
 
 /* Does the container wait for one of its own VM that is not placed yet? */
-static bool has_to_wait(const struct model_vm *vm, size_t i,
-			const bool *placed)
+static bool has_to_wait(const struct model_vm *vm, size_t i, const bool *placed)
 {
 	const struct model_container *c = &vm->containers[i];
 	const struct model_dependency *d;
@@ -230,8 +229,8 @@ static void plan_container_anew(struct planner *p, const struct model_vm *vm,
 				const struct observed_vm *ovm)
 {
 	if (ovm && ovm->exists && find_container(ovm, c->name))
-		add(p, PLAN_RECREATE, PLAN_RESTART_CONTAINER, vm->name,
-		    c->name, "its VM is recreated");
+		add(p, PLAN_RECREATE, PLAN_RESTART_CONTAINER, vm->name, c->name,
+		    "its VM is recreated");
 	else
 		add(p, PLAN_CREATE, PLAN_LIVE, vm->name, c->name, "new");
 }

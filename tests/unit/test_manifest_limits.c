@@ -6,13 +6,24 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <time.h>
 
 #include "common/base/cleanup.h"
-#include "common/base/fd.h"
 #include "host-agent/manifest/manifest.h"
 
 #define HEAD "hyb: 1\nname: s\n"
 #define TAIL "vms:\n  v:\n    containers:\n      c: {image: i}\n"
+
+static uint64_t slowest;
+
+/* Of the processor, since the machine may be busy with something else. */
+static uint64_t cpu_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
 
 /* Reads it in under a second and finds `error` in what is said; NULL: it is
  * valid. */
@@ -20,15 +31,16 @@ static void check(struct buf *text, const char *error)
 {
 	_cleanup_manifest_ struct manifest m = {0};
 	_cleanup_buf_ struct buf out = BUF_INIT;
-	uint64_t start = now_ms(), took;
+	uint64_t start = cpu_ms(), took;
 	int r;
 
 	assert_int_equal(buf_error(text), 0);
 	r = manifest_parse("bomb", buf_str(text), text->len, NULL, &m);
 	manifest_render_diagnostics(&m, &out);
-	took = now_ms() - start;
+	took = cpu_ms() - start;
+	slowest = took > slowest ? took : slowest;
 	if (took >= 1000)
-		fail_msg("took %llu ms", (unsigned long long)took);
+		fail_msg("took %llu ms of CPU", (unsigned long long)took);
 	if (r != (error ? -EINVAL : 0))
 		fail_msg("returned %d: %s", r, buf_str(&out));
 	if (error && !strstr(buf_str(&out), error))
@@ -342,6 +354,12 @@ static void test_long_values(void **state)
 	check(&b, "more than 4096 words");
 }
 
+static void test_slowest(void **state)
+{
+	(void)state;
+	print_message("slowest: %llu ms\n", (unsigned long long)slowest);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -363,6 +381,7 @@ int main(void)
 		cmocka_unit_test(test_many_ports),
 		cmocka_unit_test(test_many_dependencies),
 		cmocka_unit_test(test_long_values),
+		cmocka_unit_test(test_slowest),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
