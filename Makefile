@@ -49,8 +49,8 @@ ALL_LDFLAGS := -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--gc-sections \
 STATIC_LDFLAGS := $(if $(SAN),$(ALL_LDFLAGS),-static-pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--gc-sections $(LDFLAGS))
 
 LIBS_COMMON := -ljansson -lpthread
-LIBS_HOST := -lvirt -lvirt-qemu -lyaml -lsqlite3 -larchive -lcrypto -lz -lzstd $(LIBS_COMMON)
-LIBS_IMAGE := -larchive -lcrypto -lz -lzstd -lseccomp $(LIBS_COMMON)
+LIBS_HOST := -lvirt -lvirt-qemu -lyaml -lsqlite3 -lcrypto $(LIBS_COMMON)
+LIBS_IMAGE := -lisal -lcrypto -lzstd $(LIBS_COMMON)
 LIBS_DEVICE := -lseccomp $(LIBS_COMMON)
 LIBS_GUEST := -lseccomp -lcap $(LIBS_COMMON)
 -include local.mk
@@ -173,7 +173,7 @@ TEST_LIBS := $(addprefix $(B)/,libtested.a libhost.a libguest.a libcommon.a)
 $(B)/tests/test_%: $(B)/obj/tests/unit/test_%.o $(TEST_LIBS)
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $< -Wl,--start-group $(TEST_LIBS) -Wl,--end-group $(LIBS_HOST) $(LIBS_GUEST) -lcmocka
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $< -Wl,--start-group $(TEST_LIBS) -Wl,--end-group $(LIBS_HOST) $(LIBS_IMAGE) $(LIBS_GUEST) -lcmocka
 
 # Replays a corpus without libFuzzer, so that any compiler can.
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
@@ -181,7 +181,7 @@ FUZZ_BIN := $(patsubst tests/fuzz/%.c,$(B)/tests/%,$(FUZZ_SRC))
 $(B)/tests/fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $(B)/obj/tests/fuzz/replay.o $(TEST_LIBS)
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(TEST_LIBS) -Wl,--end-group $(LIBS_HOST) $(LIBS_GUEST)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(TEST_LIBS) -Wl,--end-group $(LIBS_HOST) $(LIBS_IMAGE) $(LIBS_GUEST)
 
 .PHONY: unit-programs print-build
 unit-programs: $(UNIT_BIN) $(FUZZ_BIN)
@@ -211,7 +211,7 @@ fuzz: ## fuzz one target with libFuzzer: FUZZ=NAME SECONDS=60
 	build/clang-address-undefined-fuzzer-no-link/tests/libfuzzer_$(FUZZ) -max_total_time=$(SECONDS) -timeout=5 build/fuzz/$(FUZZ) tests/fuzz/corpus/$(FUZZ)
 $(B)/tests/libfuzzer_%: $(B)/obj/tests/fuzz/fuzz_%.o $(TEST_LIBS)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $< -Wl,--start-group $(TEST_LIBS) -Wl,--end-group $(LIBS_HOST) $(LIBS_GUEST)
+	$(Q)$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $< -Wl,--start-group $(TEST_LIBS) -Wl,--end-group $(LIBS_HOST) $(LIBS_IMAGE) $(LIBS_GUEST)
 
 # ----------------------------------------------------------------- the rest
 deps: ## install what is needed (Debian packages)

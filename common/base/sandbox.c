@@ -159,19 +159,19 @@ static int drop_ids(const struct sandbox_spec *s, struct err *e)
 
 static int set_limits(const struct sandbox_spec *s, struct err *e)
 {
-	rlim_t size = 0;
+	rlim_t size = s->max_file;
 	struct stat st;
 	int err;
 
 	/* A log that is a regular file may grow a little; nothing else is
-	 * ever written to a file. */
-	if (fstat(STDERR_FILENO, &st) == 0 && S_ISREG(st.st_mode))
+	 * written to a file, unless the program asked for it. */
+	if (size == 0 && fstat(STDERR_FILENO, &st) == 0 && S_ISREG(st.st_mode))
 		size = (rlim_t)st.st_size + LOG_GROWTH;
 	err = set_limit(RLIMIT_FSIZE, size, e);
 	if (err == 0)
 		err = set_limit(RLIMIT_NOFILE, s->max_fds, e);
 	if (err == 0)
-		err = set_limit(RLIMIT_NPROC, 0, e);
+		err = set_limit(RLIMIT_NPROC, s->max_tasks, e);
 	return err;
 }
 

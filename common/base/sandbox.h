@@ -37,6 +37,10 @@ struct sandbox_spec {
 	uid_t uid;
 	gid_t gid;
 	unsigned int max_fds; /* RLIMIT_NOFILE */
+	/* RLIMIT_FSIZE; 0: nothing but a log grows, and that a little. */
+	uint64_t max_file;
+	/* RLIMIT_NPROC: threads of all processes with this uid. */
+	unsigned int max_tasks;
 };
 
 /* Namespaces (mount, network, ipc, uts), root, ids, capabilities, limits.

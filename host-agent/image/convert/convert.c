@@ -44,7 +44,7 @@ static int run_layers(const struct convert_job *job, struct feed *feed,
 
 	for (i = 0; i < job->n_layers; i++) {
 		struct watch w = {.job = job, .feed = feed};
-		struct byte_source src = {watched, &w};
+		struct byte_source src = {.next = watched, .arg = &w};
 
 		feed_begin(feed, i, &w.src);
 		r = merge_layer(m, &src, e);
@@ -79,7 +79,9 @@ int convert_run(const struct convert_job *job, struct convert_result *ret,
 			      &m, e);
 	if (r == 0)
 		r = feed_new(job->layers, job->n_layers, job->threads, max,
-			     &feed, e);
+			     job->confine, &feed, e);
+	if (r == 0 && job->confine)
+		job->confine();
 	if (r == 0)
 		r = run_layers(job, feed, m, e);
 	if (r == 0)
@@ -90,8 +92,8 @@ int convert_run(const struct convert_job *job, struct convert_result *ret,
 	return 0;
 }
 
-int convert_plain(int in, int out, uint64_t max_bytes, uint64_t *ret_bytes,
-		  struct err *e)
+int convert_plain(int in, int out, uint64_t max_bytes, void (*confine)(void),
+		  uint64_t *ret_bytes, struct err *e)
 {
 	_cleanup_(cleanup_feed) struct feed *feed = NULL;
 	struct feed_layer l = {.fd = in};
@@ -105,9 +107,11 @@ int convert_plain(int in, int out, uint64_t max_bytes, uint64_t *ret_bytes,
 	if (fstat(in, &st) < 0)
 		return err_sys(e, errno, "read");
 	l.size = (uint64_t)st.st_size;
-	r = feed_new(&l, 1, 1, max_bytes, &feed, e);
+	r = feed_new(&l, 1, 1, max_bytes, confine, &feed, e);
 	if (r < 0)
 		return r;
+	if (confine)
+		confine();
 	feed_begin(feed, 0, &src);
 	while ((n = src.next(src.arg, &p, e)) > 0) {
 		r = write_full(out, p, (size_t)n);

@@ -18,6 +18,10 @@ struct convert_job {
 	uint64_t max_bytes; /* 0: HYB_IMAGE_BYTES_MAX */
 	uint32_t max_entries; /* 0: HYB_IMAGE_ENTRIES_MAX */
 	unsigned int threads; /* as in feed_new() */
+	/* Called by each thread, this one too, after all were started and
+	 * before any of them reads: the place for a filter of system calls
+	 * that starts no threads. May be NULL. */
+	void (*confine)(void);
 	/* Compressed bytes done; may be NULL. */
 	void (*progress)(void *arg, uint64_t done);
 	void *arg;
@@ -33,8 +37,9 @@ struct convert_result {
 int convert_run(const struct convert_job *job, struct convert_result *ret,
 		struct err *e);
 
-/* Decompresses in (gzip, zstd or plain) into out, both from their start. */
-int convert_plain(int in, int out, uint64_t max_bytes, uint64_t *ret_bytes,
-		  struct err *e);
+/* Decompresses in (gzip, zstd or plain) into out, both from their start.
+ * confine as above. */
+int convert_plain(int in, int out, uint64_t max_bytes, void (*confine)(void),
+		  uint64_t *ret_bytes, struct err *e);
 
 #endif

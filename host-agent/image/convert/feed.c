@@ -42,6 +42,7 @@ struct feed {
 	pthread_t threads[THREADS_MAX];
 	unsigned int n_threads;
 	uint64_t max_bytes;
+	void (*on_start)(void);
 	size_t current; /* the consumer's layer */
 	bool holding;	/* the consumer reads from a buffer */
 
@@ -234,6 +235,8 @@ static void *on_thread(void *arg)
 {
 	struct feed *f = arg;
 
+	if (f->on_start)
+		f->on_start();
 	for (;;) {
 		size_t i;
 
@@ -271,7 +274,8 @@ static unsigned int count_threads(unsigned int want, size_t layers)
 }
 
 int feed_new(const struct feed_layer *layers, size_t n, unsigned int threads,
-	     uint64_t max_bytes, struct feed **ret, struct err *e)
+	     uint64_t max_bytes, void (*on_start)(void), struct feed **ret,
+	     struct err *e)
 {
 	struct feed *f = calloc(1, sizeof(*f));
 	unsigned int want = count_threads(threads, n);
@@ -283,6 +287,7 @@ int feed_new(const struct feed_layer *layers, size_t n, unsigned int threads,
 	f->layers = layers;
 	f->n = n;
 	f->max_bytes = max_bytes;
+	f->on_start = on_start;
 	pthread_mutex_init(&f->lock, NULL);
 	pthread_cond_init(&f->change, NULL);
 	f->streams = calloc(n, sizeof(*f->streams));
@@ -369,7 +374,7 @@ void feed_begin(struct feed *f, size_t i, struct byte_source *ret)
 	s->md = EVP_MD_CTX_new();
 	if (s->md)
 		EVP_DigestInit_ex(s->md, EVP_sha256(), NULL);
-	*ret = (struct byte_source){next_bytes, f};
+	*ret = (struct byte_source){.next = next_bytes, .arg = f};
 }
 
 static int check_one(const char *what, const uint8_t *want, const uint8_t *have,

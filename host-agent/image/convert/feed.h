@@ -34,9 +34,11 @@ struct feed_layer {
 struct feed;
 
 /* threads: 0 takes as many as there are processors, at most 4. max_bytes: of
- * all layers, uncompressed. layers are kept by reference. */
+ * all layers, uncompressed. on_start, unless NULL, is called by every thread
+ * before it reads anything. layers are kept by reference. */
 int feed_new(const struct feed_layer *layers, size_t n, unsigned int threads,
-	     uint64_t max_bytes, struct feed **ret, struct err *e);
+	     uint64_t max_bytes, void (*on_start)(void), struct feed **ret,
+	     struct err *e);
 /* Stops the threads and waits for them. */
 void feed_free(struct feed *f);
 static inline void cleanup_feed(struct feed **f)

@@ -168,9 +168,18 @@ int tar_block(struct tar *t, uint8_t *out, struct err *e)
 static int skip(struct tar *t, uint64_t len, struct err *e)
 {
 	while (len > 0) {
-		int r = fill(t, e);
 		size_t n;
+		int r;
 
+		if (t->cur_len == 0 && t->src->skip) {
+			uint64_t skipped = t->src->skip(t->src->arg, len);
+
+			t->pos += skipped;
+			len -= skipped;
+			if (len == 0)
+				break;
+		}
+		r = fill(t, e);
 		if (r < 0)
 			return r;
 		if (r == 0)
