@@ -3,7 +3,7 @@
 # Is every source laid out by clang-format, and does it begin with its licence?
 cd "$(dirname "$0")/.." || exit 2
 mapfile -t files < <(find common host-agent guest-agent images tests -name '*.[ch]')
-bad=$(clang-format --dry-run -Werror "${files[@]}" 2>&1 | grep -o '^[^:]*' | sort -u)
+bad=$(clang-format --dry-run -Werror "${files[@]}" 2>&1 | sed -n 's,^\([a-z][^: ]*\.[ch]\):.*,\1,p' | sort -u)
 if [ -z "$bad" ]; then
 	echo "ok 1 - clang-format (${#files[@]} files)"
 else
