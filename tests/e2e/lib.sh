@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+# For end-to-end tests: a root of their own, TAP, and nothing left at the end.
+# shellcheck shell=bash
+set -u
+cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 2
+TOP=$PWD
+export PATH=$TOP/build/default/bin:$PATH
+export NO_COLOR=1
+export HYB_ACCEL=${HYB_ACCEL:-tcg}
+HYB_ROOT=$(mktemp -d /tmp/hyb-e2e.XXXX)
+export HYB_ROOT
+chmod 711 "$HYB_ROOT"
+WORK=$(mktemp -d /tmp/hyb-work.XXXX)
+tests=0
+
+ok() { tests=$((tests + 1)); echo "ok $tests - $1"; }
+not_ok() {
+	tests=$((tests + 1))
+	[ -z "${2:-}" ] || printf '%s\n' "$2" | sed 's/^/# /'
+	echo "not ok $tests - $1"
+}
+# is NAME GOT WANTED
+is() { if [ "$2" = "$3" ]; then ok "$1"; else not_ok "$1" "got: $2
+wanted: $3"; fi; }
+# like NAME GOT PATTERN (extended regular expression)
+like() { if printf '%s\n' "$2" | grep -Eq -- "$3"; then ok "$1"; else not_ok "$1" "got: $2
+wanted: /$3/"; fi; }
+# check NAME COMMAND...: it succeeds
+check() {
+	local name=$1 out
+	shift
+	if out=$("$@" 2>&1); then ok "$name"; else not_ok "$name" "$* : exit $?
+$out"; fi
+}
+# fails NAME STATUS PATTERN COMMAND...: it ends with that status and says that
+fails() {
+	local name=$1 want=$2 pattern=$3 out status
+	shift 3
+	out=$("$@" 2>&1)
+	status=$?
+	if [ $status = "$want" ] && printf '%s\n' "$out" | grep -Eq -- "$pattern"; then
+		ok "$name"
+	else
+		not_ok "$name" "$* : exit $status, wanted $want and /$pattern/
+$out"
+	fi
+}
+# await NAME SECONDS COMMAND...: it succeeds in that time
+await() {
+	local name=$1 end=$((SECONDS + $2)) out
+	shift 2
+	while ! out=$("$@" 2>&1); do
+		if [ $SECONDS -ge $end ]; then
+			not_ok "$name" "$* : not in time
+$out"
+			return 1
+		fi
+		sleep 0.1
+	done
+	ok "$name"
+}
+
+# field NAME FIELD: of `hyb ps` of a container
+field() { hyb ps -a -o json "$1" | jq -r ".[0].$2"; }
+vm_field() { hyb vm ls -o json | jq -r ".[] | select(.stack + \"/\" + .vm == \"$1\") | .$2"; }
+has() { [ "$(field "$1" "$2")" = "$3" ]; }
+vm_has() { [ "$(vm_field "$1" "$2")" = "$3" ]; }
+hybd_pid() { hyb version -o json 2>/dev/null | jq -r '.hybd.pid // .pid'; }
+
+# The processes that work for this root: by their command lines and the VM's
+# uids. Zombies are not counted: who adopts orphans may be slow.
+ours() {
+	ps -eo pid=,stat=,args= | awk -v root="$HYB_ROOT" '$2 !~ /^Z/ && index($0, root) && !/awk/ { print }'
+}
+load_images() {
+	check "load busybox" hyb image load build/images/busybox.tar
+	[ "${1:-}" != nginx ] || check "load nginx" hyb image load build/images/nginx.tar
+}
+
+finish() {
+	local pid list
+	hyb ps -a -o json 2>/dev/null | jq -r '.[].stack' 2>/dev/null | sort -u | while read -r s; do
+		hyb down "$s" >/dev/null 2>&1
+	done
+	pid=$(hybd_pid)
+	if [ -n "$pid" ] && [ "$pid" != null ]; then
+		kill "$pid" 2>/dev/null
+		for _ in $(seq 50); do kill -0 "$pid" 2>/dev/null || break; sleep 0.1; done
+	fi
+	list=$(ours)
+	if [ -n "$list" ]; then
+		printf '%s\n' "$list" | awk '{print $1}' | xargs -r kill -9 2>/dev/null
+	fi
+	if [ "${KEEP_ROOT:-}" != 1 ]; then
+		[ "${SHOW_LOG:-}" != 1 ] || tail -80 "$HYB_ROOT/hybd.log"
+		rm -rf "$HYB_ROOT" "$WORK"
+	fi
+	echo "1..$tests"
+}
+trap finish EXIT
