@@ -118,38 +118,62 @@ static uint32_t show_char(struct buf *b, const char *s, size_t n, uint32_t cp,
 	return text_width(cp);
 }
 
-/* The line at s as it is shown, with the caret's column. */
-static void show_source(struct diags *d, struct manifest_diagnostic *item,
-			const char *s, size_t len)
+/* A place in the text that moves forward only: one pass serves all, since the
+ * diagnostics are sorted. */
+struct cursor {
+	const char *s;
+	size_t len;
+	uint32_t line, col;
+};
+
+static void cursor_seek(struct cursor *c, uint32_t line, uint32_t col)
 {
-	uint32_t index, cp, column = 0, width;
-	uint32_t first =
-		item->col > SOURCE_BEFORE + 20 ? item->col - SOURCE_BEFORE : 1;
+	size_t n;
+	uint32_t cp;
+
+	while (c->len > 0 &&
+	       (c->line < line || (c->line == line && c->col < col))) {
+		n = text_break(c->s, c->len);
+		if (n > 0 && c->line == line)
+			return;
+		c->col = n > 0 ? 1 : c->col + 1;
+		c->line += n > 0;
+		n = n > 0 ? n : text_char(c->s, c->len, &cp);
+		n = n > 0 ? n : 1;
+		c->s += n;
+		c->len -= n;
+	}
+}
+
+/* The line as it is shown from this place on, with the caret's column. */
+static void show_source(struct diags *d, struct manifest_diagnostic *item,
+			struct cursor c)
+{
+	uint32_t first = c.col, cp, column = 0;
 	struct buf b = BUF_INIT;
 	size_t n;
 
-	for (index = 1; len > 0 && !text_break(s, len); index++) {
-		n = text_char(s, len, &cp);
+	if (first > 1) {
+		buf_puts(&b, "...");
+		column = 3;
+	}
+	for (; c.len > 0 && !text_break(c.s, c.len); c.col++) {
+		if (c.col == item->col)
+			item->caret = column;
+		if (c.col == first + SOURCE_MAX) {
+			buf_puts(&b, "...");
+			break;
+		}
+		n = text_char(c.s, c.len, &cp);
 		if (n == 0) {
 			n = 1;
 			cp = 0xfffd;
 		}
-		if (index == item->col)
-			item->caret = column;
-		if (index == first && first > 1) {
-			buf_puts(&b, "...");
-			column += 3;
-		} else if (index == first + SOURCE_MAX) {
-			buf_puts(&b, "...");
-			break;
-		} else if (index >= first) {
-			width = show_char(&b, s, n, cp, column);
-			column += width;
-		}
-		s += n;
-		len -= n;
+		column += show_char(&b, c.s, n, cp, column);
+		c.s += n;
+		c.len -= n;
 	}
-	if (item->col >= index)
+	if (item->col >= c.col)
 		item->caret = column;
 	item->source = arena_strdup(d->arena, buf_str(&b));
 	if (b.error || !item->source)
@@ -161,9 +185,9 @@ static void show_source(struct diags *d, struct manifest_diagnostic *item,
 
 void diags_finish(struct diags *d, const char *text, size_t len)
 {
+	struct cursor at = {text, len, 1, 1};
 	struct manifest_diagnostic *last = NULL;
-	size_t i, n = 0, brk;
-	uint32_t line = 1;
+	size_t i, n = 0;
 
 	if (d->n == 0)
 		return;
@@ -173,16 +197,12 @@ void diags_finish(struct diags *d, const char *text, size_t len)
 			continue;
 		last = &d->items[n++];
 		*last = d->items[i];
-		/* One pass over the text serves all: they are sorted. */
-		while (line < last->line && len > 0) {
-			brk = text_break(text, len);
-			line += brk > 0;
-			brk = brk ? brk : 1;
-			text += brk;
-			len -= brk;
-		}
-		if (line == last->line && len > 0)
-			show_source(d, last, text, len);
+		cursor_seek(&at, last->line,
+			    last->col > SOURCE_BEFORE + 20
+				    ? last->col - SOURCE_BEFORE
+				    : 1);
+		if (at.line == last->line && at.len > 0)
+			show_source(d, last, at);
 	}
 	d->n = n;
 }
