@@ -19,7 +19,7 @@ tarball=/usr/src/$package.tar.xz
 files=(vmlinux config System.map)
 cached_kernels=3
 max_size=$((18 * 1024 * 1024))	# the budget of a stripped vmlinux
-usual_objects=1350		# for the progress line only
+usual_objects=1270		# for the progress line only
 
 say() {
 	echo "kernel: $*"
@@ -41,7 +41,7 @@ fi
 inputs_hash() {
 	{
 		cat "${fragments[@]}" "$here/build.sh" "$here/check.sh" \
-			"$here/lib.sh"
+			"$here/lib.sh" "$here"/patches/*.patch
 		dpkg-query -W -f '${Package} ${Version}\n' "$package"
 		gcc --version | head -n 1
 		ld --version | head -n 1
@@ -51,27 +51,25 @@ inputs_hash() {
 # Only what this configuration can reach is unpacked, and every Kconfig and
 # Makefile: writing the rest would take as long as a tenth of the build.
 unpack() {
-	local dir part
-	local exclude=()
+	local dir exclude=()
 	for dir in gpu media staging infiniband scsi usb iio sound \
 		net/ethernet net/wireless net/dsa net/can hwmon \
 		pinctrl mfd regulator crypto clk soc mtd nvme target \
-		accel isdn w1 leds rtc power; do
-		for part in '*.c' '*.h' '*.S'; do
-			exclude+=(--exclude="$package/drivers/$dir/$part")
-		done
+		accel isdn w1 leds power; do
+		exclude+=(--exclude="$package/drivers/$dir/*.[chS]")
 	done
 	for dir in alpha arc arm arm64 csky hexagon loongarch m68k \
 		microblaze mips nios2 openrisc parisc powerpc riscv s390 \
 		sh sparc um xtensa; do
-		exclude+=(--exclude="$package/arch/$dir/*")
+		exclude+=(--exclude="$package/arch/$dir/*.[chS]"
+			--exclude="$package/arch/$dir/*.dts*")
 	done
-	for dir in Documentation samples tools/testing tools/perf; do
-		exclude+=(--exclude="$package/$dir/*")
+	for dir in samples sound rust tools/testing tools/perf; do
+		exclude+=(--exclude="$package/$dir/*.[chS]")
 	done
-	for dir in sound rust; do
-		exclude+=(--exclude="$package/$dir/*.c")
-	done
+	exclude+=(--exclude="$package/Documentation/*.rst"
+		--exclude="$package/Documentation/*.txt"
+		--exclude="$package/Documentation/*.yaml")
 	mkdir "$1"
 	tar -x -f "$tarball" -C "$1" --strip-components=1 "${exclude[@]}"
 }
@@ -100,7 +98,8 @@ compile() {
 		fi
 	done
 	if ! wait "$make_pid"; then
-		tail -n 30 "$work/log" >&2
+		grep -m 5 -A 10 -E 'error:|Error |\*\*\*' "$work/log" >&2 ||
+			tail -n 30 "$work/log" >&2
 		die "the build failed"
 	fi
 	make_pid=
@@ -110,8 +109,13 @@ build() {	# DIR: an empty folder for the files
 	say "unpacking $package" \
 		"$(dpkg-query -W -f '${Version}' "$package")"
 	unpack "$work/src"
+	for patch in "$here"/patches/*.patch; do
+		# No fuzz: a patch that no longer fits must be looked at.
+		patch -d "$work/src" -p1 -F0 --quiet < "$patch" ||
+			die "${patch##*/} does not apply"
+	done
 	wanted_options "${fragments[@]}" > "$work/wanted.config"
-	kbuild allnoconfig > "$work/log" 2>&1 || {
+	kbuild -s allnoconfig > "$work/log" 2>&1 || {
 		cat "$work/log" >&2
 		die "allnoconfig failed"
 	}
@@ -122,6 +126,17 @@ build() {	# DIR: an empty folder for the files
 	cp "$work/obj/System.map" "$1/System.map"
 	(($(stat -c %s "$1/vmlinux") <= max_size)) ||
 		die "vmlinux is larger than $max_size bytes"
+	say "$(text_room "$1/System.map")"
+}
+
+# The linker gives the entry code 2 MiB pages of its own, so text in front
+# of it takes memory in steps of 2 MiB. Says how far the next step is.
+text_room() {
+	local end entry
+	end=$(sed -n 's/^ffffffff\(.*\) T __softirqentry_text_end$/\1/p' "$1")
+	entry=$(sed -n 's/^ffffffff\(.*\) T __entry_text_start$/\1/p' "$1")
+	echo "text ends $(((0x$entry - 0x$end) / 1024)) KiB before" \
+		"$(((0x$entry - 0x81000000) / 1048576)) MiB"
 }
 
 # Called at every exit: whatever was begun and not finished goes away.

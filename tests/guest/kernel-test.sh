@@ -16,8 +16,8 @@ accel=${HYB_ACCEL:-tcg}
 cmdline=$(cat "$root/kernel-config/cmdline")
 boots=5			# for the median of the boot time
 deadline=60		# seconds for a guest's whole life
-max_fixed_kib=29696	# VM memory - MemAvailable at 256 MiB
-min_left_kib=28672	# MemAvailable at 56 MiB
+max_fixed_kib=28672	# VM memory - MemAvailable at 256 MiB
+min_left_kib=32768	# MemAvailable at 56 MiB
 max_hotplug_ms=2000	# 30-80 on an idle machine; others may be busy
 
 number=0
@@ -76,8 +76,6 @@ prepare() {
 		bail_out "no xattrs under $work"
 		mkfs.erofs "$work/image.erofs" "$work/image" > "$work/log" 2>&1 ||
 		bail_out "mkfs.erofs: $(tail -n 1 "$work/log")"
-	truncate -s 16M "$work/scratch.ext4"
-	mkfs.ext4 -q "$work/scratch.ext4" || bail_out "mkfs.ext4"
 	mkfifo "$work/qmp.in" "$work/qmp.out"
 }
 
@@ -171,6 +169,9 @@ run_guest() {		# LABEL PART MEMORY_MIB QEMU_OPTION...
 features() {		# LABEL QEMU_OPTION...
 	local label=$1 part=$2
 	shift 2
+	rm -f "$work/scratch.ext4"
+	truncate -s 16M "$work/scratch.ext4"
+	mkfs.ext4 -q "$work/scratch.ext4" || bail_out "mkfs.ext4"
 	run_guest "$label" "$part" 256 "${disk_options[@]}" \
 		-blockdev "driver=file,filename=$work/image.erofs,node-name=image-node,read-only=on" \
 		-blockdev "driver=file,filename=$work/scratch.ext4,node-name=scratch-node" \
