@@ -1,0 +1,22 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Figures, measured side by side in one run: run.sh [NAME]. One line a figure:
+#   bench: NAME VALUE UNIT ratio=R # theirs: what it was measured against
+set -eu
+cd "$(dirname "$0")/../.."
+export PATH=$PWD/build/default/bin:$PATH
+export HYB_ACCEL=${HYB_ACCEL:-tcg}
+name=${1:-}
+vm_figures="cold_deploy exec logs guest_fixed_memory smallest_vm host_memory"
+case " $vm_figures image_convert " in
+*" ${name:-exec} "*) ;;
+*) echo "bench: unknown '$name'; one of: $vm_figures image_convert" >&2; exit 2 ;;
+esac
+for figure in $vm_figures; do
+	if [ -z "$name" ] || [ "$name" = "$figure" ]; then
+		python3 tests/bench/vm.py "$figure"
+	fi
+done
+if [ -z "$name" ] || [ "$name" = image_convert ]; then
+	tests/bench/image_convert.sh
+fi

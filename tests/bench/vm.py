@@ -1,0 +1,290 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Figures of real VMs: vm.py NAME. See run.sh for the form of the output."""
+import json
+import os
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+TOP = os.getcwd()
+GUEST = TOP + "/build/guest"
+ROUNDS = int(os.environ.get("ROUNDS", "5"))
+
+
+def hyb(*args, check=True, **kw):
+    return subprocess.run(["hyb", *args], check=check, capture_output=True, **kw)
+
+
+def figure(name, value, unit, ratio, theirs):
+    print(f"bench: {name} {value:.4g} {unit} ratio={ratio:.3f} # theirs: {theirs}", flush=True)
+
+
+def manifest(path, name, command, memory="64m", extra=""):
+    with open(path, "w") as f:
+        f.write(f"hyb: 1\nname: {name}\nvms:\n  vm:\n    restart: no\n"
+                f"    resources: {{ memory: {memory} }}\n    containers:\n      c:\n"
+                f"        image: busybox\n        command: {json.dumps(command)}\n"
+                f"        stop_grace_period: 0s\n{extra}")
+
+
+class Root:
+    """A root of its own with the busybox image loaded and a hybd up."""
+
+    def __enter__(self):
+        self.dir = tempfile.mkdtemp(prefix="hyb-bench.", dir="/tmp")
+        os.chmod(self.dir, 0o711)
+        os.environ["HYB_ROOT"] = self.dir
+        hyb("image", "load", TOP + "/build/images/busybox.tar")
+        return self
+
+    def file(self, name):
+        return os.path.join(self.dir, name)
+
+    def __exit__(self, *exc):
+        rows = json.loads(hyb("ps", "-a", "-o", "json", check=False).stdout or b"[]")
+        for stack in {r["stack"] for r in rows}:
+            hyb("down", stack, check=False)
+        v = json.loads(hyb("version", "-o", "json", check=False).stdout or b"{}")
+        pid = (v.get("hybd") or v).get("pid")
+        if pid:
+            os.kill(pid, signal.SIGTERM)
+        time.sleep(0.5)
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+
+def hello(path, deadline):
+    """Connects to the agent and says hello: seconds it took from now."""
+    call = b'{"method":"io.hyb.Agent.Hello"}\0'
+    while time.monotonic() < deadline:
+        s = socket.socket(socket.AF_UNIX)
+        try:
+            s.connect(path)
+            s.sendall(b"CONNECT 1024\n")
+            s.settimeout(20)
+            got = s.recv(64)
+            if got.startswith(b"OK"):
+                s.sendall(call)
+                if b"protocol" in s.recv(4096):
+                    return
+        except OSError:
+            pass
+        finally:
+            s.close()
+        time.sleep(0.003)
+    raise TimeoutError("no hello")
+
+
+def qemu_by_hand(memory_mib):
+    """QEMU with the same kernel, initramfs, memory and devices, until hello."""
+    d = tempfile.mkdtemp(prefix="hyb-hand.", dir="/tmp")
+    vhost, listen = d + "/vhost.sock", d + "/vsock.sock"
+    with open(TOP + "/kernel-config/cmdline") as f:
+        cmdline = f.read().strip()
+    args = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none",
+            "-machine", "q35,usb=off,memory-backend=mem,smm=off,vmport=off", "-accel", "tcg,tb-size=32", "-cpu", "max",
+            "-bios", "/usr/share/qemu/qboot.rom", "-m", str(memory_mib), "-smp", "1,maxcpus=2",
+            "-object", f"memory-backend-memfd,id=mem,size={memory_mib}M,share=on",
+            "-chardev", f"socket,id=vs,path={vhost},server=on,wait=on",
+            "-device", "vhost-user-vsock-pci,chardev=vs",
+            "-device", "pvpanic", "-serial", "file:" + d + "/console",
+            "-kernel", GUEST + "/vmlinux", "-initrd", GUEST + "/initramfs.cpio", "-append", cmdline]
+    for i in range(16):
+        args += ["-device", f"pcie-root-port,id=p{i},chassis={i + 1},slot={i}"]
+    begin = time.monotonic()
+    device = subprocess.Popen(["hyb-vsockd", "--vhost", vhost, "--listen", listen, "--cid", "77"],
+                              stderr=subprocess.DEVNULL)
+    qemu = subprocess.Popen(args, stderr=subprocess.DEVNULL)
+    try:
+        hello(listen, begin + 60)
+        return time.monotonic() - begin
+    finally:
+        qemu.kill()
+        qemu.wait()
+        device.kill()
+        device.wait()
+        shutil.rmtree(d, ignore_errors=True)
+
+
+def cold_deploy():
+    ours, theirs = [], []
+    with Root() as root:
+        manifest(root.file("s.yaml"), "s", ["sleep", "1000"])
+        for i in range(ROUNDS + 1):
+            begin = time.monotonic()
+            hyb("deploy", root.file("s.yaml"))
+            took = time.monotonic() - begin
+            hyb("down", "s")
+            hand = qemu_by_hand(64)
+            if i:  # the first warms libvirt's cache of capabilities
+                ours.append(took)
+                theirs.append(hand)
+    a, b = statistics.median(ours), statistics.median(theirs)
+    figure("cold_deploy", a * 1000, "ms", a / b,
+           f"QEMU by hand until the agent's hello, {b * 1000:.0f} ms; median of {ROUNDS}")
+
+
+def vsock_path():
+    info = json.loads(hyb("inspect", "s/vm").stdout)
+    return info["directory"] + "/vsock.sock"
+
+
+def exec_():
+    ours, theirs = [], []
+    with Root() as root:
+        manifest(root.file("s.yaml"), "s", ["sleep", "1000"])
+        hyb("deploy", root.file("s.yaml"))
+        path = vsock_path()
+        for i in range(4 * ROUNDS + 1):
+            begin = time.monotonic()
+            hyb("exec", "s/vm/c", "--", "/bin/true")
+            took = time.monotonic() - begin
+            begin = time.monotonic()
+            hello(path, begin + 5)
+            plain = time.monotonic() - begin
+            if i:
+                ours.append(took)
+                theirs.append(plain)
+    a, b = statistics.median(ours), statistics.median(theirs)
+    figure("exec", a * 1000, "ms", a / b,
+           f"connect and one call to the agent, {b * 1000:.2f} ms; median of {4 * ROUNDS}")
+
+
+def logs():
+    lines = 1000000
+    rates, hands = [], []
+    want = "".join(f"{i}\n" for i in range(1, lines + 1)).encode()
+    with Root() as root:
+        for i in range(ROUNDS):
+            manifest(root.file("s.yaml"), "s", ["seq", "1", str(lines)], memory="96m")
+            hyb("deploy", root.file("s.yaml"))
+            begin = time.monotonic()
+            while True:
+                row = json.loads(hyb("ps", "-a", "-o", "json", "s/vm/c").stdout)[0]
+                if row["state"] in ("exited", "failed"):
+                    break
+                time.sleep(0.02)
+            got = hyb("logs", "s/vm/c").stdout
+            rates.append(len(want) / (time.monotonic() - begin) / 1e6)
+            if got != want:
+                print(f"bench: logs FAILED: {len(got)} bytes of {len(want)}")
+                sys.exit(1)
+            hyb("down", "s")
+            # The same work in the guest alone, its output thrown away.
+            manifest(root.file("t.yaml"), "t", ["sleep", "1000"], memory="96m")
+            hyb("deploy", root.file("t.yaml"))
+            begin = time.monotonic()
+            hyb("exec", "t/vm/c", "--", "sh", "-c", f"seq 1 {lines} | cat > /dev/null")
+            hands.append(len(want) / (time.monotonic() - begin) / 1e6)
+            hyb("down", "t")
+    a, b = statistics.median(rates), statistics.median(hands)
+    figure("logs", a, "MB/s", a / b,
+           f"the same program into a pipe in the guest, {b:.1f} MB/s; every byte compared; median of {ROUNDS}")
+
+
+def meminfo(name):
+    text = hyb("exec", name, "--", "cat", "/proc/meminfo").stdout.decode()
+    return {line.split(":")[0]: int(line.split()[1]) for line in text.splitlines()}
+
+
+def stats(path):
+    s = socket.socket(socket.AF_UNIX)
+    s.connect(path)
+    s.sendall(b"CONNECT 1024\n")
+    s.recv(64)
+    s.sendall(b'{"method":"io.hyb.Agent.Stats"}\0')
+    s.settimeout(5)
+    got = b""
+    while b"\0" not in got:
+        got += s.recv(65536)
+    s.close()
+    return json.loads(got.split(b"\0")[0])["parameters"]
+
+
+def guest_fixed_memory():
+    mib = 256
+    values = []
+    with Root() as root:
+        for i in range(ROUNDS):
+            manifest(root.file("s.yaml"), "s", ["sleep", "1000"], memory=f"{mib}m")
+            hyb("deploy", root.file("s.yaml"))
+            path = vsock_path()
+            hyb("stop", "s/vm/c")
+            time.sleep(1)
+            values.append(mib - stats(path)["memory_available"] / (1 << 20))
+            hyb("down", "s")
+    a = statistics.median(values)
+    figure("guest_fixed_memory", a, "MiB", a / 29,
+           f"an untuned kernel without an agent, 29 MiB; of {mib} MiB; median of {ROUNDS}")
+
+
+def smallest_vm():
+    low, high = 40, 64
+    with Root() as root:
+        def runs(mib):
+            manifest(root.file("s.yaml"), "s", ["sh", "-c", "echo up; exec sleep 1000"], memory=f"{mib}m")
+            ok = hyb("deploy", "--timeout", "40s", root.file("s.yaml"), check=False).returncode == 0
+            ok = ok and hyb("exec", "s/vm/c", "--", "true", check=False).returncode == 0
+            hyb("down", "s", check=False)
+            return ok
+        while high - low > 2:
+            mid = (low + high) // 4 * 2
+            if runs(mid):
+                high = mid
+            else:
+                low = mid
+    figure("smallest_vm", high, "MiB", high / 56, "the bound, 56 MiB; steps of 2 MiB")
+
+
+def rollup(pid, key):
+    with open(f"/proc/{pid}/smaps_rollup") as f:
+        for line in f:
+            if line.startswith(key + ":"):
+                return int(line.split()[1]) / 1024
+    return 0
+
+
+def touched(pid):
+    """MiB of the guest's memory that is there: the memfd's resident pages."""
+    total, inside = 0, False
+    with open(f"/proc/{pid}/smaps") as f:
+        for line in f:
+            if "-" in line.split()[0] and ":" not in line.split()[0]:
+                inside = "memfd:" in line
+            elif inside and line.startswith("Pss:"):
+                total += int(line.split()[1])
+    return total / 1024
+
+
+def host_memory():
+    ours, device = [], []
+    with Root() as root:
+        manifest(root.file("s.yaml"), "s", ["sleep", "1000"], memory="128m")
+        for i in range(ROUNDS):
+            hyb("deploy", root.file("s.yaml"))
+            time.sleep(1)
+            qemu = json.loads(hyb("vm", "ls", "-o", "json").stdout)[0]["qemu_pid"]
+            vsockd = int(subprocess.run(
+                ["pgrep", "-f", f"hyb-vsockd.*{root.dir}"], capture_output=True).stdout.split()[0])
+            guest_q, guest_d = touched(qemu), touched(vsockd)
+            ours.append(rollup(qemu, "Pss") - guest_q + rollup(vsockd, "Pss") - guest_d)
+            with open(f"/proc/{vsockd}/status") as f:
+                status = {l.split(":")[0]: l.split() for l in f}
+            device.append((int(status["RssAnon"][1]) + int(status["RssFile"][1])) / 1024)
+            hyb("down", "s")
+    a, b = statistics.median(ours), statistics.median(device)
+    figure("host_memory", a, "MiB", a / 81,
+           f"an idle QEMU by hand beyond the guest's pages, 81 MiB; hyb-vsockd alone {b:.1f} MiB resident")
+
+
+FIGURES = {"cold_deploy": cold_deploy, "exec": exec_, "logs": logs,
+           "guest_fixed_memory": guest_fixed_memory, "smallest_vm": smallest_vm,
+           "host_memory": host_memory}
+
+if __name__ == "__main__":
+    FIGURES[sys.argv[1]]()
