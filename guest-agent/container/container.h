@@ -96,13 +96,14 @@ struct container_spec {
 	 * in place of container_start(), or -1: for callers that do not live
 	 * as long as the container. */
 	int start_listen_fd;
-	/* The cgroup below the engine's own folder; NULL: the id. */
+	/* The cgroup below the engine's own folder, or with a leading slash
+	 * below the hierarchy's root; NULL: the id. */
 	const char *cgroup_name;
 };
 
 /* A spec with nothing set: descriptors -1, everything else 0. */
-#define CONTAINER_SPEC_INIT                                              \
-	{                                                                \
+#define CONTAINER_SPEC_INIT                                                  \
+	{                                                                    \
 		.netns_fd = -1, .stdio = {-1, -1, -1}, .start_listen_fd = -1 \
 	}
 
@@ -131,8 +132,8 @@ struct container_stats {
 
 /* Why a start or an exec failed, beside the struct err. */
 struct container_failure {
-	int exit_code;	/* 127 not found, 126 not executable; 0: set-up */
-	char step[32];	/* name of the step that failed */
+	int exit_code; /* 127 not found, 126 not executable; 0: set-up */
+	char step[32]; /* name of the step that failed */
 };
 
 /*
@@ -156,6 +157,14 @@ int container_engine_prepare(struct err *e);
  * the configuration breaks a rule. */
 int container_create(const struct container_spec *spec, struct container **ret,
 		     struct container_failure *failure, struct err *e);
+/* A container that another process has created: pidfd (owned by the result
+ * from then on) and pid of its first process, -1 and 0 when it has ended.
+ * start_fd: connected to the socket that starts it, for one in state created,
+ * owned too; else -1. spec as for container_create(); its config may be NULL
+ * where nothing but signals, state and deletion is wanted. */
+int container_attach(const struct container_spec *spec, pid_t pid, int pidfd,
+		     enum container_status status, int start_fd,
+		     struct container **ret, struct err *e);
 /* The program runs once this returns 0. -EINVAL: not in state created.
  * On failure *failure (may be NULL) has the exit code; the process then ends
  * by itself with that code and the caller reaps it as ever. */
@@ -169,8 +178,8 @@ int container_pidfd(const struct container *c);
 int container_take_console(struct container *c);
 
 void container_get_info(const struct container *c, struct container_info *ret);
-int container_get_stats(const struct container *c,
-			struct container_stats *ret, struct err *e);
+int container_get_stats(const struct container *c, struct container_stats *ret,
+			struct err *e);
 
 /* Sends sig to the first process, or with all to every process of the
  * container. -ESRCH: it has ended. */

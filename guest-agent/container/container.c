@@ -1,0 +1,540 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Creating a container.
+ *
+ * The parent prepares all that it can, clones the child straight into its
+ * namespaces and cgroup, gives it what needs its user namespace to exist (the
+ * mappings, the overlay whose image is shifted by them), and waits for it to be
+ * ready. What fails undoes all before it: struct create and struct container
+ * hold everything that was made, and their release is the undoing.
+ */
+#include "guest-agent/container/internal.h"
+
+#include <ctype.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mount.h>
+#include <unistd.h>
+
+#include "common/base/cleanup.h"
+#include "common/base/fd.h"
+#include "guest-agent/sys/cgroup.h"
+#include "guest-agent/sys/kernel.h"
+
+/* How long leftover processes may take to be gone after SIGKILL. */
+#define GONE_MS 5000
+
+bool container_id_is_valid(const char *id)
+{
+	size_t i;
+
+	if (!id[0] || strcmp(id, ".") == 0 || strcmp(id, "..") == 0)
+		return false;
+	for (i = 0; id[i]; i++)
+		if (i == HYB_CONTAINER_ID_MAX ||
+		    (!isalnum((unsigned char)id[i]) && !strchr("_+-.,", id[i])))
+			return false;
+	return true;
+}
+
+struct container *container_new(const char *id)
+{
+	struct container *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return NULL;
+	c->pidfd = c->console = c->sync = c->cgroup_fd = -1;
+	c->exit_code = -1;
+	c->reason = "";
+	c->id = strdup(id);
+	if (!c->id) {
+		free(c);
+		return NULL;
+	}
+	return c;
+}
+
+void container_free(struct container *c)
+{
+	if (!c)
+		return;
+	cleanup_close(&c->pidfd);
+	cleanup_close(&c->console);
+	cleanup_close(&c->sync);
+	cleanup_close(&c->cgroup_fd);
+	plan_free(c->plan);
+	seccomp_filter_done(&c->own_filter);
+	free(c->id);
+	free(c);
+}
+
+/* ------------------------------------------------------------- preparations */
+
+static int plan_propagation(const char *name, unsigned long *ret, struct err *e)
+{
+	static const struct {
+		const char *name;
+		unsigned long flag;
+	} words[] = {
+		{"shared", MS_SHARED},	       {"rshared", MS_SHARED},
+		{"slave", MS_SLAVE},	       {"rslave", MS_SLAVE},
+		{"private", MS_PRIVATE},       {"rprivate", MS_PRIVATE},
+		{"unbindable", MS_UNBINDABLE}, {"runbindable", MS_UNBINDABLE}};
+	size_t i;
+
+	if (!name)
+		return 0;
+	for (i = 0; i < ARRAY_SIZE(words); i++) {
+		if (strcmp(name, words[i].name) == 0) {
+			*ret = words[i].flag;
+			return 0;
+		}
+	}
+	return err_set(e, EINVAL, "linux.rootfsPropagation: unknown '%s'",
+		       name);
+}
+
+/* "net.core.somaxconn" to "net/core/somaxconn". Only what belongs to a
+ * namespace of the container: the rest would be the whole machine's. */
+static int plan_sysctl(struct plan *p, const struct oci_kv *kv,
+		       struct plan_sysctl *ret, struct err *e)
+{
+	static const struct {
+		const char *prefix;
+		uint64_t ns;
+	} allowed[] = {
+		{"kernel.msg", CLONE_NEWIPC},
+		{"kernel.sem", CLONE_NEWIPC},
+		{"kernel.shm", CLONE_NEWIPC},
+		{"fs.mqueue.", CLONE_NEWIPC},
+		{"kernel.domainname", CLONE_NEWUTS},
+		{"net.", CLONE_NEWNET},
+	};
+	char *path = plan_strdup(p, kv->key), *c;
+	size_t i;
+
+	ret->value = plan_strdup(p, kv->value);
+	if (!path || !ret->value)
+		return err_sys(e, ENOMEM, "linux.sysctl");
+	for (c = path; *c; c++)
+		if (*c == '.')
+			*c = '/';
+	ret->path = path;
+	for (i = 0; i < ARRAY_SIZE(allowed); i++)
+		if (strncmp(kv->key, allowed[i].prefix,
+			    strlen(allowed[i].prefix)) == 0 &&
+		    (p->namespaces & allowed[i].ns) && !strstr(path, "//"))
+			return 0;
+	return err_set(e, EINVAL,
+		       "linux.sysctl: '%.64s' is not of a namespace that the "
+		       "container has of its own",
+		       kv->key);
+}
+
+/* Docker's list, and what security asks for on top. */
+static const char *const default_masked[] = {
+	"/proc/acpi",
+	"/proc/asound",
+	"/proc/interrupts",
+	"/proc/kcore",
+	"/proc/keys",
+	"/proc/latency_stats",
+	"/proc/timer_list",
+	"/proc/timer_stats",
+	"/proc/sched_debug",
+	"/proc/scsi",
+	"/proc/kallsyms",
+	"/proc/kmsg",
+	"/proc/sysrq-trigger",
+	"/sys/firmware",
+	"/sys/kernel/debug",
+	"/sys/kernel/security",
+	"/sys/devices/virtual/powercap",
+	NULL,
+};
+static const char *const default_readonly[] = {
+	"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", NULL,
+};
+
+/* The configuration's list and the other, as one. */
+static const char **join_lists(struct plan *p, const char *const *own,
+			       const char *const *defaults)
+{
+	size_t n = 0, i;
+	const char **list;
+
+	while (own && own[n])
+		n++;
+	for (i = 0; defaults && defaults[i]; i++)
+		continue;
+	list = arena_alloc(p->arena, n + i + 1, sizeof(*list));
+	if (!list)
+		return NULL;
+	for (n = 0; own && own[n]; n++) {
+		list[n] = plan_strdup(p, own[n]);
+		if (!list[n])
+			return NULL;
+	}
+	if (defaults)
+		memcpy(list + n, defaults, i * sizeof(*list));
+	return list;
+}
+
+static int plan_rest(struct create *cr, struct err *e)
+{
+	const struct oci_linux *lx = cr->config->lx;
+	bool defaults = cr->spec->defaults;
+	struct plan *p = cr->plan;
+	size_t i;
+	int r;
+
+	if (cr->config->hostname)
+		p->hostname = plan_strdup(p, cr->config->hostname);
+	if (cr->config->domainname)
+		p->domainname = plan_strdup(p, cr->config->domainname);
+	if ((p->hostname || p->domainname) && !(p->namespaces & CLONE_NEWUTS))
+		return err_set(e, EINVAL,
+			       "hostname: there is no uts namespace of the "
+			       "container's own");
+	p->root_readonly = cr->config->root && cr->config->root->readonly;
+	p->masked = join_lists(p, lx->masked_paths,
+			       defaults ? default_masked : NULL);
+	p->readonly = join_lists(p, lx->readonly_paths,
+				 defaults ? default_readonly : NULL);
+	p->sysctls =
+		arena_alloc(p->arena, lx->n_sysctl + 1, sizeof(*p->sysctls));
+	if (!p->masked || !p->readonly || !p->sysctls)
+		return err_sys(e, ENOMEM, "plan");
+	for (i = 0; i < lx->n_sysctl; i++) {
+		r = plan_sysctl(p, &lx->sysctl[i], &p->sysctls[i], e);
+		if (r < 0)
+			return r;
+	}
+	p->n_sysctls = lx->n_sysctl;
+	return 0;
+}
+
+/* ------------------------------------------------------------------ cgroup */
+
+static int make_cgroup(struct create *cr, struct err *e)
+{
+	const char *name =
+		cr->spec->cgroup_name ? cr->spec->cgroup_name : cr->spec->id;
+	struct container *c = cr->c;
+	unsigned int have;
+	int n, fd, r;
+
+	if (engine.cgroup_root < 0)
+		return 0;
+	if (name[0] == '/')
+		n = snprintf(c->cgroup, sizeof(c->cgroup), "%s",
+			     name + strspn(name, "/"));
+	else
+		n = snprintf(c->cgroup, sizeof(c->cgroup),
+			     HYB_CGROUP_BASE "/%s", name);
+	if (n <= 0 || (size_t)n >= sizeof(c->cgroup)) {
+		c->cgroup[0] = '\0';
+		return err_set(e, EINVAL, "linux.cgroupsPath: bad length");
+	}
+	return 0;
+}
+
+static int make_cgroup(struct create *cr, struct err *e)
+{
+	struct container *c = cr->c;
+	unsigned int have;
+	int fd, r;
+
+	if (engine.cgroup_root < 0)
+		return 0;
+	r = name_cgroup(c, cr->spec, e);
+	if (r < 0)
+		return r;
+	fd = cgroup_make(engine.cgroup_root, c->cgroup, &have, e);
+	if (fd < 0)
+		return fd;
+	c->cgroup_fd = fd;
+	r = resources_apply(fd, have, cr->config->lx->resources,
+			    cr->spec->defaults, e);
+	return r < 0 ? r
+		     : resources_devices(fd, cr->config->lx->resources,
+					 cr->spec->defaults, e);
+}
+
+/* ------------------------------------------------------------------- spawn */
+
+/* In the namespaces that are joined, as short as possible. */
+static int clone_child(struct create *cr, struct spawned *s, struct err *e)
+{
+	struct plan *p = cr->plan;
+	struct clone_args args = {
+		.flags = CLONE_PIDFD | CLONE_CLEAR_SIGHAND |
+			 (p->namespaces & ~(uint64_t)CLONE_NEWCGROUP),
+		.pidfd = (uint64_t)(uintptr_t)&s->pidfd,
+		.exit_signal = SIGCHLD,
+	};
+	pid_t pid;
+
+	if (cr->c->cgroup_fd >= 0) {
+		args.flags |= CLONE_INTO_CGROUP;
+		args.cgroup = (uint64_t)(unsigned int)cr->c->cgroup_fd;
+	}
+	pid = sys_clone3(&args);
+	if (pid == 0)
+		setup_run(p);
+	if (pid < 0) {
+		s->pidfd = -1;
+		return err_sys(e, errno, "clone");
+	}
+	s->pid = pid;
+	return 0;
+}
+
+static int spawn(struct create *cr, struct spawned *s, struct err *e)
+{
+	struct plan *p = cr->plan;
+	int r;
+
+	r = sync_pair(&s->sync, &p->sync_fd, e);
+	if (r < 0)
+		return r;
+	r = namespaces_enter(cr, e);
+	if (r < 0)
+		return r;
+	r = plan_mounts(cr, e);
+	if (r == 0)
+		r = plan_keep(p, NULL, 0, e);
+	if (r == 0)
+		r = clone_child(cr, s, e);
+	namespaces_leave(cr);
+	/* The child has its own copies; with ours closed, its death is an end
+	 * of file. */
+	cleanup_close(&p->sync_fd);
+	return r;
+}
+
+/* What needs the child's user namespace. */
+static int release_child(struct create *cr, struct spawned *s, struct err *e)
+{
+	struct sync_msg go = {.kind = SYNC_GO};
+	_cleanup_close_ int userns = -1, root = -1;
+	char path[48];
+	int r;
+
+	if (cr->plan->userns) {
+		r = namespaces_write_maps(cr->c, s->pid, e);
+		if (r < 0)
+			return r;
+	}
+	r = process_set_oom_score(&cr->plan->process, s->pid, e);
+	if (r < 0)
+		return r;
+	if (cr->lower >= 0) {
+		if (cr->plan->userns) {
+			snprintf(path, sizeof(path), "/proc/%d/ns/user",
+				 (int)s->pid);
+			userns = open(path, O_RDONLY | O_CLOEXEC);
+			if (userns < 0)
+				return err_sys(e, errno, "open '%s'", path);
+		}
+		root = rootfs_overlay(cr, userns, e);
+		if (root < 0)
+			return root;
+	}
+	r = sync_send(s->sync, &go, root);
+	return r < 0 ? err_sys(e, -r, "talk to the process") : 0;
+}
+
+static int run_setup(struct create *cr, struct container_failure *failure,
+		     struct err *e)
+{
+	struct spawned s = SPAWNED_INIT;
+	int r;
+
+	r = spawn(cr, &s, e);
+	if (r == 0)
+		r = release_child(cr, &s, e);
+	if (r == 0)
+		r = spawned_wait(&s, false, &cr->c->console, failure, e);
+	if (r == 0)
+		r = process_set_limits(&cr->plan->process, s.pid, e);
+	if (r < 0) {
+		spawned_abort(&s);
+		return r;
+	}
+	cr->c->pid = s.pid;
+	cr->c->pidfd = s.pidfd;
+	cr->c->sync = s.sync;
+	if (cr->spec->start_listen_fd >= 0)
+		cleanup_close(&cr->c->sync);
+	return 0;
+}
+
+/* ---------------------------------------------------------------- together */
+
+static void create_done(struct create *cr)
+{
+	size_t i;
+
+	for (i = 0; i < cr->n_joins; i++) {
+		cleanup_close(&cr->joins[i].fd);
+		cleanup_close(&cr->joins[i].own);
+	}
+	cleanup_close(&cr->lower);
+	if (!cr->c)
+		return;
+	if (cr->c->cgroup_fd >= 0) {
+		cgroup_kill(cr->c->cgroup_fd);
+		cgroup_remove(engine.cgroup_root, cr->c->cgroup, GONE_MS, NULL);
+	}
+	container_free(cr->c);
+}
+
+static int create_run(struct create *cr, struct container_failure *failure,
+		      struct err *e)
+{
+	struct plan *p = cr->plan;
+	int r;
+
+	r = plan_propagation(cr->config->lx->rootfs_propagation,
+			     &p->root_propagation, e);
+	if (r == 0)
+		r = plan_namespaces(cr, e);
+	if (r == 0)
+		r = rootfs_open(cr, e);
+	if (r == 0)
+		r = plan_process(cr, cr->lower >= 0 ? cr->lower : p->root_fd,
+				 e);
+	if (r == 0)
+		r = plan_rest(cr, e);
+	if (r == 0)
+		r = process_own_stdio(cr->c, &p->process, e);
+	if (r == 0)
+		r = make_cgroup(cr, e);
+	return r < 0 ? r : run_setup(cr, failure, e);
+}
+
+/* -1 becomes one /dev/null for all three. */
+static int plan_stdio(struct plan *p, int *null, struct err *e)
+{
+	int *stdio = p->process.stdio, i;
+
+	for (i = 0; i < 3; i++) {
+		if (stdio[i] >= 0 || p->process.terminal)
+			continue;
+		if (*null < 0)
+			*null = open("/dev/null", O_RDWR | O_CLOEXEC);
+		if (*null < 0)
+			return err_sys(e, errno, "open /dev/null");
+		stdio[i] = *null;
+	}
+	return 0;
+}
+
+int container_create(const struct container_spec *spec, struct container **ret,
+		     struct container_failure *failure, struct err *e)
+{
+	_cleanup_(create_done) struct create cr = {
+		.spec = spec, .config = spec->config, .lower = -1};
+	_cleanup_close_ int null = -1;
+	struct container_spec copy = *spec;
+	int r;
+
+	if (failure)
+		memset(failure, 0, sizeof(*failure));
+	if (!container_id_is_valid(spec->id))
+		return err_set(e, EINVAL, "the container's id is not valid");
+	r = container_engine_setup(false, 0, e);
+	if (r == 0)
+		r = config_check(spec->config, e);
+	if (r < 0)
+		return r;
+	cr.c = container_new(spec->id);
+	cr.plan = plan_new(e);
+	if (!cr.c || !cr.plan) {
+		plan_free(cr.plan);
+		return err_sys(e, ENOMEM, "container");
+	}
+	cr.c->plan = cr.plan;
+	cr.c->defaults = spec->defaults;
+	cr.plan->id = cr.c->id;
+	cr.plan->start_fd = spec->start_listen_fd;
+	/* Standard streams first: the plan copies them from the spec. */
+	cr.plan->process.terminal = spec->config->process->terminal;
+	memcpy(cr.plan->process.stdio, spec->stdio, sizeof(spec->stdio));
+	r = plan_stdio(cr.plan, &null, e);
+	if (r < 0)
+		return r;
+	memcpy(copy.stdio, cr.plan->process.stdio, sizeof(copy.stdio));
+	cr.spec = &copy;
+	r = create_run(&cr, failure, e);
+	if (r < 0)
+		return r;
+	plan_close(cr.plan);
+	cr.c->created_at = now_realtime_ns();
+	*ret = steal_ptr(cr.c);
+	return 0;
+}
+
+/* ------------------------------------------------------------------ attach */
+
+static int attach_process(struct create *cr, pid_t pid, struct err *e)
+{
+	_cleanup_close_ int root = -1;
+	char path[48];
+	int r;
+
+	snprintf(path, sizeof(path), "/proc/%d/root", (int)pid);
+	root = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (root < 0)
+		return err_sys(e, errno, "open the container's root");
+	r = plan_namespaces(cr, e);
+	return r < 0 ? r : plan_process(cr, root, e);
+}
+
+int container_attach(const struct container_spec *spec, pid_t pid, int pidfd,
+		     enum container_status status, int start_fd,
+		     struct container **ret, struct err *e)
+{
+	struct create cr = {.spec = spec, .config = spec->config, .lower = -1};
+	size_t i;
+	int r;
+
+	r = container_engine_setup(false, 0, e);
+	if (r < 0)
+		return r;
+	cr.c = container_new(spec->id);
+	cr.plan = plan_new(e);
+	if (!cr.c || !cr.plan) {
+		container_free(cr.c);
+		plan_free(cr.plan);
+		return err_sys(e, ENOMEM, "container");
+	}
+	cr.c->plan = cr.plan;
+	cr.c->defaults = spec->defaults;
+	cr.c->status = status;
+	if (engine.cgroup_root >= 0) {
+		r = name_cgroup(cr.c, spec, e);
+		if (r == 0)
+			cr.c->cgroup_fd =
+				cgroup_open(engine.cgroup_root, cr.c->cgroup);
+	}
+	if (r == 0 && spec->config && pid > 0)
+		r = attach_process(&cr, pid, e);
+	for (i = 0; i < cr.n_joins; i++) {
+		cleanup_close(&cr.joins[i].fd);
+		cleanup_close(&cr.joins[i].own);
+	}
+	if (r < 0) {
+		container_free(cr.c);
+		return r;
+	}
+	cr.c->pid = pid;
+	cr.c->pidfd = pidfd;
+	cr.c->sync = start_fd;
+	*ret = cr.c;
+	return 0;
+}

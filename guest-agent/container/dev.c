@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The container's /dev: a tmpfs that is filled while it is still detached, by
+ * descriptor, so that nothing in the image can be in the way. The nodes are
+ * made by the parent (a user namespace may not) on a file system of the
+ * parent's (on one of the user namespace's they could not be opened); which of
+ * them open at all is up to the cgroup's device programme.
+ */
+#include "guest-agent/container/internal.h"
+
+#include <fcntl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "common/base/cleanup.h"
+#include "guest-agent/sys/mnt.h"
+#include "guest-agent/sys/rootpath.h"
+
+static const struct {
+	const char *name;
+	unsigned int major, minor;
+} nodes[] = {
+	{"null", 1, 3},	  {"zero", 1, 5},    {"full", 1, 7},
+	{"random", 1, 8}, {"urandom", 1, 9}, {"tty", 5, 0},
+};
+
+static const struct {
+	const char *target, *name;
+} links[] = {
+	{"/proc/self/fd", "fd"},       {"/proc/self/fd/0", "stdin"},
+	{"/proc/self/fd/1", "stdout"}, {"/proc/self/fd/2", "stderr"},
+	{"pts/ptmx", "ptmx"},
+};
+
+struct owner {
+	uid_t uid;
+	gid_t gid;
+};
+
+static int make_node(int dir, const char *name, mode_t mode, dev_t rdev,
+		     struct owner o, struct err *e)
+{
+	/* mknodat() applies the umask, chmod does not. */
+	if (mknodat(dir, name, mode, rdev) < 0)
+		return err_sys(e, errno, "/dev/%s", name);
+	if (fchmodat(dir, name, mode & 07777, 0) < 0 ||
+	    fchownat(dir, name, o.uid, o.gid, AT_SYMLINK_NOFOLLOW) < 0)
+		return err_sys(e, errno, "/dev/%s", name);
+	return 0;
+}
+
+static int make_base(int dir, struct owner root, struct err *e)
+{
+	size_t i;
+	int r;
+
+	for (i = 0; i < ARRAY_SIZE(nodes); i++) {
+		r = make_node(dir, nodes[i].name, S_IFCHR | 0666,
+			      makedev(nodes[i].major, nodes[i].minor), root, e);
+		if (r < 0)
+			return r;
+	}
+	for (i = 0; i < ARRAY_SIZE(links); i++)
+		if (symlinkat(links[i].target, dir, links[i].name) < 0)
+			return err_sys(e, errno, "/dev/%s", links[i].name);
+	return 0;
+}
+
+static int node_type(const char *type, mode_t *ret)
+{
+	if (strcmp(type, "c") == 0 || strcmp(type, "u") == 0)
+		*ret = S_IFCHR;
+	else if (strcmp(type, "b") == 0)
+		*ret = S_IFBLK;
+	else if (strcmp(type, "p") == 0)
+		*ret = S_IFIFO;
+	else
+		return -EINVAL;
+	return 0;
+}
+
+/* One of linux.devices; its path is below /dev, in folders where need be. */
+static int make_extra(const struct create *cr, int dir,
+		      const struct oci_device *d, struct err *e)
+{
+	const struct container *c = cr->c;
+	const char *path = d->path + 5, *slash = strrchr(path, '/');
+	_cleanup_close_ int up = -1;
+	char parent[256];
+	int64_t uid, gid;
+	mode_t type;
+
+	if (strncmp(d->path, "/dev/", 5) != 0 || !*path)
+		return err_set(e, EINVAL,
+			       "linux.devices: '%s' is not below /dev",
+			       d->path);
+	if (node_type(d->type, &type) < 0)
+		return err_set(e, EINVAL, "linux.devices: unknown type '%s'",
+			       d->type);
+	uid = map_id(c->uid_map, c->n_uid_map,
+		     d->uid.set ? (uint32_t)d->uid.value : 0);
+	gid = map_id(c->gid_map, c->n_gid_map,
+		     d->gid.set ? (uint32_t)d->gid.value : 0);
+	if (uid < 0 || gid < 0)
+		return err_set(e, EINVAL,
+			       "linux.devices: owner of '%s' has no mapping",
+			       d->path);
+	if (slash && (size_t)(slash - path) >= sizeof(parent))
+		return err_sys(e, ENAMETOOLONG, "linux.devices");
+	memcpy(parent, path, slash ? (size_t)(slash - path) : 0);
+	parent[slash ? slash - path : 0] = '\0';
+	up = rootpath_make_dir(dir, parent);
+	if (up < 0)
+		return err_sys(e, -up, "linux.devices: '%s'", d->path);
+	path = slash ? slash + 1 : path;
+	if (unlinkat(up, path, 0) < 0 && errno != ENOENT)
+		return err_sys(e, errno, "linux.devices: '%s'", d->path);
+	return make_node(
+		up, path,
+		type | (d->file_mode.set ? (mode_t)d->file_mode.value : 0666),
+		makedev((unsigned int)d->major, (unsigned int)d->minor),
+		(struct owner){(uid_t)uid, (gid_t)gid}, e);
+}
+
+int dev_make(struct create *cr, const struct plan_mount *m, struct err *e)
+{
+	const struct oci_linux *lx = cr->config->lx;
+	const struct container *c = cr->c;
+	_cleanup_close_ int fd = -1;
+	int64_t uid = map_id(c->uid_map, c->n_uid_map, 0);
+	int64_t gid = map_id(c->gid_map, c->n_gid_map, 0);
+	struct owner root = {uid < 0 ? 0 : (uid_t)uid,
+			     gid < 0 ? 0 : (gid_t)gid};
+	const char *what = "";
+	mode_t mask;
+	size_t i;
+	int r;
+
+	fd = mnt_new("tmpfs", "tmpfs", m->options, m->n_options, m->set, &what);
+	if (fd < 0)
+		return err_sys(e, -fd, "mounts: /dev: %s", what);
+	mask = umask(0);
+	r = make_base(fd, root, e);
+	for (i = 0; r == 0 && lx && i < lx->n_devices; i++)
+		r = make_extra(cr, fd, &lx->devices[i], e);
+	umask(mask);
+	if (r < 0)
+		return r;
+	if (fchown(fd, root.uid, root.gid) < 0)
+		return err_sys(e, errno, "/dev");
+	return steal_fd(&fd);
+}

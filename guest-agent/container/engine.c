@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What is set up once per process. */
+#include "guest-agent/container/internal.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/base/cleanup.h"
+#include "guest-agent/sys/cgroup.h"
+
+struct engine engine = {.cgroup_root = -1, .device_programme = -1};
+
+static void warn_missing(void)
+{
+	static const struct {
+		unsigned int bit;
+		const char *text;
+	} needed[] = {{CGROUP_MEMORY, " memory"},
+		      {CGROUP_CPU, " cpu"},
+		      {CGROUP_PIDS, " pids"}};
+	size_t i, len = 0;
+	char list[64] = "";
+
+	for (i = 0; i < ARRAY_SIZE(needed); i++)
+		if (!(engine.have & needed[i].bit))
+			len += (size_t)snprintf(list + len, sizeof(list) - len,
+						"%s", needed[i].text);
+	if (len)
+		snprintf(engine.warning, sizeof(engine.warning),
+			 "cgroup v2 has no controllers for:%s; these limits "
+			 "are not applied",
+			 list);
+}
+
+/* The root cgroup may hold processes beside controllers, but one that is not
+ * the real root (in a cgroup namespace) may not; so the caller moves first. */
+static int move_own(uint64_t memory_min, struct err *e)
+{
+	_cleanup_close_ int fd = -1;
+	unsigned int have;
+	int r;
+
+	fd = cgroup_make(engine.cgroup_root, HYB_CGROUP_OWN, &have, e);
+	if (fd < 0)
+		return fd;
+	r = cgroup_write(fd, "cgroup.procs", "0");
+	if (r < 0)
+		return err_sys(e, -r, "move into cgroup '%s'", HYB_CGROUP_OWN);
+	if (memory_min && (have & CGROUP_MEMORY))
+		r = cgroup_write_u64(fd, "memory.min", memory_min);
+	return r < 0 ? err_sys(e, -r, "cgroup: memory.min") : 0;
+}
+
+int container_engine_setup(bool own, uint64_t memory_min, struct err *e)
+{
+	_cleanup_close_ int fd = -1;
+	int r;
+
+	if (engine.ready)
+		return 0;
+	engine.cgroup_root = cgroup_root_open(NULL);
+	if (engine.cgroup_root < 0) {
+		engine.cgroup_root = -1;
+		engine.ready = true;
+		snprintf(engine.warning, sizeof(engine.warning),
+			 "cgroup v2 is not mounted; no limit is applied and "
+			 "devices are not filtered");
+		return 0;
+	}
+	if (own) {
+		r = move_own(memory_min, e);
+		if (r < 0)
+			return r;
+	}
+	fd = cgroup_make(engine.cgroup_root, HYB_CGROUP_BASE, &engine.have, e);
+	if (fd < 0)
+		return fd;
+	warn_missing();
+	engine.ready = true;
+	return 0;
+}
+
+const char *container_engine_warning(void)
+{
+	return engine.warning;
+}
+
+int container_engine_prepare(struct err *e)
+{
+	const struct seccomp_filter *filter;
+
+	return seccomp_filter_default(&filter, e);
+}

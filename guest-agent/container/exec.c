@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Another process in a running container.
+ *
+ * The parent enters the container's pid namespace for the instant of the clone
+ * (only its future children are affected), so that one clone is enough. The
+ * child, non-dumpable from its first step, joins the other namespaces in one
+ * call and then goes the same way as the first process did: privileges, filter,
+ * program. It is born in the container's cgroup, so there is no moment in which
+ * it is without limits.
+ */
+#include "guest-agent/container/internal.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/base/cleanup.h"
+#include "guest-agent/sys/kernel.h"
+
+static void cleanup_plan(struct plan **p)
+{
+	plan_free(*p);
+}
+
+/* The container's own root directory, through its first process, which has not
+ * been reaped: its pid cannot be another's. */
+static int open_root(const struct container *c, struct err *e)
+{
+	char path[48];
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/root", (int)c->pid);
+	fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 ? err_sys(e, errno, "open the container's root") : fd;
+}
+
+static int exec_args(struct plan *p, const struct container *c,
+		     const struct container_exec_spec *spec, struct err *e)
+{
+	const struct plan_process *first = &c->plan->process;
+	size_t n = 0, i;
+
+	while (spec->args && spec->args[n])
+		n++;
+	if (n == 0)
+		return err_set(e, EINVAL, "args: is missing");
+	p->process.argv = arena_alloc(p->arena, n + 1, sizeof(char *));
+	if (!p->process.argv)
+		return err_sys(e, ENOMEM, "exec");
+	for (i = 0; i < n; i++) {
+		p->process.argv[i] = plan_strdup(p, spec->args[i]);
+		if (!p->process.argv[i])
+			return err_sys(e, ENOMEM, "exec");
+	}
+	p->process.envp =
+		plan_env(p->arena, (const char *const *)first->envp, spec->env);
+	if (!p->process.envp)
+		return err_sys(e, ENOMEM, "exec");
+	p->process.cwd = spec->cwd && spec->cwd[0] ? plan_strdup(p, spec->cwd)
+						   : first->cwd;
+	if (!p->process.cwd)
+		return err_sys(e, ENOMEM, "exec");
+	if (p->process.cwd[0] != '/')
+		return err_set(e, EINVAL, "cwd: must be absolute");
+	return 0;
+}
+
+/* A process of another uid than 0 has none; nobody has more than the first
+ * process could have had. */
+static void exec_caps(struct plan_process *pp, const struct container *c)
+{
+	const struct cap_sets none = {.bounding = 0};
+
+	if (pp->uid == c->plan->process.uid || !c->defaults)
+		return;
+	pp->caps = none;
+	if (pp->uid == 0)
+		pp->caps = c->plan->root_caps;
+}
+
+static int exec_user(struct plan *p, const struct container *c,
+		     const struct container_exec_spec *spec, struct err *e)
+{
+	_cleanup_close_ int root = -1;
+	int r;
+
+	if (!spec->user || !spec->user[0])
+		return 0;
+	root = open_root(c, e);
+	if (root < 0)
+		return root;
+	r = plan_user(p, root, spec->user, e);
+	if (r < 0)
+		return r;
+	if (map_id(c->uid_map, c->n_uid_map, p->process.uid) < 0 ||
+	    map_id(c->gid_map, c->n_gid_map, p->process.gid) < 0)
+		return err_set(e, EINVAL,
+			       "user: %u:%u has no mapping in the user "
+			       "namespace",
+			       p->process.uid, p->process.gid);
+	exec_caps(&p->process, c);
+	return 0;
+}
+
+static int exec_plan(struct plan *p, const struct container *c,
+		     const struct container_exec_spec *spec, struct err *e)
+{
+	struct plan_process *pp = &p->process;
+	int r;
+
+	*pp = c->plan->process;
+	p->userns = c->plan->userns;
+	p->has_root = c->plan->has_root;
+	pp->reaper = false;
+	pp->terminal = spec->terminal;
+	pp->rows = spec->rows;
+	pp->cols = spec->cols;
+	memcpy(pp->stdio, spec->stdio, sizeof(pp->stdio));
+	r = exec_args(p, c, spec, e);
+	if (r == 0)
+		r = exec_user(p, c, spec, e);
+	return r < 0 ? r : plan_candidates(p, spec->search_path, e);
+}
+
+static int exec_clone(struct container *c, struct plan *p, struct spawned *s,
+		      struct err *e)
+{
+	_cleanup_close_ int own = -1;
+	struct clone_args args = {
+		.flags = CLONE_PIDFD | CLONE_CLEAR_SIGHAND,
+		.pidfd = (uint64_t)(uintptr_t)&s->pidfd,
+		.exit_signal = SIGCHLD,
+	};
+	pid_t pid;
+	int err;
+
+	own = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
+	if (own < 0)
+		return err_sys(e, errno, "open the own pid namespace");
+	if (c->cgroup_fd >= 0) {
+		args.flags |= CLONE_INTO_CGROUP;
+		args.cgroup = (uint64_t)(unsigned int)c->cgroup_fd;
+	}
+	if ((c->namespaces & CLONE_NEWPID) && setns(c->pidfd, CLONE_NEWPID) < 0)
+		return err_sys(e, errno, "join the pid namespace");
+	pid = sys_clone3(&args);
+	err = errno;
+	if (pid == 0)
+		setup_run_exec(p, c->pidfd, c->namespaces & ~CLONE_NEWPID);
+	/* As in namespaces_leave(): must not fail. */
+	if ((c->namespaces & CLONE_NEWPID) && setns(own, CLONE_NEWPID) < 0)
+		abort();
+	if (pid < 0) {
+		s->pidfd = -1;
+		return err_sys(e, err, "clone");
+	}
+	s->pid = pid;
+	return 0;
+}
+
+static int exec_null(struct plan_process *pp, int *null, struct err *e)
+{
+	int i;
+
+	for (i = 0; i < 3; i++) {
+		if (pp->stdio[i] >= 0 || pp->terminal)
+			continue;
+		if (*null < 0)
+			*null = open("/dev/null", O_RDWR | O_CLOEXEC);
+		if (*null < 0)
+			return err_sys(e, errno, "open /dev/null");
+		pp->stdio[i] = *null;
+	}
+	return 0;
+}
+
+static int exec_run(struct container *c, struct plan *p, struct spawned *s,
+		    int *console, struct container_failure *failure,
+		    struct err *e)
+{
+	const int extra[] = {c->pidfd};
+	int r;
+
+	r = process_own_stdio(c, &p->process, e);
+	if (r == 0)
+		r = sync_pair(&s->sync, &p->sync_fd, e);
+	if (r == 0)
+		r = plan_keep(p, extra, ARRAY_SIZE(extra), e);
+	if (r == 0)
+		r = exec_clone(c, p, s, e);
+	cleanup_close(&p->sync_fd);
+	if (r == 0)
+		r = process_set_oom_score(&p->process, s->pid, e);
+	if (r == 0)
+		r = spawned_wait(s, false, console, failure, e);
+	if (r == 0)
+		r = process_set_limits(&p->process, s->pid, e);
+	if (r < 0)
+		return r;
+	if (send(s->sync, "", 1, MSG_NOSIGNAL) < 0)
+		return err_sys(e, errno, "start the process");
+	return spawned_wait(s, true, NULL, failure, e);
+}
+
+int container_exec(struct container *c, const struct container_exec_spec *spec,
+		   struct container_process *ret,
+		   struct container_failure *failure, struct err *e)
+{
+	_cleanup_(cleanup_plan) struct plan *p = NULL;
+	_cleanup_close_ int null = -1, console = -1;
+	struct spawned s = SPAWNED_INIT;
+	int r;
+
+	if (failure)
+		memset(failure, 0, sizeof(*failure));
+	if (c->status != CONTAINER_RUNNING)
+		return err_set(e, EINVAL, "the container is %s, not running",
+			       container_status_name(c->status));
+	p = plan_new(e);
+	if (!p)
+		return -ENOMEM;
+	r = exec_plan(p, c, spec, e);
+	if (r == 0)
+		r = exec_null(&p->process, &null, e);
+	if (r == 0)
+		r = exec_run(c, p, &s, &console, failure, e);
+	if (r < 0) {
+		spawned_abort(&s);
+		return r;
+	}
+	close(s.sync);
+	ret->pid = s.pid;
+	ret->pidfd = s.pidfd;
+	ret->console = steal_fd(&console);
+	return 0;
+}

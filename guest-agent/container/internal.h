@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of the engine share. Not for its callers. */
+#ifndef HYB_GUEST_CONTAINER_INTERNAL_H
+#define HYB_GUEST_CONTAINER_INTERNAL_H
+
+#include "guest-agent/container/container.h"
+#include "guest-agent/container/plan.h"
+#include "guest-agent/container/sync.h"
+
+#include <sys/types.h>
+
+/* One line of a user namespace's map. */
+struct id_map {
+	uint32_t inside, outside, count;
+};
+#define HYB_ID_MAPS_MAX 32
+
+/* A namespace that exists already; entered by the parent around the clone. */
+struct join {
+	int type; /* CLONE_NEW* */
+	int fd;
+	int own; /* the parent's own, to come back */
+};
+#define HYB_JOINS_MAX 8
+
+/* What the engine knows of this machine; made by container_engine_setup(). */
+struct engine {
+	bool ready;
+	int cgroup_root;      /* -1: no cgroup v2 */
+	unsigned int have;    /* controllers in the engine's folder */
+	int device_programme; /* the short list, loaded once; -1: not yet */
+	char warning[256];
+};
+extern struct engine engine;
+
+/* Cgroups of the engine lie below this folder. */
+#define HYB_CGROUP_BASE "hyb"
+#define HYB_CGROUP_OWN	"hyb-agent"
+
+struct container {
+	char *id;
+	enum container_status status;
+	pid_t pid;
+	int pidfd;
+	int console; /* -1: none, or taken */
+	int sync;    /* starts the container; -1: started, or by a listener */
+	char cgroup[HYB_CONTAINER_ID_MAX + 769];
+	int cgroup_fd; /* -1: none */
+	uint64_t created_at, started_at, finished_at;
+	int exit_code, signal;
+	bool oom_killed;
+	bool killed; /* by the engine's caller, with SIGKILL or SIGTERM */
+	char message[300];
+	const char *reason;
+	/* Of the first process: what exec begins with. */
+	struct plan *plan;
+	bool defaults;
+	int namespaces; /* CLONE_NEW* that its process is in and we are not */
+	struct id_map uid_map[HYB_ID_MAPS_MAX], gid_map[HYB_ID_MAPS_MAX];
+	size_t n_uid_map, n_gid_map;
+	struct seccomp_filter own_filter; /* of linux.seccomp */
+};
+
+/* A container being made: what container_create() holds until it succeeds. */
+struct create {
+	const struct container_spec *spec;
+	const struct oci_runtime *config;
+	struct plan *plan;
+	struct container *c;
+	struct join joins[HYB_JOINS_MAX];
+	size_t n_joins;
+	bool new_net;
+	int lower; /* EROFS, detached; -1: root is a folder */
+};
+
+/* mounts.c: the mounts of the configuration (and those that are missing),
+ * prepared as far as the parent can. Called inside the joined namespaces. */
+int plan_mounts(struct create *cr, struct err *e);
+/* dev.c: a detached tmpfs with the device nodes; options of the mount. */
+int dev_make(struct create *cr, const struct plan_mount *m, struct err *e);
+/* rootfs.c */
+int rootfs_open(struct create *cr, struct err *e);
+/* The overlay over cr->lower, whose ids are mapped by userns_fd (-1: not);
+ * its descriptor. */
+int rootfs_overlay(struct create *cr, int userns_fd, struct err *e);
+/* namespaces.c */
+int plan_namespaces(struct create *cr, struct err *e);
+int namespaces_enter(struct create *cr, struct err *e);
+void namespaces_leave(struct create *cr);
+int namespaces_write_maps(const struct container *c, pid_t pid, struct err *e);
+/* An id inside as the parent sees it; -1: it has none. */
+int64_t map_id(const struct id_map *maps, size_t n, uint32_t inside);
+/* process.c: c->plan->process from the configuration. */
+int plan_process(struct create *cr, int rootfd, struct err *e);
+int plan_user(struct plan *p, int rootfd, const char *text, struct err *e);
+int plan_candidates(struct plan *p, bool search, struct err *e);
+int plan_home(struct plan *p, int rootfd, struct err *e);
+char **plan_env(struct arena *a, const char *const *base,
+		const char *const *more);
+const char *env_get(char *const *env, const char *name);
+/* Limits and what else only the parent may set. */
+int process_set_limits(const struct plan_process *pp, pid_t pid, struct err *e);
+int process_set_oom_score(const struct plan_process *pp, pid_t pid,
+			  struct err *e);
+int process_own_stdio(const struct container *c, const struct plan_process *pp,
+		      struct err *e);
+/* supported.c: what the configuration asks for and the engine cannot do. */
+int config_check(const struct oci_runtime *config, struct err *e);
+/* resources.c */
+int resources_apply(int cgroup_fd, unsigned int have,
+		    const struct oci_resources *r, bool defaults,
+		    struct err *e);
+int resources_devices(int cgroup_fd, const struct oci_resources *r,
+		      bool defaults, struct err *e);
+
+/* spawn.c: clones a process that runs fn(plan). Its sync socket, pid, pidfd. */
+struct spawned {
+	pid_t pid;
+	int pidfd, sync;
+};
+#define SPAWNED_INIT                              \
+	{                                         \
+		.pid = 0, .pidfd = -1, .sync = -1 \
+	}
+int plan_keep(struct plan *p, const int *extra, size_t n_extra, struct err *e);
+/* Waits for READY (or, running, for the program): 0, or the child's error in
+ * e and *failure. *console gets a terminal's master. */
+int spawned_wait(struct spawned *s, bool running, int *console,
+		 struct container_failure *failure, struct err *e);
+/* Kills and reaps it, closes all. */
+void spawned_abort(struct spawned *s);
+int sync_pair(int *ret_parent, int *ret_child, struct err *e);
+
+struct plan *plan_new(struct err *e);
+/* Closes what the plan holds for the child. */
+void plan_close(struct plan *p);
+void plan_free(struct plan *p);
+char *plan_strdup(struct plan *p, const char *s);
+
+/* container.c */
+struct container *container_new(const char *id);
+void container_free(struct container *c);
+
+#endif

@@ -1,0 +1,400 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From the configuration's mounts to a list that the child carries out.
+ *
+ * The parent makes, detached, everything that needs its own rights or its own
+ * view: binds (their source is a path of the parent's), sysfs of a network
+ * namespace that is not the container's, /dev with its nodes, and file systems
+ * on devices. The child makes what belongs to its namespaces: proc, devpts,
+ * mqueue, cgroup, and tmpfs (which then belongs to its user namespace).
+ */
+#include "guest-agent/container/internal.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+
+#include "common/base/cleanup.h"
+#include "guest-agent/sys/kernel.h"
+#include "guest-agent/sys/mnt.h"
+
+/* Words that are attributes of a mount; "r" in front: of those below, too. */
+static const struct attr_word {
+	const char *word;
+	uint64_t set, clear;
+} attr_words[] = {
+	{"ro", MOUNT_ATTR_RDONLY, 0},
+	{"rw", 0, MOUNT_ATTR_RDONLY},
+	{"nosuid", MOUNT_ATTR_NOSUID, 0},
+	{"suid", 0, MOUNT_ATTR_NOSUID},
+	{"nodev", MOUNT_ATTR_NODEV, 0},
+	{"dev", 0, MOUNT_ATTR_NODEV},
+	{"noexec", MOUNT_ATTR_NOEXEC, 0},
+	{"exec", 0, MOUNT_ATTR_NOEXEC},
+	{"nodiratime", MOUNT_ATTR_NODIRATIME, 0},
+	{"diratime", 0, MOUNT_ATTR_NODIRATIME},
+	{"nosymfollow", MOUNT_ATTR_NOSYMFOLLOW, 0},
+	{"symfollow", 0, MOUNT_ATTR_NOSYMFOLLOW},
+	{"noatime", MOUNT_ATTR_NOATIME, MOUNT_ATTR__ATIME},
+	{"atime", MOUNT_ATTR_RELATIME, MOUNT_ATTR__ATIME},
+	{"relatime", MOUNT_ATTR_RELATIME, MOUNT_ATTR__ATIME},
+	{"norelatime", MOUNT_ATTR_RELATIME, MOUNT_ATTR__ATIME},
+	{"strictatime", MOUNT_ATTR_STRICTATIME, MOUNT_ATTR__ATIME},
+	{"nostrictatime", MOUNT_ATTR_RELATIME, MOUNT_ATTR__ATIME},
+};
+
+static const struct {
+	const char *word;
+	unsigned long flag;
+	bool recursive;
+} propagation_words[] = {
+	{"private", MS_PRIVATE, false},
+	{"rprivate", MS_PRIVATE, true},
+	{"slave", MS_SLAVE, false},
+	{"rslave", MS_SLAVE, true},
+	{"shared", MS_SHARED, false},
+	{"rshared", MS_SHARED, true},
+	{"unbindable", MS_UNBINDABLE, false},
+	{"runbindable", MS_UNBINDABLE, true},
+};
+
+/* Words of mount(8) that say nothing to a mount made here. */
+static const char *const ignored_words[] = {
+	"defaults", "async",   "auto",	 "noauto", "user",
+	"nouser",   "_netdev", "nofail", "loud",   "nomand",
+};
+
+/* Refused by name rather than handed to a file system that says EINVAL. */
+static const char *const later_words[] = {"idmap", "ridmap", "tmpcopyup",
+					  "remount", "copy-symlink"};
+
+/* The later word wins, as on a command line. */
+static void add_attr(uint64_t *set, uint64_t *clear, const struct attr_word *w)
+{
+	*set = (*set & ~w->clear) | w->set;
+	*clear = (*clear & ~w->set) | w->clear;
+}
+
+static bool take_attr(struct plan_mount *m, const char *word)
+{
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(attr_words); i++) {
+		if (strcmp(word, attr_words[i].word) == 0) {
+			add_attr(&m->set, &m->clear, &attr_words[i]);
+			return true;
+		}
+		if (word[0] == 'r' &&
+		    strcmp(word + 1, attr_words[i].word) == 0) {
+			add_attr(&m->rec_set, &m->rec_clear, &attr_words[i]);
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool take_propagation(struct plan_mount *m, const char *word)
+{
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(propagation_words); i++) {
+		if (strcmp(word, propagation_words[i].word) != 0)
+			continue;
+		if (m->n_propagation < ARRAY_SIZE(m->propagation)) {
+			m->propagation[m->n_propagation] =
+				propagation_words[i].flag;
+			m->propagation_rec[m->n_propagation++] =
+				propagation_words[i].recursive;
+		}
+		return true;
+	}
+	return false;
+}
+
+static bool is_in(const char *const *list, size_t n, const char *word)
+{
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		if (strcmp(list[i], word) == 0)
+			return true;
+	return false;
+}
+
+/* Anything else belongs to the file system: "size=64m", "newinstance". */
+static int take_data(struct plan *p, struct plan_mount *m, const char *word,
+		     struct err *e)
+{
+	struct mnt_option *o = &m->options[m->n_options];
+	char *copy = plan_strdup(p, word), *value;
+
+	if (!copy)
+		return err_sys(e, ENOMEM, "mount");
+	value = strchr(copy, '=');
+	if (value)
+		*value++ = '\0';
+	o->key = copy;
+	o->value = value;
+	m->n_options++;
+	return 0;
+}
+
+static int parse_options(struct plan *p, struct plan_mount *m,
+			 const char *const *options, struct err *e)
+{
+	size_t n = 0, i;
+	const char *word;
+	int r;
+
+	while (options && options[n])
+		n++;
+	m->options = arena_alloc(p->arena, n + 2, sizeof(*m->options));
+	if (!m->options)
+		return err_sys(e, ENOMEM, "mount");
+	for (i = 0; i < n; i++) {
+		word = options[i];
+		if (is_in(later_words, ARRAY_SIZE(later_words), word))
+			return err_set(e, ENOTSUP,
+				       "mounts: option '%s' of '%s' is not "
+				       "supported yet",
+				       word, m->destination);
+		if (strcmp(word, "bind") == 0 || strcmp(word, "rbind") == 0) {
+			m->bind = true;
+			m->bind_recursive |= word[0] == 'r';
+		} else if (!word[0] || take_attr(m, word) ||
+			   take_propagation(m, word) ||
+			   is_in(ignored_words, ARRAY_SIZE(ignored_words),
+				 word)) {
+			continue;
+		} else {
+			r = take_data(p, m, word, e);
+			if (r < 0)
+				return r;
+		}
+	}
+	return 0;
+}
+
+static enum mount_special special_of(const struct plan_mount *m)
+{
+	if (m->bind)
+		return MOUNT_PLAIN;
+	if (strcmp(m->type, "proc") == 0 &&
+	    strcmp(m->destination, "/proc") == 0)
+		return MOUNT_PROC;
+	if (strcmp(m->type, "sysfs") == 0 &&
+	    strcmp(m->destination, "/sys") == 0)
+		return MOUNT_SYSFS;
+	if (strcmp(m->type, "tmpfs") == 0 &&
+	    strcmp(m->destination, "/dev") == 0)
+		return MOUNT_DEV;
+	if (strcmp(m->type, "devpts") == 0 &&
+	    strcmp(m->destination, "/dev/pts") == 0)
+		return MOUNT_DEVPTS;
+	if (strcmp(m->type, "cgroup2") == 0)
+		return MOUNT_CGROUP;
+	return MOUNT_PLAIN;
+}
+
+/* Under `defaults` a source may lie in a volume that another container can
+ * write to, so it is not reached through links. */
+static int open_source(const struct create *cr, const char *source)
+{
+	int fd;
+
+	if (cr->spec->defaults)
+		fd = sys_openat2(AT_FDCWD, source, O_PATH | O_CLOEXEC, 0,
+				 RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS);
+	else
+		fd = open(source, O_PATH | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+static int make_bind(struct create *cr, struct plan_mount *m, struct err *e)
+{
+	_cleanup_close_ int source = -1, fd = -1;
+	struct stat st;
+	int r;
+
+	if (!m->source)
+		return err_set(e, EINVAL, "mounts: bind on '%s' needs a source",
+			       m->destination);
+	source = open_source(cr, m->source);
+	if (source < 0 || fstat(source, &st) < 0)
+		return err_sys(e, source < 0 ? -source : errno,
+			       "mounts: bind '%s'", m->source);
+	m->is_file = !S_ISDIR(st.st_mode);
+	fd = mnt_clone_fd(source, m->bind_recursive);
+	if (fd < 0)
+		return err_sys(e, -fd, "mounts: bind '%s'", m->source);
+	/* Not a peer of the parent's mount, unless that was asked for. */
+	r = m->n_propagation ? 0 : mnt_set(fd, 0, 0, MS_PRIVATE, true);
+	if (r == 0 && (m->set || m->clear))
+		r = mnt_set(fd, m->set, m->clear, 0, false);
+	if (r == 0 && (m->rec_set || m->rec_clear))
+		r = mnt_set(fd, m->rec_set, m->rec_clear, 0, true);
+	if (r < 0)
+		return err_sys(e, -r, "mounts: bind '%s': options", m->source);
+	m->fd = steal_fd(&fd);
+	return 0;
+}
+
+/* Made by the child, in the namespaces that it belongs to. */
+static bool is_childs(const struct create *cr, const struct plan_mount *m)
+{
+	static const char *const always[] = {"proc",  "devpts",	 "mqueue",
+					     "tmpfs", "cgroup2", "ramfs"};
+
+	if (m->special == MOUNT_DEV)
+		return false;
+	if (strcmp(m->type, "sysfs") == 0)
+		return cr->new_net;
+	return is_in(always, ARRAY_SIZE(always), m->type);
+}
+
+static int make_mount(struct create *cr, struct plan_mount *m, struct err *e)
+{
+	const char *what = "";
+	int fd;
+
+	m->fd = -1;
+	m->set |= m->rec_set;
+	if (is_childs(cr, m))
+		return 0;
+	if (m->special == MOUNT_DEV) {
+		fd = dev_make(cr, m, e);
+		if (fd < 0)
+			return fd;
+	} else {
+		fd = mnt_new(m->type, m->source, m->options, m->n_options,
+			     m->set, &what);
+		if (fd < 0)
+			return err_sys(e, -fd, "mounts: '%s' on '%s': %s",
+				       m->type, m->destination, what);
+	}
+	m->fd = fd;
+	return 0;
+}
+
+/* In a user namespace without a group 5 gid=5 is refused; the terminals then
+ * belong to group 0. */
+static void adapt_devpts(const struct create *cr, struct plan_mount *m)
+{
+	const struct container *c = cr->c;
+	size_t i;
+
+	if (strcmp(m->type, "devpts") != 0 ||
+	    map_id(c->gid_map, c->n_gid_map, 5) >= 0)
+		return;
+	for (i = 0; i < m->n_options; i++)
+		if (strcmp(m->options[i].key, "gid") == 0)
+			m->options[i].value = "0";
+}
+
+static int add_mount(struct create *cr, const struct oci_mount *om,
+		     struct err *e)
+{
+	struct plan *p = cr->plan;
+	struct plan_mount *m;
+	int r;
+
+	if (p->n_mounts == HYB_MOUNTS_MAX)
+		return err_set(e, E2BIG, "more than %d mounts", HYB_MOUNTS_MAX);
+	m = &p->mounts[p->n_mounts];
+	m->fd = -1;
+	m->destination = plan_strdup(p, om->destination);
+	m->type = plan_strdup(p, om->type ? om->type : "none");
+	m->source = om->source ? plan_strdup(p, om->source) : NULL;
+	if (!m->destination || !m->type || (om->source && !m->source))
+		return err_sys(e, ENOMEM, "mount");
+	if (strspn(m->destination, "/.") == strlen(m->destination))
+		return err_set(e, EINVAL, "mounts: cannot mount over '%s'",
+			       m->destination);
+	if (om->n_uid_mappings || om->n_gid_mappings)
+		return err_set(e, ENOTSUP,
+			       "mounts: uidMappings of '%s' are not supported "
+			       "yet",
+			       m->destination);
+	r = parse_options(p, m, om->options, e);
+	if (r < 0)
+		return r;
+	if (strcmp(m->type, "bind") == 0)
+		m->bind = true;
+	/* What the specification calls "cgroup" is version 2 here. */
+	if (strcmp(m->type, "cgroup") == 0)
+		m->type = "cgroup2";
+	if (strcmp(m->type, "cgroup2") == 0)
+		m->n_options = 0;
+	m->special = special_of(m);
+	adapt_devpts(cr, m);
+	p->n_mounts++;
+	return m->bind ? make_bind(cr, m, e) : make_mount(cr, m, e);
+}
+
+/* What a container has under `defaults` where the configuration is silent. */
+static const char *no_exec[] = {"nosuid", "noexec", "nodev", NULL};
+static const char *no_exec_ro[] = {"nosuid", "noexec", "nodev", "ro", NULL};
+static const char *dev_options[] = {"nosuid",	"noexec",   "strictatime",
+				    "mode=755", "size=64k", NULL};
+static const char *pts_options[] = {
+	"nosuid",    "noexec", "newinstance", "ptmxmode=0666",
+	"mode=0620", "gid=5",  NULL};
+static const char *shm_options[] = {"nosuid",	 "noexec",   "nodev",
+				    "mode=1777", "size=64m", NULL};
+static const struct oci_mount default_mounts[] = {
+	{"/proc", "proc", "proc", no_exec, NULL, NULL, 0, 0},
+	{"/dev", "tmpfs", "tmpfs", dev_options, NULL, NULL, 0, 0},
+	{"/dev/pts", "devpts", "devpts", pts_options, NULL, NULL, 0, 0},
+	{"/dev/shm", "tmpfs", "shm", shm_options, NULL, NULL, 0, 0},
+	{"/dev/mqueue", "mqueue", "mqueue", no_exec, NULL, NULL, 0, 0},
+	{"/sys", "sysfs", "sysfs", no_exec_ro, NULL, NULL, 0, 0},
+	{"/sys/fs/cgroup", "cgroup", "cgroup", no_exec_ro, NULL, NULL, 0, 0},
+};
+
+static bool has_destination(const struct oci_runtime *config, const char *path)
+{
+	size_t i;
+
+	for (i = 0; i < config->n_mounts; i++)
+		if (strcmp(config->mounts[i].destination, path) == 0)
+			return true;
+	return false;
+}
+
+/* /dev is always ours: there is no other place where nodes could be made that
+ * the image has no say in (CVE-2025-31133). */
+static int add_missing(struct create *cr, struct err *e)
+{
+	size_t i;
+	int r;
+
+	for (i = 0; i < ARRAY_SIZE(default_mounts); i++) {
+		const struct oci_mount *m = &default_mounts[i];
+
+		if (has_destination(cr->config, m->destination) ||
+		    (!cr->spec->defaults && strcmp(m->destination, "/dev")))
+			continue;
+		r = add_mount(cr, m, e);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+int plan_mounts(struct create *cr, struct err *e)
+{
+	struct plan *p = cr->plan;
+	size_t i;
+	int r;
+
+	p->mounts = arena_alloc(p->arena, HYB_MOUNTS_MAX, sizeof(*p->mounts));
+	if (!p->mounts)
+		return err_sys(e, ENOMEM, "mounts");
+	r = add_missing(cr, e);
+	for (i = 0; r == 0 && i < cr->config->n_mounts; i++)
+		r = add_mount(cr, &cr->config->mounts[i], e);
+	return r;
+}

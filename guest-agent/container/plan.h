@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the child between clone and exec does, prepared by the parent so that
+ * the child allocates nothing, parses nothing and decides little. Everything
+ * lives in the parent's arena; the child has its own copy of that memory.
+ */
+#ifndef HYB_GUEST_CONTAINER_PLAN_H
+#define HYB_GUEST_CONTAINER_PLAN_H
+
+#include "common/base/arena.h"
+#include "common/base/err.h"
+#include "guest-agent/sys/caps.h"
+#include "guest-agent/sys/mnt.h"
+#include "guest-agent/sys/seccomp.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/resource.h>
+#include <sys/types.h>
+
+/* Most mounts of one container: each may hold a descriptor. */
+#define HYB_MOUNTS_MAX 200
+/* Most folders of PATH that are tried. */
+#define HYB_PATH_DIRS_MAX 64
+/* Most supplementary groups; the kernel takes 65536. */
+#define HYB_GROUPS_MAX 1024
+
+enum mount_special {
+	MOUNT_PLAIN,
+	MOUNT_PROC,
+	MOUNT_DEV,
+	MOUNT_DEVPTS,
+	MOUNT_SYSFS,
+	MOUNT_CGROUP,
+};
+
+struct plan_mount {
+	const char *destination;
+	const char *type, *source;
+	struct mnt_option *options;
+	size_t n_options;
+	enum mount_special special;
+	/* Made by the parent, detached; -1: the child makes it, because it
+	 * belongs to a namespace of the child's. */
+	int fd;
+	bool bind, bind_recursive, is_file;
+	/* MOUNT_ATTR_* of the mount, and of all below it ("rro") */
+	uint64_t set, clear, rec_set, rec_clear;
+	/* MS_PRIVATE ... in the order given */
+	unsigned long propagation[4];
+	bool propagation_rec[4];
+	size_t n_propagation;
+};
+
+struct plan_rlimit {
+	int resource;
+	struct rlimit64 limit;
+};
+
+struct plan_sysctl {
+	const char *path; /* below /proc/sys: "kernel/shmmax" */
+	const char *value;
+};
+
+/* The process itself; shared by create and exec. */
+struct plan_process {
+	char **argv, **envp;
+	char **candidates; /* what is executed, in the order tried */
+	const char *cwd;
+	uid_t uid;
+	gid_t gid;
+	gid_t *groups;
+	size_t n_groups;
+	mode_t umask;
+	struct cap_sets caps;
+	bool set_caps;
+	int last_cap;
+	bool no_new_privs;
+	const struct seccomp_filter *seccomp; /* NULL: none */
+	struct plan_rlimit *rlimits;	      /* set by the parent */
+	size_t n_rlimits;
+	bool set_oom_score_adj; /* by the parent */
+	int oom_score_adj;
+	int stdio[3]; /* -1: /dev/null */
+	bool terminal;
+	uint16_t rows, cols;
+	bool reaper;
+	unsigned long personality; /* ~0UL: as it is */
+};
+
+struct plan {
+	struct arena *arena;
+	const char *id;
+	/* CLONE_NEW*: made by the clone. CLONE_NEWCGROUP is unshared later, so
+	 * that its root is the container's cgroup. */
+	uint64_t namespaces;
+	bool userns, has_root; /* has_root: uid and gid 0 are mapped */
+	const char *hostname, *domainname;
+	bool loopback; /* a new network namespace: lo comes up */
+
+	/* -1: sent by the parent once the user namespace has its mappings */
+	int root_fd;
+	bool root_readonly;
+	unsigned long root_propagation;
+	struct plan_mount *mounts;
+	size_t n_mounts;
+	const char **masked, **readonly;
+	struct plan_sysctl *sysctls;
+	size_t n_sysctls;
+
+	struct plan_process process;
+	/* What uid 0 of this container has, for an exec as another user. */
+	struct cap_sets root_caps;
+
+	int sync_fd;  /* the child's end */
+	int start_fd; /* listening socket, or -1: sync_fd starts it */
+	/* Descriptors that the child keeps, ascending. */
+	int *keep;
+	size_t n_keep;
+};
+
+/* The child's side of container_create(): never returns. */
+__attribute__((noreturn)) void setup_run(const struct plan *p);
+/* The child's side of container_exec(): joins the namespaces (CLONE_NEW*) of
+ * the process behind target_pidfd first. */
+__attribute__((noreturn)) void setup_run_exec(const struct plan *p,
+					      int target_pidfd, int namespaces);
+
+/* guest-agent/container/reaper.c: runs as PID 1 of the container until the
+ * process `child` has ended, reaps whatever else ends, hands signals on; ends
+ * as the child did. */
+__attribute__((noreturn)) void reaper_run(pid_t child);
+
+#endif

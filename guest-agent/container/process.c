@@ -1,0 +1,511 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The process of the configuration, prepared for the child. */
+#include "guest-agent/container/internal.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <strings.h>
+#include <sys/personality.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/base/buf.h"
+#include "common/base/cleanup.h"
+#include "common/base/fd.h"
+#include "guest-agent/container/user.h"
+
+#define DEFAULT_PATH \
+	"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+static int no_memory(struct err *e)
+{
+	return err_sys(e, ENOMEM, "process");
+}
+
+/* ------------------------------------------------------------- environment */
+
+static size_t count(const char *const *v)
+{
+	size_t n = 0;
+
+	while (v && v[n])
+		n++;
+	return n;
+}
+
+static bool same_name(const char *a, const char *b)
+{
+	size_t n = strcspn(a, "=");
+
+	return strncmp(a, b, n) == 0 && (b[n] == '=' || b[n] == '\0');
+}
+
+const char *env_get(char *const *env, const char *name)
+{
+	size_t i;
+
+	for (i = 0; env && env[i]; i++)
+		if (same_name(name, env[i]) && env[i][strlen(name)] == '=')
+			return env[i] + strlen(name) + 1;
+	return NULL;
+}
+
+/* Copies base and more, later ones in the place of earlier ones of the same
+ * name. Two free slots stay at the end for what is added after. */
+char **plan_env(struct arena *a, const char *const *base,
+		const char *const *more)
+{
+	size_t n_base = count(base), n_more = count(more), n = 0, i, j;
+	char **env = arena_alloc(a, n_base + n_more + 3, sizeof(*env));
+	const char *item;
+
+	if (!env)
+		return NULL;
+	for (i = 0; i < n_base + n_more; i++) {
+		item = i < n_base ? base[i] : more[i - n_base];
+		for (j = 0; i >= n_base && j < n; j++)
+			if (same_name(item, env[j]))
+				break;
+		if (i < n_base)
+			j = n;
+		env[j] = arena_strdup(a, item);
+		if (!env[j])
+			return NULL;
+		if (j == n)
+			n++;
+	}
+	return env;
+}
+
+static int env_add(struct plan *p, const char *name, const char *value,
+		   struct err *e)
+{
+	char **env = p->process.envp;
+	size_t n = count((const char *const *)env);
+
+	if (env_get(env, name))
+		return 0;
+	env[n] = arena_printf(p->arena, "%s=%s", name, value);
+	return env[n] ? 0 : no_memory(e);
+}
+
+int plan_home(struct plan *p, int rootfd, struct err *e)
+{
+	char home[256] = "";
+
+	if (env_get(p->process.envp, "HOME"))
+		return 0;
+	user_find_home(rootfd, p->process.uid, home, sizeof(home));
+	return env_add(p, "HOME", home[0] ? home : "/", e);
+}
+
+/* ------------------------------------------------------------- the program */
+
+/* Where args[0] is looked for: as it is when it has a slash, else in every
+ * folder of PATH (an empty one is the current folder, as in a shell). */
+int plan_candidates(struct plan *p, bool search, struct err *e)
+{
+	struct plan_process *pp = &p->process;
+	const char *name = pp->argv[0], *path, *end;
+	size_t n = 0;
+
+	pp->candidates = arena_alloc(p->arena, HYB_PATH_DIRS_MAX + 1,
+				     sizeof(*pp->candidates));
+	if (!pp->candidates)
+		return no_memory(e);
+	if (!name[0])
+		return err_set(e, EINVAL, "process.args[0]: must not be empty");
+	if (!search || strchr(name, '/')) {
+		pp->candidates[0] = pp->argv[0];
+		return 0;
+	}
+	path = env_get(pp->envp, "PATH");
+	if (!path)
+		path = DEFAULT_PATH;
+	while (n < HYB_PATH_DIRS_MAX) {
+		end = path + strcspn(path, ":");
+		pp->candidates[n] =
+			arena_printf(p->arena, "%.*s%s%s", (int)(end - path),
+				     path, end == path ? "./" : "/", name);
+		if (!pp->candidates[n++])
+			return no_memory(e);
+		if (!*end)
+			break;
+		path = end + 1;
+	}
+	return 0;
+}
+
+static int plan_args(struct create *cr, struct err *e)
+{
+	const struct oci_process *op = cr->config->process;
+	struct plan *p = cr->plan;
+	size_t n = count(op->args), i;
+
+	if (n == 0)
+		return err_set(e, EINVAL, "process.args: is missing");
+	p->process.argv = arena_alloc(p->arena, n + 1, sizeof(char *));
+	if (!p->process.argv)
+		return no_memory(e);
+	for (i = 0; i < n; i++) {
+		p->process.argv[i] = plan_strdup(p, op->args[i]);
+		if (!p->process.argv[i])
+			return no_memory(e);
+	}
+	p->process.envp = plan_env(p->arena, op->env, NULL);
+	if (!p->process.envp)
+		return no_memory(e);
+	if (op->cwd[0] != '/')
+		return err_set(e, EINVAL, "process.cwd: must be absolute");
+	p->process.cwd = plan_strdup(p, op->cwd);
+	return p->process.cwd ? 0 : no_memory(e);
+}
+
+/* ------------------------------------------------------------------- whose */
+
+static int set_groups(struct plan *p, const gid_t *groups, size_t n,
+		      struct err *e)
+{
+	if (n > HYB_GROUPS_MAX)
+		return err_set(e, E2BIG,
+			       "process.user.additionalGids: more than %d",
+			       HYB_GROUPS_MAX);
+	p->process.groups = arena_alloc(p->arena, n + 1, sizeof(gid_t));
+	if (!p->process.groups)
+		return no_memory(e);
+	if (n)
+		memcpy(p->process.groups, groups, n * sizeof(gid_t));
+	p->process.n_groups = n;
+	return 0;
+}
+
+int plan_user(struct plan *p, int rootfd, const char *text, struct err *e)
+{
+	_cleanup_free_ struct user *u = malloc(sizeof(*u));
+	int r;
+
+	if (!u)
+		return no_memory(e);
+	r = user_resolve(rootfd, text, u, e);
+	if (r < 0)
+		return r;
+	p->process.uid = u->uid;
+	p->process.gid = u->gid;
+	return set_groups(p, u->groups, u->n_groups, e);
+}
+
+static int plan_ids(struct create *cr, int rootfd, struct err *e)
+{
+	const struct oci_user *u = &cr->config->process->user;
+	struct plan_process *pp = &cr->plan->process;
+	const struct container *c = cr->c;
+	size_t i;
+	int r;
+
+	pp->umask = u->umask.set ? (mode_t)u->umask.value : 0022;
+	if (cr->spec->user && cr->spec->user[0]) {
+		r = plan_user(cr->plan, rootfd, cr->spec->user, e);
+	} else {
+		pp->uid = u->uid;
+		pp->gid = u->gid;
+		r = set_groups(cr->plan, u->additional_gids,
+			       u->n_additional_gids, e);
+	}
+	if (r < 0)
+		return r;
+	if (map_id(c->uid_map, c->n_uid_map, pp->uid) < 0 ||
+	    map_id(c->gid_map, c->n_gid_map, pp->gid) < 0)
+		return err_set(e, EINVAL,
+			       "process.user: %u:%u has no mapping in the user "
+			       "namespace",
+			       pp->uid, pp->gid);
+	/* Groups of /etc/group may lie outside of the range; those that the
+	 * configuration names must not. */
+	for (i = 0; i < pp->n_groups;) {
+		if (map_id(c->gid_map, c->n_gid_map, pp->groups[i]) >= 0) {
+			i++;
+			continue;
+		}
+		if (!cr->spec->user || !cr->spec->user[0])
+			return err_set(e, EINVAL,
+				       "process.user.additionalGids: %u has no "
+				       "mapping in the user namespace",
+				       pp->groups[i]);
+		pp->groups[i] = pp->groups[--pp->n_groups];
+	}
+	return 0;
+}
+
+/* ------------------------------------------------------------ capabilities */
+
+static int cap_mask(const char *const *list, const char *set, int last,
+		    uint64_t *ret, struct err *e)
+{
+	size_t i;
+	int cap;
+
+	for (i = 0; list && list[i]; i++) {
+		cap = caps_parse(list[i]);
+		if (cap < 0)
+			return err_set(e, EINVAL,
+				       "process.capabilities.%s: unknown '%s'",
+				       set, list[i]);
+		if (cap <= last)
+			*ret |= UINT64_C(1) << cap;
+	}
+	return 0;
+}
+
+static int parse_caps(const struct oci_capabilities *oc, struct cap_sets *ret,
+		      int last, struct err *e)
+{
+	int r;
+
+	r = cap_mask(oc->bounding, "bounding", last, &ret->bounding, e);
+	if (r == 0)
+		r = cap_mask(oc->effective, "effective", last, &ret->effective,
+			     e);
+	if (r == 0)
+		r = cap_mask(oc->inheritable, "inheritable", last,
+			     &ret->inheritable, e);
+	if (r == 0)
+		r = cap_mask(oc->permitted, "permitted", last, &ret->permitted,
+			     e);
+	if (r == 0)
+		r = cap_mask(oc->ambient, "ambient", last, &ret->ambient, e);
+	return r;
+}
+
+static int plan_caps(struct create *cr, struct err *e)
+{
+	const struct oci_capabilities *oc = cr->config->process->capabilities;
+	struct plan_process *pp = &cr->plan->process;
+	struct cap_sets *sets = &pp->caps;
+	uint64_t most = ~caps_forbidden();
+	int r;
+
+	pp->last_cap = caps_last();
+	/* The specification: absent, the process has none. */
+	pp->set_caps = true;
+	if (oc) {
+		r = parse_caps(oc, sets, pp->last_cap, e);
+		if (r < 0)
+			return r;
+	} else if (cr->spec->defaults) {
+		sets->bounding = sets->effective = sets->permitted =
+			caps_default();
+	}
+	if (!cr->spec->defaults)
+		return 0;
+	/* Only uid 0 has any; and some nobody has. */
+	sets->bounding &= most;
+	sets->effective &= most;
+	sets->inheritable &= most;
+	sets->permitted &= most;
+	sets->ambient &= most;
+	cr->plan->root_caps = *sets;
+	if (pp->uid != 0)
+		memset(sets, 0, sizeof(*sets));
+	return 0;
+}
+
+/* ------------------------------------------------------------------ limits */
+
+static const struct {
+	const char *name;
+	int resource;
+} rlimit_names[] = {
+	{"RLIMIT_AS", RLIMIT_AS},
+	{"RLIMIT_CORE", RLIMIT_CORE},
+	{"RLIMIT_CPU", RLIMIT_CPU},
+	{"RLIMIT_DATA", RLIMIT_DATA},
+	{"RLIMIT_FSIZE", RLIMIT_FSIZE},
+	{"RLIMIT_LOCKS", RLIMIT_LOCKS},
+	{"RLIMIT_MEMLOCK", RLIMIT_MEMLOCK},
+	{"RLIMIT_MSGQUEUE", RLIMIT_MSGQUEUE},
+	{"RLIMIT_NICE", RLIMIT_NICE},
+	{"RLIMIT_NOFILE", RLIMIT_NOFILE},
+	{"RLIMIT_NPROC", RLIMIT_NPROC},
+	{"RLIMIT_RSS", RLIMIT_RSS},
+	{"RLIMIT_RTPRIO", RLIMIT_RTPRIO},
+	{"RLIMIT_RTTIME", RLIMIT_RTTIME},
+	{"RLIMIT_SIGPENDING", RLIMIT_SIGPENDING},
+	{"RLIMIT_STACK", RLIMIT_STACK},
+};
+
+static int find_rlimit(const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(rlimit_names); i++)
+		if (strcmp(rlimit_names[i].name, name) == 0)
+			return rlimit_names[i].resource;
+	return -EINVAL;
+}
+
+static int plan_rlimits(struct create *cr, struct err *e)
+{
+	const struct oci_process *op = cr->config->process;
+	struct plan_process *pp = &cr->plan->process;
+	bool has_core = false;
+	size_t i, j;
+	int resource;
+
+	pp->rlimits = arena_alloc(cr->plan->arena, op->n_rlimits + 1,
+				  sizeof(*pp->rlimits));
+	if (!pp->rlimits)
+		return no_memory(e);
+	for (i = 0; i < op->n_rlimits; i++) {
+		const struct oci_rlimit *r = &op->rlimits[i];
+
+		resource = find_rlimit(r->type);
+		if (resource < 0)
+			return err_set(e, EINVAL,
+				       "process.rlimits[%zu].type: unknown "
+				       "'%s'",
+				       i, r->type);
+		if (r->soft > r->hard)
+			return err_set(e, EINVAL,
+				       "process.rlimits[%zu]: soft is above "
+				       "hard",
+				       i);
+		for (j = 0; j < i; j++)
+			if (pp->rlimits[j].resource == resource)
+				return err_set(e, EINVAL,
+					       "process.rlimits[%zu]: '%s' "
+					       "twice",
+					       i, r->type);
+		has_core |= resource == RLIMIT_CORE;
+		pp->rlimits[i].resource = resource;
+		pp->rlimits[i].limit = (struct rlimit64){r->soft, r->hard};
+	}
+	pp->n_rlimits = i;
+	if (cr->spec->defaults && !has_core)
+		pp->rlimits[pp->n_rlimits++].resource = RLIMIT_CORE;
+	return 0;
+}
+
+int process_set_limits(const struct plan_process *pp, pid_t pid, struct err *e)
+{
+	size_t i;
+
+	for (i = 0; i < pp->n_rlimits; i++)
+		if (prlimit64(pid,
+			      (enum __rlimit_resource)pp->rlimits[i].resource,
+			      &pp->rlimits[i].limit, NULL) < 0)
+			return err_sys(e, errno, "process.rlimits: %d",
+				       pp->rlimits[i].resource);
+	return 0;
+}
+
+int process_set_oom_score(const struct plan_process *pp, pid_t pid,
+			  struct err *e)
+{
+	_cleanup_close_ int fd = -1;
+	char path[48], text[16];
+	int r;
+
+	if (!pp->set_oom_score_adj)
+		return 0;
+	snprintf(path, sizeof(path), "/proc/%d/oom_score_adj", (int)pid);
+	snprintf(text, sizeof(text), "%d", pp->oom_score_adj);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	r = fd < 0 ? -errno : write_full(fd, text, strlen(text));
+	return r < 0 ? err_sys(e, -r, "process.oomScoreAdj") : 0;
+}
+
+/* A program that opens /dev/stdout again (nginx's log is such a link) opens
+ * the pipe by its inode, which must therefore be its own. */
+int process_own_stdio(const struct container *c, const struct plan_process *pp,
+		      struct err *e)
+{
+	int64_t uid = map_id(c->uid_map, c->n_uid_map, pp->uid);
+	struct stat st;
+	int i;
+
+	for (i = 0; i < 3; i++) {
+		if (pp->stdio[i] < 0 || fstat(pp->stdio[i], &st) < 0 ||
+		    !S_ISFIFO(st.st_mode) || uid < 0 || st.st_uid == (uid_t)uid)
+			continue;
+		/* A pipe on a file system that is not ours to change: then it
+		 * is only not opened again. */
+		if (fchown(pp->stdio[i], (uid_t)uid, (gid_t)-1) < 0 &&
+		    errno != EPERM && errno != EROFS && errno != EINVAL)
+			return err_sys(e, errno, "own the standard streams");
+	}
+	return 0;
+}
+
+/* --------------------------------------------------------------------- all */
+
+static int plan_seccomp(struct create *cr, struct err *e)
+{
+	const struct oci_linux *lx = cr->config->lx;
+	struct plan_process *pp = &cr->plan->process;
+	int r;
+
+	if (lx && lx->seccomp) {
+		r = seccomp_filter_compile(lx->seccomp, &cr->c->own_filter, e);
+		pp->seccomp = &cr->c->own_filter;
+		return r;
+	}
+	return cr->spec->defaults ? seccomp_filter_default(&pp->seccomp, e) : 0;
+}
+
+static int plan_personality(struct create *cr, struct err *e)
+{
+	const struct oci_linux *lx = cr->config->lx;
+	struct plan_process *pp = &cr->plan->process;
+
+	pp->personality = ~0UL;
+	if (!lx || !lx->personality)
+		return 0;
+	if (strcmp(lx->personality->domain, "LINUX") == 0)
+		pp->personality = PER_LINUX;
+	else if (strcmp(lx->personality->domain, "LINUX32") == 0)
+		pp->personality = PER_LINUX32;
+	else
+		return err_set(e, EINVAL,
+			       "linux.personality.domain: unknown '%s'",
+			       lx->personality->domain);
+	if (lx->personality->flags && lx->personality->flags[0])
+		return err_set(e, EINVAL,
+			       "linux.personality.flags: unknown '%s'",
+			       lx->personality->flags[0]);
+	return 0;
+}
+
+int plan_process(struct create *cr, int rootfd, struct err *e)
+{
+	const struct oci_process *op = cr->config->process;
+	struct plan_process *pp = &cr->plan->process;
+	int r;
+
+	pp->terminal = op->terminal;
+	if (op->console_size) {
+		pp->rows = op->console_size->height;
+		pp->cols = op->console_size->width;
+	}
+	pp->reaper = cr->spec->init;
+	pp->no_new_privs = op->no_new_privileges || cr->spec->defaults;
+	pp->set_oom_score_adj = op->oom_score_adj.set || cr->spec->defaults;
+	pp->oom_score_adj = (int)op->oom_score_adj.value;
+	memcpy(pp->stdio, cr->spec->stdio, sizeof(pp->stdio));
+	r = plan_args(cr, e);
+	if (r == 0)
+		r = plan_ids(cr, rootfd, e);
+	if (r == 0)
+		r = plan_home(cr->plan, rootfd, e);
+	if (r == 0 && pp->terminal && cr->spec->defaults)
+		r = env_add(cr->plan, "TERM", "xterm", e);
+	if (r == 0)
+		r = plan_candidates(cr->plan, cr->spec->search_path, e);
+	if (r == 0)
+		r = plan_caps(cr, e);
+	if (r == 0)
+		r = plan_rlimits(cr, e);
+	if (r == 0)
+		r = plan_personality(cr, e);
+	return r < 0 ? r : plan_seccomp(cr, e);
+}
