@@ -268,7 +268,7 @@ static int node_deliver(struct builder *b, struct node *n)
 		return 0;
 	}
 	if (b->n_pending == b->cap_pending) {
-		cap = b->cap_pending ? b->cap_pending * 2 : 256;
+		cap = b->cap_pending * 2;
 		grown = reallocarray(b->pending, cap, sizeof(*grown));
 		if (!grown)
 			return -ENOMEM;
@@ -619,6 +619,10 @@ int tree_read(const char *text, size_t len, struct arena *arena,
 	b.anchors = arena_alloc(arena, HYB_MANIFEST_ANCHORS_MAX,
 				sizeof(*b.anchors));
 	if (!b.anchors)
+		return -ENOMEM;
+	b.cap_pending = 256;
+	b.pending = calloc(b.cap_pending, sizeof(struct node *));
+	if (!b.pending)
 		return -ENOMEM;
 	r = build(&b, text, len);
 	free(b.pending);
