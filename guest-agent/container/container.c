@@ -219,16 +219,12 @@ static int plan_rest(struct create *cr, struct err *e)
 
 /* ------------------------------------------------------------------ cgroup */
 
-static int make_cgroup(struct create *cr, struct err *e)
+static int name_cgroup(struct container *c, const struct container_spec *spec,
+		       struct err *e)
 {
-	const char *name =
-		cr->spec->cgroup_name ? cr->spec->cgroup_name : cr->spec->id;
-	struct container *c = cr->c;
-	unsigned int have;
-	int n, fd, r;
+	const char *name = spec->cgroup_name ? spec->cgroup_name : spec->id;
+	int n;
 
-	if (engine.cgroup_root < 0)
-		return 0;
 	if (name[0] == '/')
 		n = snprintf(c->cgroup, sizeof(c->cgroup), "%s",
 			     name + strspn(name, "/"));
