@@ -15,7 +15,8 @@
  * Lifetime. VMs outlive the process. virt_close() leaves them running; a new
  * process that opens the same root has them back: see virt_list(). What a
  * restart needs to know of a VM lies in ROOT/virt/NAME/ (root's alone):
- *   record       one line of JSON, fsynced before QEMU is started
+ *   record       one line of JSON, written before QEMU is started (and
+ *                not fsynced: no VM outlives the host)
  *   console.log  what the VM wrote to its console, cut at VIRT_CONSOLE_MAX;
  *                console.log.1 is the piece before it
  */
@@ -30,13 +31,14 @@
 #include <sys/types.h>
 
 /* Longest ROOT: libvirt's longest socket below it must end at 107 bytes. */
-#define VIRT_ROOT_MAX 46
+#define VIRT_ROOT_MAX 42
 /* Longest vm_dir, for the same reason ("/console.sock"). */
 #define VIRT_DIR_MAX	 90
 #define VIRT_CONSOLE_MAX ((size_t)256 * 1024)
 #define VIRT_SLOTS_MAX	 24
 #define VIRT_VCPUS_MAX	 64
 #define VIRT_SERIAL_MAX	 20
+#define VIRT_NAME_SIZE	 64
 
 enum virt_accel {
 	VIRT_ACCEL_AUTO,
@@ -202,7 +204,7 @@ int virt_vm_destroy(struct virt *v, const char *name, struct err *e);
 int virt_vm_forget(struct virt *v, const char *name, struct err *e);
 
 struct virt_vm_info {
-	char name[64];
+	char name[VIRT_NAME_SIZE];
 	unsigned char uuid[16];
 	enum virt_state state;
 	enum virt_end end; /* when VIRT_GONE and it ran */
@@ -227,10 +229,10 @@ int virt_list(struct virt *v, struct virt_vm_info **ret, size_t *ret_n,
 	      struct err *e);
 
 struct virt_memory {
-	uint64_t qemu_pss;	/* bytes, the guest's memory included */
-	uint64_t guest_touched; /* of it: shared memory of the guest */
+	uint64_t qemu_pss;	/* bytes, without the guest's memory */
+	uint64_t guest_touched; /* the guest's memory as far as it exists */
 	uint64_t vsockd_pss;	/* without the guest's memory */
-	uint64_t vsockd_rss;
+	uint64_t vsockd_rss;	/* the same, pages shared with others in full */
 };
 
 int virt_vm_memory(struct virt *v, const char *name, struct virt_memory *ret,

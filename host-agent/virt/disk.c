@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Disks: files that QEMU opens by a path in the VM's own directory. What lies
+ * in a store that only root can enter gets a hard link there.
+ */
+#include "host-agent/virt/internal.h"
+
+#include "common/base/cleanup.h"
+#include "common/base/fd.h"
+#include "common/base/parse.h"
+#include "host-agent/virt/xml.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#define DETACH_MS 5000
+
+static bool serial_is_valid(const char *s)
+{
+	size_t n = strlen(s);
+
+	return n > 0 && n <= VIRT_SERIAL_MAX &&
+	       strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789-") == n;
+}
+
+static int get_disks(virDomainPtr dom, struct virt_disk *disks,
+		     struct xml_alias *alias, size_t *ret_n, struct err *e)
+{
+	_cleanup_free_ char *xml = virDomainGetXMLDesc(dom, 0);
+
+	if (!xml)
+		return virt_error(e, "ask for the VM's disks");
+	*ret_n = xml_disks_parse(xml, disks, alias, VIRT_SLOTS_MAX);
+	return 0;
+}
+
+static bool same_file(const struct stat *a, const struct stat *b)
+{
+	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+/* Links the file as "disk-SERIAL" into the VM's directory. The directory
+ * belongs to QEMU's uid, which may have put anything there: nothing in it is
+ * followed, and what is in the way is replaced. */
+static int link_disk(const struct vm *vm, const char *path, const char *serial,
+		     char *out, size_t size, struct err *e)
+{
+	_cleanup_close_ int dir = -1, fd = -1;
+	char name[VIRT_SERIAL_MAX + 8], proc[64];
+	struct stat st, old;
+
+	snprintf(name, sizeof(name), "disk-%s", serial);
+	snprintf(out, size, "%s/%s", vm->vm_dir, name);
+	fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return err_sys(e, errno, "'%s'", path);
+	if (!S_ISREG(st.st_mode))
+		return err_set(e, EINVAL, "'%s' is no regular file", path);
+	dir = open(vm->vm_dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (dir < 0)
+		return err_sys(e, errno, "open '%s'", vm->vm_dir);
+	if (fstatat(dir, name, &old, AT_SYMLINK_NOFOLLOW) == 0) {
+		if (same_file(&st, &old))
+			return 0;
+		if (unlinkat(dir, name, 0) < 0)
+			return err_sys(e, errno, "remove '%s'", out);
+	}
+	snprintf(proc, sizeof(proc), "/proc/self/fd/%d", fd);
+	if (linkat(AT_FDCWD, proc, dir, name, AT_SYMLINK_FOLLOW) < 0)
+		return err_sys(e, errno, "link '%s' to '%s'", path, out);
+	return 0;
+}
+
+static int free_target(const struct virt_disk *disks, size_t n, char *out,
+		       size_t size)
+{
+	size_t letter, i;
+
+	for (letter = 0; letter < VIRT_SLOTS_MAX; letter++) {
+		snprintf(out, size, "vd%c", (char)('a' + letter));
+		for (i = 0; i < n; i++)
+			if (strcmp(disks[i].target, out) == 0)
+				break;
+		if (i == n)
+			return 0;
+	}
+	return -ENOSPC;
+}
+
+static int attach(virDomainPtr dom, const struct vm *vm, const char *path,
+		  const char *serial, bool readonly, struct err *e)
+{
+	char file[VIRT_DIR_MAX + VIRT_SERIAL_MAX + 16], target[8];
+	_cleanup_buf_ struct buf xml = BUF_INIT;
+	struct virt_disk disks[VIRT_SLOTS_MAX];
+	struct xml_disk d = {.path = file,
+			     .target = target,
+			     .serial = serial,
+			     .readonly = readonly};
+	size_t n = 0, i;
+	int r;
+
+	r = get_disks(dom, disks, NULL, &n, e);
+	if (r < 0)
+		return r;
+	for (i = 0; i < n; i++)
+		if (strcmp(disks[i].serial, serial) == 0)
+			return 0;
+	if (n >= vm->slots || free_target(disks, n, target, 8) < 0)
+		return err_set(e, ENOSPC, "all %u slots are in use", vm->slots);
+	r = link_disk(vm, path, serial, file, sizeof(file), e);
+	if (r < 0)
+		return r;
+	r = xml_disk_format(&xml, &d);
+	if (r < 0)
+		return err_sys(e, -r, "description of the disk");
+	if (virDomainAttachDevice(dom, buf_str(&xml)) < 0)
+		return virt_error(e, "attach '%s'", path);
+	return 0;
+}
+
+static int detach(virDomainPtr dom, const struct vm *vm, const char *serial,
+		  struct err *e)
+{
+	const struct timespec step = {.tv_nsec = 10000000};
+	uint64_t deadline = now_ms() + DETACH_MS;
+	char file[VIRT_DIR_MAX + VIRT_SERIAL_MAX + 16];
+	struct virt_disk disks[VIRT_SLOTS_MAX];
+	struct xml_alias alias[VIRT_SLOTS_MAX];
+	bool asked = false;
+	size_t n = 0, i;
+	int r;
+
+	for (;;) {
+		r = get_disks(dom, disks, alias, &n, e);
+		if (r < 0)
+			return r;
+		for (i = 0; i < n && strcmp(disks[i].serial, serial) != 0;)
+			i++;
+		if (i == n)
+			break;
+		if (!asked &&
+		    virDomainDetachDeviceAlias(dom, alias[i].text, 0) < 0)
+			return virt_error(e, "detach disk '%s'", serial);
+		asked = true;
+		if (now_ms() >= deadline)
+			return err_set(e, ETIMEDOUT,
+				       "the guest does not let go of disk "
+				       "'%s'",
+				       serial);
+		nanosleep(&step, NULL);
+	}
+	snprintf(file, sizeof(file), "%s/disk-%s", vm->vm_dir, serial);
+	if (unlink(file) < 0 && errno != ENOENT)
+		return err_sys(e, errno, "remove '%s'", file);
+	return 0;
+}
+
+int virt_vm_attach_disk(struct virt *v, const char *name, const char *path,
+			const char *serial, bool readonly, struct err *e)
+{
+	virDomainPtr dom;
+	struct vm *vm;
+	int r;
+
+	if (!serial_is_valid(serial))
+		return err_set(e, EINVAL, "not a serial of a disk");
+	vm = vm_get(v, name, false);
+	if (!vm)
+		return err_set(e, ENOENT, "there is no VM '%s'", name);
+	pthread_mutex_lock(&vm->op);
+	r = virt_lookup(v, name, &dom, e);
+	if (r == 0) {
+		r = attach(dom, vm, path, serial, readonly, e);
+		virDomainFree(dom);
+	}
+	pthread_mutex_unlock(&vm->op);
+	vm_put(v, vm);
+	return r < 0 ? err_wrap(e, "VM '%s'", name) : 0;
+}
+
+int virt_vm_detach_disk(struct virt *v, const char *name, const char *serial,
+			struct err *e)
+{
+	virDomainPtr dom;
+	struct vm *vm;
+	int r;
+
+	if (!serial_is_valid(serial))
+		return err_set(e, EINVAL, "not a serial of a disk");
+	vm = vm_get(v, name, false);
+	if (!vm)
+		return err_set(e, ENOENT, "there is no VM '%s'", name);
+	pthread_mutex_lock(&vm->op);
+	r = virt_lookup(v, name, &dom, e);
+	if (r == 0) {
+		r = detach(dom, vm, serial, e);
+		virDomainFree(dom);
+	}
+	pthread_mutex_unlock(&vm->op);
+	vm_put(v, vm);
+	return r < 0 ? err_wrap(e, "VM '%s'", name) : 0;
+}
+
+int virt_vm_disks(struct virt *v, const char *name, struct virt_disk **ret,
+		  size_t *ret_n, struct err *e)
+{
+	_cleanup_free_ struct virt_disk *disks = NULL;
+	virDomainPtr dom;
+	size_t n = 0;
+	int r;
+
+	disks = calloc(VIRT_SLOTS_MAX, sizeof(*disks));
+	if (!disks)
+		return err_sys(e, ENOMEM, "disks of VM '%s'", name);
+	r = virt_lookup(v, name, &dom, e);
+	if (r < 0)
+		return r;
+	r = get_disks(dom, disks, NULL, &n, e);
+	virDomainFree(dom);
+	if (r < 0)
+		return r;
+	*ret = steal_ptr(disks);
+	*ret_n = n;
+	return 0;
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The XML that libvirt gets. Pure: text from values, nothing is looked up.
+ */
+#ifndef HYB_HOST_AGENT_VIRT_XML_H
+#define HYB_HOST_AGENT_VIRT_XML_H
+
+#include "common/base/buf.h"
+#include "host-agent/virt/virt.h"
+
+/*
+ * Appends markup with values. The format is markup and stays as it is; every
+ * value is escaped: %s (text), %u (unsigned int), %lu (uint64_t); %% is a
+ * per cent sign. Text that XML 1.0 cannot hold (control characters, broken
+ * UTF-8) is the buffer's error -EINVAL.
+ */
+int xml_put(struct buf *b, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/* Everything that decides what a domain looks like. */
+struct xml_domain {
+	const struct virt_vm_spec *vm;
+	bool kvm;
+	const char *emulator;
+	const char *kernel;
+	const char *initramfs;
+	const char *cmdline;
+	bool cgroups; /* the vm's host limits can be had */
+};
+
+/* Names in a VM's directory. */
+#define XML_VHOST_SOCK	 "vhost.sock"
+#define XML_VSOCK_SOCK	 "vsock.sock"
+#define XML_CONSOLE_SOCK "console.sock"
+/* QEMU's name of the character device behind the vsock device. */
+#define XML_VHOST_CHARDEV "hybvsock"
+
+/* -EINVAL: a value that XML cannot hold. */
+int xml_domain_format(struct buf *b, const struct xml_domain *d);
+
+struct xml_disk {
+	const char *path;
+	const char *target; /* "vda" */
+	const char *serial;
+	bool readonly;
+};
+
+int xml_disk_format(struct buf *b, const struct xml_disk *d);
+
+/* The disks in a domain's XML as libvirt prints it (its text is trusted: it is
+ * made from ours). At most max; the number found. alias[i] gets the device's
+ * alias where alias is not NULL. */
+struct xml_alias {
+	char text[32];
+};
+size_t xml_disks_parse(const char *xml, struct virt_disk *ret,
+		       struct xml_alias *alias, size_t max);
+
+#endif

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Drives host-agent/virt from lines on standard input, one command a line,
+ * one answer line each ("ok ..." or "error ERRNO TEXT"), events as "event
+ * ...". For the tests in this folder.
+ *
+ *   virt-ctl ROOT KERNEL INITRAMFS VSOCKD [accel [cmdline [uri]]]
+ */
+#include "common/base/cleanup.h"
+#include "common/base/fd.h"
+#include "common/base/parse.h"
+#include "host-agent/virt/virt.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static struct virt *virt;
+static const char *root;
+
+static void on_event(const struct virt_event *ev, void *arg)
+{
+	static const char *const kinds[] = {"started",	    "stopped",
+					    "vsock-lost",   "vsock-recovered",
+					    "vsock-failed", "reconnected"};
+
+	(void)arg;
+	printf("event %s %s %s '%s'\n", kinds[ev->kind], ev->name,
+	       virt_end_name(ev->end), ev->detail);
+}
+
+static void on_warning(const char *text, void *arg)
+{
+	(void)arg;
+	printf("warning %s\n", text);
+}
+
+static int answer(int r, const struct err *e, uint64_t since)
+{
+	if (r < 0)
+		printf("error %d %s\n", -r, e->msg);
+	else
+		printf("ok %lu us\n", (now_ns() - since) / 1000);
+	return 0;
+}
+
+/* start NAME N MEMORY_MIB VCPUS SLOTS: uid, gid and CID are made from N. */
+static int cmd_start(char **w, struct err *e)
+{
+	char dir[128];
+	struct virt_vm_spec s = {.name = w[1],
+				 .vcpus = (uint32_t)atoi(w[4]),
+				 .memory = (uint64_t)atoi(w[3]) << 20,
+				 .slots = (uint32_t)atoi(w[5]),
+				 .vm_dir = dir};
+
+	s.uid = s.gid = 700100 + (uid_t)atoi(w[2]);
+	s.cid = 100 + (uint32_t)atoi(w[2]);
+	if (w[6] && strcmp(w[6], "kernel") == 0)
+		s.carrier = VIRT_VSOCK_KERNEL;
+	random_bytes(s.uuid, sizeof(s.uuid));
+	snprintf(dir, sizeof(dir), "%s/vm/%s", root, w[1]);
+	return virt_vm_start(virt, &s, e);
+}
+
+static void print_info(const struct virt_vm_info *i)
+{
+	printf("vm %s %s %s qemu %d vsockd %d uid %u '%s'\n", i->name,
+	       virt_state_name(i->state), virt_end_name(i->end), i->qemu_pid,
+	       i->vsockd_pid, i->uid, i->detail);
+}
+
+static int cmd_list(struct err *e)
+{
+	_cleanup_free_ struct virt_vm_info *list = NULL;
+	size_t n = 0, i;
+	int r = virt_list(virt, &list, &n, e);
+
+	for (i = 0; r == 0 && i < n; i++)
+		print_info(&list[i]);
+	return r;
+}
+
+static int cmd_disks(const char *name, struct err *e)
+{
+	_cleanup_free_ struct virt_disk *disks = NULL;
+	size_t n = 0, i;
+	int r = virt_vm_disks(virt, name, &disks, &n, e);
+
+	for (i = 0; r == 0 && i < n; i++)
+		printf("disk %s %s %s\n", disks[i].serial, disks[i].target,
+		       disks[i].readonly ? "ro" : "rw");
+	return r;
+}
+
+static int cmd_memory(const char *name, struct err *e)
+{
+	struct virt_memory m;
+	int r = virt_vm_memory(virt, name, &m, e);
+
+	if (r == 0)
+		printf("memory qemu %lu guest %lu vsockd %lu rss %lu KiB\n",
+		       m.qemu_pss >> 10, m.guest_touched >> 10,
+		       m.vsockd_pss >> 10, m.vsockd_rss >> 10);
+	return r;
+}
+
+static int cmd_console(const char *name, struct err *e)
+{
+	_cleanup_free_ char *text = NULL;
+	int r = virt_vm_console(virt, name, 16384, &text, e);
+
+	if (r == 0)
+		printf("%s\n", text);
+	return r;
+}
+
+static int run(char **w, size_t n, struct err *e)
+{
+	struct virt_vm_info info;
+	int r;
+
+	if (strcmp(w[0], "start") == 0 && n >= 6)
+		return cmd_start(w, e);
+	if (strcmp(w[0], "destroy") == 0 && n == 2)
+		return virt_vm_destroy(virt, w[1], e);
+	if (strcmp(w[0], "forget") == 0 && n == 2)
+		return virt_vm_forget(virt, w[1], e);
+	if (strcmp(w[0], "attach") == 0 && n == 5)
+		return virt_vm_attach_disk(virt, w[1], w[2], w[3],
+					   strcmp(w[4], "ro") == 0, e);
+	if (strcmp(w[0], "detach") == 0 && n == 3)
+		return virt_vm_detach_disk(virt, w[1], w[2], e);
+	if (strcmp(w[0], "disks") == 0 && n == 2)
+		return cmd_disks(w[1], e);
+	if (strcmp(w[0], "memory") == 0 && n == 2)
+		return cmd_memory(w[1], e);
+	if (strcmp(w[0], "console") == 0 && n == 2)
+		return cmd_console(w[1], e);
+	if (strcmp(w[0], "list") == 0)
+		return cmd_list(e);
+	if (strcmp(w[0], "sleep") == 0 && n == 2)
+		return usleep((useconds_t)atoi(w[1]) * 1000);
+	if (strcmp(w[0], "info") == 0 && n == 2) {
+		r = virt_vm_info(virt, w[1], &info, e);
+		if (r == 0)
+			print_info(&info);
+		return r;
+	}
+	return err_set(e, EINVAL, "what?");
+}
+
+int main(int argc, char **argv)
+{
+	struct virt_config cfg = {.root = argc > 1 ? argv[1] : "",
+				  .uid_base = 700000,
+				  .kernel = argc > 2 ? argv[2] : "",
+				  .initramfs = argc > 3 ? argv[3] : "",
+				  .vsockd_path = argc > 4 ? argv[4] : "",
+				  .cmdline =
+					  argc > 6 ? argv[6] : "console=ttyS0",
+				  .uri = argc > 7 ? argv[7] : "",
+				  .on_event = on_event,
+				  .on_warning = on_warning};
+	uint64_t since = now_ns();
+	struct err e = ERR_INIT;
+	struct virt_host h;
+	char line[1024];
+
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	if (argc < 5 || (argc > 5 && virt_accel_parse(argv[5], &cfg.accel) < 0))
+		return 2;
+	root = cfg.root;
+	if (virt_prepare_process(line, sizeof(line), &e) < 0 ||
+	    virt_open(&cfg, &virt, &e) < 0) {
+		printf("error %d %s (%s)\n", e.code, e.msg, e.hint);
+		return 1;
+	}
+	if (line[0])
+		printf("warning %s\n", line);
+	virt_host_info(virt, &h);
+	printf("host %s %s libvirt %s qemu %s vsock %d cgroups %d '%s'\n",
+	       virt_accel_name(h.accel), virt_isolation(virt), h.libvirt,
+	       h.qemu, h.kernel_vsock, h.cgroups, h.reason);
+	answer(0, &e, since);
+	while (fgets(line, sizeof(line), stdin)) {
+		char *w[12] = {NULL}, *save = NULL, *p;
+		size_t n = 0;
+
+		line[strcspn(line, "\n")] = '\0';
+		for (p = strtok_r(line, " ", &save); p && n < 11;
+		     p = strtok_r(NULL, " ", &save))
+			w[n++] = p;
+		if (!n)
+			continue;
+		since = now_ns();
+		err_clear(&e);
+		answer(run(w, n, &e), &e, since);
+	}
+	virt_close(virt);
+	return 0;
+}
