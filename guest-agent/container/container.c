@@ -534,3 +534,8 @@ int container_attach(const struct container_spec *spec, pid_t pid, int pidfd,
 	*ret = cr.c;
 	return 0;
 }
+
+void container_free_attached(struct container *c)
+{
+	container_free(c);
+}

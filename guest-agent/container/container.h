@@ -165,6 +165,8 @@ int container_create(const struct container_spec *spec, struct container **ret,
 int container_attach(const struct container_spec *spec, pid_t pid, int pidfd,
 		     enum container_status status, int start_fd,
 		     struct container **ret, struct err *e);
+/* Lets go of it without ending anything; NULL is fine. */
+void container_free_attached(struct container *c);
 /* The program runs once this returns 0. -EINVAL: not in state created.
  * On failure *failure (may be NULL) has the exit code; the process then ends
  * by itself with that code and the caller reaps it as ever. */

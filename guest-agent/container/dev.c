@@ -148,7 +148,8 @@ int dev_make(struct create *cr, const struct plan_mount *m, struct err *e)
 	umask(mask);
 	if (r < 0)
 		return r;
-	if (fchown(fd, root.uid, root.gid) < 0)
+	/* A mount's descriptor is O_PATH: fchown() refuses it. */
+	if (fchownat(fd, "", root.uid, root.gid, AT_EMPTY_PATH) < 0)
 		return err_sys(e, errno, "/dev");
 	return steal_fd(&fd);
 }

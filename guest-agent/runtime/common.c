@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "guest-agent/runtime/runtime.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "common/base/cleanup.h"
+#include "common/base/fd.h"
+#include "guest-agent/sys/mnt.h"
+
+extern char **environ;
+
+void loaded_done(struct loaded *l)
+{
+	container_free_attached(l->c);
+	cleanup_close(&l->dir);
+	cleanup_close(&l->pidfd);
+	store_state_done(&l->state);
+	oci_runtime_free(l->config);
+}
+
+int load(const struct options *o, const char *id, bool with_config,
+	 bool for_start, struct loaded *ret, struct err *e)
+{
+	struct container_spec spec = CONTAINER_SPEC_INIT;
+	_cleanup_close_ int start = -1;
+	int r;
+
+	ret->dir = store_open(o->root, id, e);
+	if (ret->dir < 0)
+		return ret->dir;
+	r = store_read(ret->dir, &ret->state, e);
+	if (r < 0)
+		return err_wrap(e, "container '%s'", id);
+	ret->status = store_status(ret->dir, &ret->state, &ret->pidfd);
+	if (with_config) {
+		r = store_config(ret->dir, &ret->config, e);
+		if (r < 0)
+			return r;
+	}
+	if (for_start && ret->status == CONTAINER_CREATED) {
+		start = store_connect(ret->dir, e);
+		if (start < 0)
+			return start;
+	}
+	spec.id = id;
+	spec.config = ret->config;
+	spec.cgroup_name = ret->state.cgroup;
+	spec.defaults = ret->state.defaults;
+	spec.ids_base = ret->state.ids_base;
+	r = container_attach(&spec, ret->pidfd >= 0 ? ret->state.pid : 0,
+			     ret->pidfd, ret->status, start, &ret->c, e);
+	if (r < 0)
+		return r;
+	ret->pidfd = -1;
+	start = -1;
+	return 0;
+}
+
+/* The binary by a read-only mount of its own, which belongs to no mount
+ * namespace: nobody can make it writable again. An exec costs less than a copy
+ * in memory would. */
+int exe_protect(char **argv, struct err *e)
+{
+	_cleanup_close_ int exe = -1, tree = -1;
+	struct statvfs fs;
+	int r;
+
+	exe = open("/proc/self/exe", O_PATH | O_CLOEXEC);
+	if (exe < 0 || fstatvfs(exe, &fs) < 0)
+		return err_sys(e, errno, "look at the own program");
+	if (fs.f_flag & ST_RDONLY)
+		return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0
+			       ? err_sys(e, errno, "prctl")
+			       : 0;
+	tree = mnt_clone(AT_FDCWD, "/proc/self/exe", false);
+	if (tree < 0)
+		return err_sys(e, -tree, "protect the own program");
+	r = mnt_set(tree, MOUNT_ATTR_RDONLY, 0, 0, false);
+	if (r < 0)
+		return err_sys(e, -r, "protect the own program");
+	fexecve(tree, argv, environ);
+	return err_sys(e, errno, "run the own program again");
+}
+
+int write_pid_file(const char *path, pid_t pid, struct err *e)
+{
+	char text[16];
+
+	snprintf(text, sizeof(text), "%d", (int)pid);
+	return file_write_atomic(path, text, strlen(text), 0644, e);
+}
+
+int send_console(const char *socket_path, int console, struct err *e)
+{
+	_cleanup_close_ int sock = unix_connect(socket_path, e);
+	int r;
+
+	if (sock < 0)
+		return sock;
+	r = fds_send(sock, "console", 7, &console, 1);
+	return r < 0 ? err_sys(e, -r, "send the terminal") : 0;
+}

@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "guest-agent/runtime/runtime.h"
+
+#include <fcntl.h>
+#include <getopt.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "common/base/cleanup.h"
+#include "common/base/fd.h"
+#include "common/base/log.h"
+#include "common/base/parse.h"
+#include "common/base/proc.h"
+
+struct create_args {
+	const char *id, *bundle, *pid_file, *console_socket;
+};
+
+static int parse_args(int argc, char **argv, struct create_args *a)
+{
+	static const struct option options[] = {
+		{"bundle", required_argument, NULL, 'b'},
+		{"pid-file", required_argument, NULL, 'p'},
+		{"console-socket", required_argument, NULL, 'c'},
+		{"preserve-fds", required_argument, NULL, 'f'},
+		{"no-pivot", no_argument, NULL, 'n'},
+		{"no-new-keyring", no_argument, NULL, 'k'},
+		{NULL, 0, NULL, 0},
+	};
+	const struct verb *v = find_verb("create");
+	int opt;
+
+	*a = (struct create_args){.bundle = "."};
+	while ((opt = getopt_long(argc, argv, "+b:", options, NULL)) >= 0) {
+		switch (opt) {
+		case 'b':
+			a->bundle = optarg;
+			break;
+		case 'p':
+			a->pid_file = optarg;
+			break;
+		case 'c':
+			a->console_socket = optarg;
+			break;
+		case 'f':
+			if (strcmp(optarg, "0") != 0)
+				return usage_error(v, "--preserve-fds is not "
+						      "supported yet");
+			break;
+		case 'n':
+			return usage_error(v, "--no-pivot is not supported: a "
+					      "container could leave its root");
+		case 'k':
+			break; /* there is never a new keyring */
+		default:
+			return usage_error(v, NULL);
+		}
+	}
+	if (argc - optind != 1)
+		return usage_error(v, "one container id is needed");
+	a->id = argv[optind];
+	return 0;
+}
+
+static const char *annotation(const struct oci_runtime *c, const char *key)
+{
+	size_t i;
+
+	for (i = 0; i < c->n_annotations; i++)
+		if (strcmp(c->annotations[i].key, key) == 0)
+			return c->annotations[i].value;
+	return NULL;
+}
+
+/* The agent's ways that a configuration cannot say, as annotations. */
+static int read_annotations(const struct oci_runtime *config,
+			    struct container_spec *spec, struct err *e)
+{
+	const char *v;
+	uint64_t n;
+
+	spec->rootfs.erofs = annotation(config, "io.hyb.erofs");
+	v = annotation(config, "io.hyb.scratch");
+	if (v && parse_size(v, &spec->rootfs.scratch_size) < 0)
+		return err_set(e, EINVAL,
+			       "annotations: io.hyb.scratch is not "
+			       "a size");
+	v = annotation(config, "io.hyb.init");
+	spec->init = v && strcmp(v, "true") == 0;
+	spec->user = annotation(config, "io.hyb.user");
+	v = annotation(config, "io.hyb.ids");
+	if (!v)
+		return 0;
+	if (parse_u64(v, HYB_CONTAINER_IDS, UINT32_MAX, &n) < 0)
+		return err_set(e, EINVAL,
+			       "annotations: io.hyb.ids is not an "
+			       "id");
+	spec->defaults = true;
+	spec->ids_base = (uint32_t)n;
+	return 0;
+}
+
+static int read_bundle(const char *bundle, char **ret_path, char **ret_text,
+		       size_t *ret_len, struct oci_runtime **ret, struct err *e)
+{
+	_cleanup_free_ char *path = realpath(bundle, NULL), *text = NULL;
+	char file[PATH_MAX + 16];
+	size_t len;
+	int r;
+
+	if (!path)
+		return err_sys(e, errno, "bundle '%s'", bundle);
+	snprintf(file, sizeof(file), "%s/config.json", path);
+	r = file_read(AT_FDCWD, file, HYB_OCI_RUNTIME_MAX, &text, &len, e);
+	if (r == 0)
+		r = oci_runtime_parse_text(text, len, ret, e);
+	if (r < 0)
+		return err_wrap(e, "%s", file);
+	*ret_path = steal_ptr(path);
+	*ret_text = steal_ptr(text);
+	*ret_len = len;
+	return 0;
+}
+
+static int find_root(const struct oci_runtime *config, const char *bundle,
+		     struct container_spec *spec, char *out, size_t size,
+		     struct err *e)
+{
+	int n;
+
+	if (spec->rootfs.erofs)
+		return 0;
+	if (!config->root)
+		return err_set(e, EINVAL, "root: is missing");
+	n = config->root->path[0] == '/'
+		    ? snprintf(out, size, "%s", config->root->path)
+		    : snprintf(out, size, "%s/%s", bundle, config->root->path);
+	if (n < 0 || (size_t)n >= size)
+		return err_sys(e, ENAMETOOLONG, "root.path");
+	spec->rootfs.dir = out;
+	return 0;
+}
+
+/* Remembers the container, then tells the caller; what fails ends it. */
+static int finish(const struct options *o, const struct create_args *a,
+		  const struct container_spec *spec, struct container *c,
+		  char *bundle, const char *text, size_t len, struct err *e)
+{
+	_cleanup_close_ int console = container_take_console(c);
+	struct container_info info;
+	struct store_state s;
+	int r;
+
+	container_get_info(c, &info);
+	s = (struct store_state){
+		.id = (char *)(uintptr_t)spec->id,
+		.bundle = bundle,
+		.cgroup = (char *)(uintptr_t)(spec->cgroup_name
+						      ? spec->cgroup_name
+						      : spec->id),
+		.rootfs = (char *)(uintptr_t)spec->rootfs.dir,
+		.erofs = (char *)(uintptr_t)spec->rootfs.erofs,
+		.defaults = spec->defaults,
+		.ids_base = spec->ids_base,
+		.pid = info.pid,
+		.created_at = info.created_at};
+	r = proc_start_time(info.pid, &s.start_time);
+	if (r < 0)
+		return err_sys(e, -r, "the process is gone");
+	r = store_write(o->root, &s, text, len, e);
+	if (r == 0 && console >= 0)
+		r = send_console(a->console_socket, console, e);
+	if (r == 0 && a->pid_file)
+		r = write_pid_file(a->pid_file, info.pid, e);
+	return r;
+}
+
+static int create(const struct options *o, const struct create_args *a, int dir,
+		  struct err *e)
+{
+	_cleanup_(cleanup_oci_runtime) struct oci_runtime *config = NULL;
+	_cleanup_free_ char *bundle = NULL, *text = NULL;
+	_cleanup_close_ int listen_fd = -1;
+	struct container_spec spec = CONTAINER_SPEC_INIT;
+	struct container *c = NULL;
+	char root[PATH_MAX * 2];
+	size_t len = 0;
+	int r;
+
+	r = read_bundle(a->bundle, &bundle, &text, &len, &config, e);
+	if (r < 0)
+		return r;
+	if (config->process && config->process->terminal != !!a->console_socket)
+		return err_set(e, EINVAL,
+			       config->process->terminal
+				       ? "process.terminal: needs "
+					 "--console-socket"
+				       : "--console-socket: process.terminal "
+					 "is not true");
+	listen_fd = store_listen(dir, e);
+	if (listen_fd < 0)
+		return listen_fd;
+	spec.id = a->id;
+	spec.config = config;
+	spec.search_path = true;
+	spec.stdio[0] = 0;
+	spec.stdio[1] = 1;
+	spec.stdio[2] = 2;
+	spec.start_listen_fd = listen_fd;
+	spec.cgroup_name = config->lx ? config->lx->cgroups_path : NULL;
+	r = read_annotations(config, &spec, e);
+	if (r == 0)
+		r = find_root(config, bundle, &spec, root, sizeof(root), e);
+	/* Relative to the bundle are binds, too. */
+	if (r == 0 && chdir(bundle) < 0)
+		r = err_sys(e, errno, "bundle '%s'", bundle);
+	if (r == 0)
+		r = container_create(&spec, &c, NULL, e);
+	if (r < 0)
+		return r;
+	if (container_engine_warning()[0])
+		log_warn("%s", container_engine_warning());
+	r = finish(o, a, &spec, c, bundle, text, len, e);
+	if (r < 0)
+		container_delete(c, true, NULL);
+	else
+		container_free_attached(c);
+	return r;
+}
+
+int verb_create(const struct options *o, int argc, char **argv, struct err *e)
+{
+	_cleanup_close_ int dir = -1;
+	struct create_args a;
+	int r;
+
+	r = parse_args(argc, argv, &a);
+	if (r != 0)
+		return r;
+	dir = store_make(o->root, a.id, e);
+	if (dir < 0)
+		return dir;
+	r = create(o, &a, dir, e);
+	if (r < 0)
+		store_remove(o->root, a.id, NULL);
+	return r;
+}

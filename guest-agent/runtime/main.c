@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* hyb-runtime: the engine as an OCI runtime's command line. */
+#include <fcntl.h>
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/base/cleanup.h"
+#include "common/base/fd.h"
+#include "common/base/log.h"
+#include "guest-agent/runtime/runtime.h"
+
+static const struct verb verbs[] = {
+	{"create",
+	 "create [-b|--bundle DIR] [--pid-file FILE] [--console-socket PATH] "
+	 "ID",
+	 "make a container; its process waits for start", verb_create},
+	{"start", "start ID", "let it execute its program", verb_start},
+	{"state", "state ID", "print its state as JSON", verb_state},
+	{"kill", "kill [-a|--all] ID [SIGNAL]", "send a signal (TERM)",
+	 verb_kill},
+	{"delete", "delete [-f|--force] ID", "undo what create made",
+	 verb_delete},
+	{"exec",
+	 "exec [--cwd DIR] [-e K=V] [-u USER] [-t --console-socket PATH] [-d] "
+	 "[--pid-file FILE] ID PROGRAM [ARG...]",
+	 "run another program in it", verb_exec},
+	{"pause", "pause ID", "freeze it", verb_pause},
+	{"resume", "resume ID", "thaw it", verb_resume},
+};
+
+const struct verb *find_verb(const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(verbs); i++)
+		if (strcmp(verbs[i].name, name) == 0)
+			return &verbs[i];
+	return NULL;
+}
+
+int usage_error(const struct verb *v, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (fmt) {
+		fputs("hyb-runtime: ", stderr);
+		va_start(ap, fmt);
+		vfprintf(stderr, fmt, ap);
+		va_end(ap);
+		fputc('\n', stderr);
+	}
+	fprintf(stderr, "usage: hyb-runtime [OPTIONS] %s\n",
+		v ? v->usage : "VERB ...");
+	return 2;
+}
+
+static void print_help(void)
+{
+	size_t i;
+
+	puts("usage: hyb-runtime [--root DIR] [--log FILE] [--log-format "
+	     "text|json] [--debug] VERB ...\n");
+	for (i = 0; i < ARRAY_SIZE(verbs); i++)
+		printf("  %-8s %s\n", verbs[i].name, verbs[i].help);
+}
+
+/* 0: go on, 1: done, else the exit code plus 1. */
+static int parse_options(int argc, char **argv, struct options *o)
+{
+	static const struct option options[] = {
+		{"root", required_argument, NULL, 'r'},
+		{"log", required_argument, NULL, 'l'},
+		{"log-format", required_argument, NULL, 'f'},
+		{"debug", no_argument, NULL, 'd'},
+		{"systemd-cgroup", no_argument, NULL, 's'},
+		{"rootless", required_argument, NULL, 'R'},
+		{"version", no_argument, NULL, 'v'},
+		{"help", no_argument, NULL, 'h'},
+		{NULL, 0, NULL, 0},
+	};
+	int opt;
+
+	*o = (struct options){.root = HYB_RUNTIME_ROOT};
+	while ((opt = getopt_long(argc, argv, "+vh", options, NULL)) >= 0) {
+		switch (opt) {
+		case 'r':
+			o->root = optarg;
+			break;
+		case 'l':
+			o->log = optarg;
+			break;
+		case 'f':
+			o->log_json = strcmp(optarg, "json") == 0;
+			break;
+		case 'd':
+			o->debug = true;
+			break;
+		case 's':
+			return 1 + usage_error(NULL, "--systemd-cgroup: this "
+						     "runtime manages cgroups "
+						     "itself");
+		case 'R':
+			if (strcmp(optarg, "true") != 0)
+				break;
+			return 1 + usage_error(NULL, "--rootless is not "
+						     "supported yet");
+		case 'v':
+			printf("hyb-runtime %s\nspec: %s\n", HYB_VERSION,
+			       HYB_OCI_RUNTIME_VERSION);
+			return 1;
+		case 'h':
+			print_help();
+			return 1;
+		default:
+			return 1 + usage_error(NULL, NULL);
+		}
+	}
+	return 0;
+}
+
+/* What engines on top read: to their log file, as text or JSON. */
+static void report(const struct options *o, const struct err *e)
+{
+	_cleanup_fclose_ FILE *f = o->log ? fopen(o->log, "ae") : NULL;
+	char stamp[32];
+	time_t now = time(NULL);
+	struct tm tm;
+	json_t *json;
+	char *text;
+
+	fprintf(stderr, "hyb-runtime: %s\n", e->msg);
+	if (!f)
+		return;
+	if (!o->log_json) {
+		fprintf(f, "hyb-runtime: %s\n", e->msg);
+		return;
+	}
+	strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%SZ",
+		 gmtime_r(&now, &tm));
+	json = json_pack("{ss ss ss}", "level", "error", "msg", e->msg, "time",
+			 stamp);
+	text = json ? json_dumps(json, JSON_COMPACT) : NULL;
+	if (text)
+		fprintf(f, "%s\n", text);
+	free(text);
+	json_decref(json);
+}
+
+/* 0-2 must be something, or the first file opened would be a standard
+ * stream. */
+static void open_std(void)
+{
+	int fd;
+
+	do {
+		fd = open("/dev/null", O_RDWR);
+	} while (fd >= 0 && fd < 3);
+	if (fd >= 3)
+		close(fd);
+}
+
+int main(int argc, char **argv)
+{
+	struct err e = ERR_INIT;
+	const struct verb *v;
+	struct options o;
+	int r;
+
+	open_std();
+	r = parse_options(argc, argv, &o);
+	if (r != 0)
+		return r - 1;
+	log_init("hyb-runtime", o.debug ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARN);
+	if (optind >= argc)
+		return usage_error(NULL, "a verb is needed");
+	v = find_verb(argv[optind]);
+	if (!v)
+		return usage_error(NULL, "there is no verb '%s'", argv[optind]);
+	if (geteuid() != 0) {
+		fputs("hyb-runtime: root is needed: rootless is not supported "
+		      "yet\n",
+		      stderr);
+		return 1;
+	}
+	if (v->run == verb_create || v->run == verb_exec) {
+		r = exe_protect(argv, &e);
+		if (r < 0) {
+			report(&o, &e);
+			return 1;
+		}
+	}
+	argc -= optind;
+	argv += optind;
+	optind = 0;
+	r = v->run(&o, argc, argv, &e);
+	if (e.code)
+		report(&o, &e);
+	return r < 0 ? 1 : r;
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the verbs of hyb-runtime share. */
+#ifndef HYB_GUEST_RUNTIME_RUNTIME_H
+#define HYB_GUEST_RUNTIME_RUNTIME_H
+
+#include "common/base/err.h"
+#include "guest-agent/runtime/store.h"
+
+#include <stdbool.h>
+
+/* Options before the verb. */
+struct options {
+	const char *root;
+	const char *log;
+	bool log_json, debug;
+};
+
+/* A verb: argv[0] is its name. 0 or the exit code; on failure e says why. */
+struct verb {
+	const char *name, *usage, *help;
+	int (*run)(const struct options *o, int argc, char **argv,
+		   struct err *e);
+};
+
+int verb_create(const struct options *o, int argc, char **argv, struct err *e);
+int verb_start(const struct options *o, int argc, char **argv, struct err *e);
+int verb_state(const struct options *o, int argc, char **argv, struct err *e);
+int verb_kill(const struct options *o, int argc, char **argv, struct err *e);
+int verb_delete(const struct options *o, int argc, char **argv, struct err *e);
+int verb_exec(const struct options *o, int argc, char **argv, struct err *e);
+int verb_pause(const struct options *o, int argc, char **argv, struct err *e);
+int verb_resume(const struct options *o, int argc, char **argv, struct err *e);
+
+/* Something is wrong with the command line: prints the usage; 2. */
+int usage_error(const struct verb *v, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+const struct verb *find_verb(const char *name);
+
+/* A container from its folder. with_config: for exec. */
+struct loaded {
+	int dir, pidfd;
+	struct store_state state;
+	struct oci_runtime *config;
+	enum container_status status;
+	struct container *c;
+};
+#define LOADED_INIT                    \
+	{                              \
+		.dir = -1, .pidfd = -1 \
+	}
+void loaded_done(struct loaded *l);
+int load(const struct options *o, const char *id, bool with_config,
+	 bool for_start, struct loaded *ret, struct err *e);
+
+/* CVE-2019-5736: goes on as a process whose /proc/self/exe cannot be opened
+ * for writing, whoever gets hold of it. Returns only when that is so. */
+int exe_protect(char **argv, struct err *e);
+
+int write_pid_file(const char *path, pid_t pid, struct err *e);
+/* Sends a terminal's master to the caller's socket. */
+int send_console(const char *socket_path, int console, struct err *e);
+
+#endif

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The verbs that deal with a container that exists. */
+#include "guest-agent/runtime/runtime.h"
+
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "common/base/cleanup.h"
+#include "common/base/parse.h"
+
+/* Verbs of one id and no option. */
+static int only_id(const char *name, int argc, char **argv, const char **ret)
+{
+	static const struct option none[] = {{NULL, 0, NULL, 0}};
+	const struct verb *v = find_verb(name);
+
+	if (getopt_long(argc, argv, "+", none, NULL) >= 0)
+		return usage_error(v, NULL);
+	if (argc - optind != 1)
+		return usage_error(v, "one container id is needed");
+	*ret = argv[optind];
+	return 0;
+}
+
+int verb_start(const struct options *o, int argc, char **argv, struct err *e)
+{
+	_cleanup_(loaded_done) struct loaded l = LOADED_INIT;
+	const char *id;
+	int r;
+
+	r = only_id("start", argc, argv, &id);
+	if (r == 0)
+		r = load(o, id, false, true, &l, e);
+	if (r != 0)
+		return r;
+	r = container_start(l.c, NULL, e);
+	/* Once asked it is started or has ended; nobody can ask again. */
+	if (l.status == CONTAINER_CREATED)
+		store_started(l.dir);
+	return r < 0 ? err_wrap(e, "start '%s'", id) : 0;
+}
+
+static int print_state(const struct loaded *l, struct err *e)
+{
+	json_t *json = json_object(), *notes = json_object();
+	char *text = NULL;
+	size_t i;
+
+	json_object_set_new(json, "ociVersion",
+			    json_string(HYB_OCI_RUNTIME_VERSION));
+	json_object_set_new(json, "id", json_string(l->state.id));
+	json_object_set_new(json, "status",
+			    json_string(container_status_name(l->status)));
+	json_object_set_new(json, "pid",
+			    json_integer(l->status == CONTAINER_STOPPED
+						 ? 0
+						 : l->state.pid));
+	json_object_set_new(json, "bundle", json_string(l->state.bundle));
+	for (i = 0; i < l->config->n_annotations; i++)
+		json_object_set_new(
+			notes, l->config->annotations[i].key,
+			json_string(l->config->annotations[i].value));
+	if (json_object_size(notes))
+		json_object_set(json, "annotations", notes);
+	text = json_dumps(json, JSON_INDENT(2));
+	json_decref(notes);
+	json_decref(json);
+	if (!text)
+		return err_sys(e, ENOMEM, "state");
+	puts(text);
+	free(text);
+	return 0;
+}
+
+/* Reads the configuration itself: load() would prepare a process. */
+int verb_state(const struct options *o, int argc, char **argv, struct err *e)
+{
+	_cleanup_(loaded_done) struct loaded l = LOADED_INIT;
+	const char *id;
+	int r;
+
+	r = only_id("state", argc, argv, &id);
+	if (r != 0)
+		return r;
+	l.dir = store_open(o->root, id, e);
+	if (l.dir < 0)
+		return l.dir;
+	r = store_read(l.dir, &l.state, e);
+	if (r == 0)
+		r = store_config(l.dir, &l.config, e);
+	if (r < 0)
+		return r;
+	l.status = store_status(l.dir, &l.state, &l.pidfd);
+	return print_state(&l, e);
+}
+
+int verb_kill(const struct options *o, int argc, char **argv, struct err *e)
+{
+	static const struct option options[] = {{"all", no_argument, NULL, 'a'},
+						{NULL, 0, NULL, 0}};
+	_cleanup_(loaded_done) struct loaded l = LOADED_INIT;
+	const struct verb *v = find_verb("kill");
+	int opt, r, sig = SIGTERM;
+	bool all = false;
+
+	while ((opt = getopt_long(argc, argv, "a", options, NULL)) >= 0) {
+		if (opt != 'a')
+			return usage_error(v, NULL);
+		all = true;
+	}
+	if (argc - optind < 1 || argc - optind > 2)
+		return usage_error(v, "a container id and at most one signal "
+				      "are needed");
+	if (argc - optind == 2 && parse_signal(argv[optind + 1], &sig) < 0)
+		return usage_error(v, "there is no signal '%s'",
+				   argv[optind + 1]);
+	r = load(o, argv[optind], false, false, &l, e);
+	if (r == 0)
+		r = container_kill(l.c, sig, all, e);
+	return r < 0 ? err_wrap(e, "kill '%s'", argv[optind]) : 0;
+}
+
+int verb_delete(const struct options *o, int argc, char **argv, struct err *e)
+{
+	static const struct option options[] = {
+		{"force", no_argument, NULL, 'f'}, {NULL, 0, NULL, 0}};
+	_cleanup_(loaded_done) struct loaded l = LOADED_INIT;
+	const struct verb *v = find_verb("delete");
+	bool force = false;
+	const char *id;
+	int opt, r;
+
+	while ((opt = getopt_long(argc, argv, "f", options, NULL)) >= 0) {
+		if (opt != 'f')
+			return usage_error(v, NULL);
+		force = true;
+	}
+	if (argc - optind != 1)
+		return usage_error(v, "one container id is needed");
+	id = argv[optind];
+	r = load(o, id, false, false, &l, e);
+	if (r == -ENOENT && force && l.dir < 0)
+		return 0;
+	/* Left by a creation that was killed: there is no state yet. */
+	if (r < 0 && force && l.dir >= 0 && !l.c)
+		return store_remove(o->root, id, e);
+	if (r == 0) {
+		r = container_delete(l.c, force, e);
+		if (r == 0)
+			l.c = NULL;
+	}
+	if (r < 0)
+		return err_wrap(e, "delete '%s'", id);
+	return store_remove(o->root, id, e);
+}
+
+static int freeze(const struct options *o, const char *verb, int argc,
+		  char **argv, struct err *e)
+{
+	_cleanup_(loaded_done) struct loaded l = LOADED_INIT;
+	const char *id;
+	int r;
+
+	r = only_id(verb, argc, argv, &id);
+	if (r == 0)
+		r = load(o, id, false, false, &l, e);
+	if (r != 0)
+		return r;
+	r = strcmp(verb, "pause") == 0 ? container_pause(l.c, e)
+				       : container_resume(l.c, e);
+	return r < 0 ? err_wrap(e, "%s '%s'", verb, id) : 0;
+}
+
+int verb_pause(const struct options *o, int argc, char **argv, struct err *e)
+{
+	return freeze(o, "pause", argc, argv, e);
+}
+
+int verb_resume(const struct options *o, int argc, char **argv, struct err *e)
+{
+	return freeze(o, "resume", argc, argv, e);
+}
