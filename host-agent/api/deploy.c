@@ -69,8 +69,8 @@ static int admit_tenant(const struct request *q, struct model_stack *s,
 			struct err *e)
 {
 	if (!s->tenant[0]) {
-		s->tenant = q->tenant;
-		return 0;
+		s->tenant = arena_strdup(s->arena, q->tenant);
+		return s->tenant ? 0 : err_sys(e, ENOMEM, "deploy");
 	}
 	if (strcmp(s->tenant, q->tenant) == 0)
 		return 0;

@@ -19,7 +19,8 @@ static void append_all(json_t *array, const char *const *v)
 }
 
 /* Entrypoint and command by Compose's rules: each replaces the image's, and an
- * entrypoint of the manifest drops the image's command. */
+ * entrypoint of the manifest drops the image's command with it, unless it is
+ * empty, which only takes the image's entrypoint away. */
 static json_t *make_args(const struct model_container *c,
 			 const struct image_defaults *image)
 {
@@ -31,7 +32,7 @@ static json_t *make_args(const struct model_container *c,
 		append_all(args, image->entrypoint);
 	if (c->has_command)
 		append_all(args, c->command);
-	else if (!c->has_entrypoint)
+	else if (!c->has_entrypoint || !c->entrypoint[0])
 		append_all(args, image->cmd);
 	return args;
 }

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host-agent/reconcile/oci_config.h"
+
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static const char *const image_env[] = {"A=image", "B=image", NULL};
+static const char *const image_entry[] = {"/entry", NULL};
+static const char *const image_cmd[] = {"one", "two", NULL};
+static const char *const none[] = {NULL};
+
+static const struct image_defaults image = {
+	.env = image_env,
+	.entrypoint = image_entry,
+	.cmd = image_cmd,
+	.working_dir = "/srv",
+	.stop_signal = "SIGQUIT",
+};
+
+static struct model_container container(void)
+{
+	return (struct model_container){.name = "c",
+					.image = "img",
+					.entrypoint = none,
+					.command = none,
+					.environment = none,
+					.working_dir = "",
+					.hostname = "",
+					.user = ""};
+}
+
+static char *joined(const json_t *array)
+{
+	static char out[512];
+	const json_t *v;
+	size_t i;
+
+	out[0] = '\0';
+	json_array_foreach(array, i, v) {
+		strcat(out, json_string_value(v));
+		strcat(out, ";");
+	}
+	return out;
+}
+
+static json_t *make(const struct model_container *c,
+		    const struct image_defaults *defaults)
+{
+	struct err e = ERR_INIT;
+	json_t *config = NULL;
+
+	assert_int_equal(oci_config_make(c, defaults, "vm", &config, &e), 0);
+	return config;
+}
+
+static void expect_args(const struct model_container *c, const char *want)
+{
+	json_t *config = make(c, &image);
+
+	assert_string_equal(
+		joined(json_object_get(json_object_get(config, "process"),
+				       "args")),
+		want);
+	json_decref(config);
+}
+
+static void test_args(void **state)
+{
+	static const char *const entry[] = {"/mine", NULL};
+	static const char *const command[] = {"x", NULL};
+	struct model_container c = container();
+
+	(void)state;
+	expect_args(&c, "/entry;one;two;");
+	c.has_command = true;
+	c.command = command;
+	expect_args(&c, "/entry;x;");
+	c.has_entrypoint = true;
+	c.entrypoint = entry;
+	expect_args(&c, "/mine;x;");
+	c.has_command = false;
+	expect_args(&c, "/mine;");
+	c.entrypoint = none;
+	expect_args(&c, "one;two;");
+}
+
+static void test_nothing_to_run(void **state)
+{
+	struct model_container c = container();
+	struct image_defaults bare = {.user = NULL};
+	struct err e = ERR_INIT;
+	json_t *config = NULL;
+
+	(void)state;
+	assert_int_equal(oci_config_make(&c, &bare, "vm", &config, &e),
+			 -EINVAL);
+	assert_non_null(strstr(e.msg, "nothing to run"));
+	assert_null(config);
+}
+
+static void test_rest(void **state)
+{
+	static const char *const mine[] = {"B=mine", "PATH=/bin", NULL};
+	struct model_container c = container();
+	json_t *config, *process, *resources;
+
+	(void)state;
+	c.environment = mine;
+	c.limits.memory = 1 << 20;
+	c.limits.cpus_milli = 1500;
+	config = make(&c, &image);
+	process = json_object_get(config, "process");
+	assert_string_equal(joined(json_object_get(process, "env")),
+			    "A=image;B=mine;PATH=/bin;");
+	assert_string_equal(json_string_value(json_object_get(process, "cwd")),
+			    "/srv");
+	assert_string_equal(
+		json_string_value(json_object_get(config, "hostname")), "vm");
+	resources =
+		json_object_get(json_object_get(config, "linux"), "resources");
+	assert_int_equal(json_integer_value(json_object_get(
+				 json_object_get(resources, "cpu"), "quota")),
+			 150000);
+	assert_int_equal(json_integer_value(json_object_get(
+				 json_object_get(resources, "pids"), "limit")),
+			 HYB_DEFAULT_PIDS_LIMIT);
+	json_decref(config);
+	assert_int_equal(oci_config_stop_signal(&c, &image), SIGQUIT);
+	c.stop_signal = SIGUSR1;
+	assert_int_equal(oci_config_stop_signal(&c, &image), SIGUSR1);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_args),
+		cmocka_unit_test(test_nothing_to_run),
+		cmocka_unit_test(test_rest),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
