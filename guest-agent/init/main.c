@@ -23,6 +23,7 @@
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <time.h>
 
 /* The agent's memory that is never taken from it: itself, its kernel objects
  * and the log rings of a few containers. */
