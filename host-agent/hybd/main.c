@@ -243,6 +243,7 @@ static int make_root(const char *root, struct err *e)
 {
 	static const char *const subs[] = {"images", "vms", "logs"};
 	char path[300];
+	struct stat st;
 	size_t i;
 	int r;
 
@@ -250,6 +251,17 @@ static int make_root(const char *root, struct err *e)
 		return err_set(e, EINVAL, "root '%s' is not an absolute path",
 			       root);
 	r = dir_make(root, 0711, e);
+	if (r < 0)
+		return r;
+	if (stat(root, &st) < 0)
+		return err_sys(e, errno, "root '%s'", root);
+	if (!(st.st_mode & S_IXOTH)) {
+		err_set(e, EACCES,
+			"root '%s' is closed to the users that VMs run as",
+			root);
+		err_hint(e, "chmod o+x '%s'", root);
+		return -EACCES;
+	}
 	for (i = 0; i < ARRAY_SIZE(subs) && r == 0; i++) {
 		snprintf(path, sizeof(path), "%s/%s", root, subs[i]);
 		r = dir_make(path, i == 2 ? 0700 : 0711, e);
@@ -428,6 +440,8 @@ int main(int argc, char **argv)
 		r = -e.code;
 	if (r == 0)
 		r = paths_find(&paths, &e);
+	if (r == 0)
+		r = paths_publish(&paths, o.root, &e);
 	if (r == 0)
 		r = virt_prepare_process(warning, sizeof(warning), &e);
 	if (r == 0 && warning[0])

@@ -21,6 +21,10 @@ struct paths {
 };
 
 int paths_find(struct paths *ret, struct err *e);
+/* Copies kernel and initramfs to ROOT/guest, where every VM's uid can read them
+ * wherever they came from (a build tree may lie in a private home); the paths
+ * are those copies from then on. A copy that is there and as new is kept. */
+int paths_publish(struct paths *p, const char *root, struct err *e);
 /* The kernel's command line, one line; the caller frees it. */
 int paths_cmdline(const struct paths *p, char **ret, struct err *e);
 
