@@ -75,14 +75,15 @@ unpack() {
 }
 
 # kbuild TARGET...: the caller's make flags, compiler and sanitizers must
-# not reach the kernel's make, so it starts from an empty environment.
+# not reach the kernel's make, so it starts from an empty environment. It dies
+# with us, and does not hold our lock. Replaces the calling (sub)shell.
 kbuild() {
-	env -i PATH="$PATH" HOME="$HOME" LC_ALL=C \
+	exec setpriv --pdeathsig TERM env -i PATH="$PATH" HOME="$HOME" LC_ALL=C \
 		KBUILD_BUILD_USER=hyb KBUILD_BUILD_HOST=hyb \
 		KBUILD_BUILD_VERSION=1 \
 		KBUILD_BUILD_TIMESTAMP="$(date -u -r "$work/src/Makefile")" \
 		make -C "$work/src" O="$work/obj" ARCH=x86_64 \
-		KCONFIG_ALLCONFIG="$work/wanted.config" "$@"
+		KCONFIG_ALLCONFIG="$work/wanted.config" "$@" 9>&-
 }
 
 # Runs kbuild with a progress line every ten seconds.
@@ -115,7 +116,7 @@ build() {	# DIR: an empty folder for the files
 			die "${patch##*/} does not apply"
 	done
 	wanted_options "${fragments[@]}" > "$work/wanted.config"
-	kbuild -s allnoconfig > "$work/log" 2>&1 || {
+	(kbuild -s allnoconfig) > "$work/log" 2>&1 || {
 		cat "$work/log" >&2
 		die "allnoconfig failed"
 	}
