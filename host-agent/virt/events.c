@@ -6,6 +6,7 @@
 #include "common/base/fd.h"
 #include "common/base/proc.h"
 
+#include <libvirt/libvirt-qemu.h>
 #include <stdatomic.h>
 
 /* libvirt has one event loop a process. */
@@ -124,12 +125,23 @@ out:
 	return 0;
 }
 
-static void on_reboot(virConnectPtr conn, virDomainPtr dom, void *opaque)
+/* QEMU's own SHUTDOWN event tells a reset from a power-off, which libvirt's
+ * lifecycle event, coming after it, does not. */
+static void on_qemu_event(virConnectPtr conn, virDomainPtr dom,
+			  const char *event, long long seconds,
+			  unsigned int micros, const char *details,
+			  void *opaque)
 {
 	struct virt *v = opaque;
-	struct vm *vm = vm_get(v, virDomainGetName(dom), false);
+	struct vm *vm;
 
 	(void)conn;
+	(void)event;
+	(void)seconds;
+	(void)micros;
+	if (!details || !strstr(details, "guest-reset"))
+		return;
+	vm = vm_get(v, virDomainGetName(dom), false);
 	if (!vm)
 		return;
 	pthread_mutex_lock(&v->lock);
@@ -140,23 +152,21 @@ static void on_reboot(virConnectPtr conn, virDomainPtr dom, void *opaque)
 
 int events_register(struct virt *v, struct err *e)
 {
-	v->callbacks[0] = virConnectDomainEventRegisterAny(
+	v->callback = virConnectDomainEventRegisterAny(
 		v->conn, NULL, VIR_DOMAIN_EVENT_ID_LIFECYCLE,
 		VIR_DOMAIN_EVENT_CALLBACK(on_lifecycle), v, NULL);
-	v->callbacks[1] = virConnectDomainEventRegisterAny(
-		v->conn, NULL, VIR_DOMAIN_EVENT_ID_REBOOT,
-		VIR_DOMAIN_EVENT_CALLBACK(on_reboot), v, NULL);
-	if (v->callbacks[0] < 0 || v->callbacks[1] < 0)
+	v->qemu_callback = virConnectDomainQemuMonitorEventRegister(
+		v->conn, NULL, "SHUTDOWN", on_qemu_event, v, NULL, 0);
+	if (v->callback < 0 || v->qemu_callback < 0)
 		return virt_error(e, "ask libvirt for events");
 	return 0;
 }
 
 void events_unregister(struct virt *v)
 {
-	size_t i;
-
-	for (i = 0; i < ARRAY_SIZE(v->callbacks); i++)
-		if (v->callbacks[i] >= 0)
-			virConnectDomainEventDeregisterAny(v->conn,
-							   v->callbacks[i]);
+	if (v->callback >= 0)
+		virConnectDomainEventDeregisterAny(v->conn, v->callback);
+	if (v->qemu_callback >= 0)
+		virConnectDomainQemuMonitorEventDeregister(v->conn,
+							   v->qemu_callback);
 }

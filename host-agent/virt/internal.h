@@ -73,7 +73,7 @@ struct virt {
 	struct virt_host host;
 
 	virConnectPtr conn;
-	int callbacks[3];
+	int callback, qemu_callback;
 	int lock_fd;
 
 	pthread_mutex_t lock;

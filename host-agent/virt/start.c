@@ -120,8 +120,8 @@ int vm_find_qemu(struct virt *v, struct vm *vm, struct process *ret)
 	uint64_t pid;
 
 	if (v->embedded)
-		snprintf(path, sizeof(path), "%s/libvirt/run/qemu/%s.pid", v->root,
-			 vm->name);
+		snprintf(path, sizeof(path), "%s/libvirt/run/qemu/%s.pid",
+			 v->root, vm->name);
 	else
 		snprintf(path, sizeof(path), "/run/libvirt/qemu/%s.pid",
 			 vm->name);

@@ -311,7 +311,7 @@ static struct virt *virt_new(const struct virt_config *c)
 	pthread_mutex_init(&v->lock, NULL);
 	pthread_cond_init(&v->idle, NULL);
 	v->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	memset(v->callbacks, 0xff, sizeof(v->callbacks));
+	v->callback = v->qemu_callback = -1;
 	return v;
 }
 
