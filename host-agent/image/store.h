@@ -6,7 +6,7 @@
  *     erofs/KEY.erofs     0444 root; the folder is 0700: VMs get hard links
  *     meta/DIGEST.json    what is known of an image, its configuration too
  *     names.json          name -> digest
- *     tmp/                what is being made; swept when the store is opened
+ *     tmp/                what is being fetched; swept when the store is opened
  *     lock                held by the one process that has the store open
  *
  * KEY is made of the layers' uncompressed digests, so images that differ in
@@ -33,7 +33,7 @@ struct image_store;
 /* Immutable; all memory is the arena's, which goes with it. */
 struct image_info {
 	struct arena *arena;
-	const char **names; /* "docker.io/library/busybox:latest", NULL-ended */
+	const char **names; /* "busybox:latest", NULL-ended, perhaps none */
 	const char *digest; /* of the manifest, "sha256:..." */
 	const char *config_digest; /* what Docker calls the image's id */
 	const char *erofs_path;	   /* absolute */
@@ -106,12 +106,15 @@ int image_store_load_fd(struct image_store *s, int fd, const char *source_name,
 struct image_pull {
 	const char *reference; /* [REGISTRY/]NAME[:TAG][@DIGEST] */
 	const char *authfile;  /* or NULL */
+	bool as_caller;	       /* authfile is opened with this user's rights */
+	uid_t caller_uid;
+	gid_t caller_gid;
 	bool no_tls_verify;
 	uint64_t timeout_ms; /* 0: the store's */
 };
 
-/* Fetches with skopeo, as the user that skopeo's own configuration asks for,
- * then loads. */
+/* Fetches with skopeo, which runs as the store's uid in a folder of its own,
+ * then loads. The digest is that of the registry's manifest. */
 int image_store_pull(struct image_store *s, const struct image_pull *p,
 		     image_progress progress, void *arg,
 		     struct image_info **ret, struct err *e);

@@ -19,11 +19,13 @@
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -164,6 +166,9 @@ static int confine(const struct options *o, uint64_t max_file, struct err *e)
 		r = sandbox_landlock(e);
 		r = r == -EOPNOTSUPP ? 0 : r;
 	}
+	/* A change of ids has undone what the parent asked for. */
+	if (r == 0 && prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+		r = err_sys(e, errno, "tie to the parent");
 	if (r == 0 && !confined)
 		log_warn("no namespaces: not run as root");
 	return r;

@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host-agent/image/store_int.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/base/cleanup.h"
+#include "common/base/fd.h"
+#include "common/base/parse.h"
+#include "host-agent/image/image_ref.h"
+
+#define TIMEOUT_MS (3600ull * 1000)
+#define BYTES_MAX  (64ull << 30)
+/* "/erofs/" 64 digits ".erofs" must fit behind it. */
+#define DIR_MAX 3900
+
+void image_info_free(struct image_info *i)
+{
+	if (i)
+		arena_free(i->arena);
+}
+
+void image_info_free_list(struct image_info **list)
+{
+	size_t n;
+
+	for (n = 0; list && list[n]; n++)
+		image_info_free(list[n]);
+	free(list);
+}
+
+/* --------------------------------------------------------------- opening */
+
+static int open_dir(struct image_store *s, const char *name, mode_t mode,
+		    int *ret, struct err *e)
+{
+	if (name[0] && mkdirat(s->dir_fd, name, mode) < 0 && errno != EEXIST)
+		return err_sys(e, errno, "image store: make '%s'", name);
+	*ret = openat(s->dir_fd, name,
+		      O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (*ret < 0 || fchmod(*ret, mode) < 0)
+		return err_sys(e, errno, "image store: '%s'", name);
+	return 0;
+}
+
+static int take_lock(struct image_store *s, struct err *e)
+{
+	s->lock_fd = openat(s->dir_fd, "lock",
+			    O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (s->lock_fd < 0)
+		return err_sys(e, errno, "image store '%s': lock", s->dir);
+	if (flock(s->lock_fd, LOCK_EX | LOCK_NB) == 0)
+		return 0;
+	if (errno == EWOULDBLOCK)
+		return err_set(e, EBUSY,
+			       "image store '%s' is open in another process",
+			       s->dir);
+	return err_sys(e, errno, "image store '%s': lock", s->dir);
+}
+
+/* What an earlier process was fetching when it ended. */
+static int sweep_tmp(struct image_store *s, struct err *e)
+{
+	char path[4096];
+	int r;
+
+	snprintf(path, sizeof(path), "%s/tmp", s->dir);
+	r = path_remove(path, e);
+	if (r < 0)
+		return r;
+	return open_dir(s, "tmp", 0711, &s->tmp_fd, e);
+}
+
+static int open_folders(struct image_store *s, struct err *e)
+{
+	int r = dir_make(s->dir, 0711, e);
+
+	if (r < 0)
+		return err_wrap(e, "image store");
+	s->dir_fd = open(s->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (s->dir_fd < 0)
+		return err_sys(e, errno, "image store '%s'", s->dir);
+	if (fchmod(s->dir_fd, 0711) < 0)
+		return err_sys(e, errno, "image store '%s'", s->dir);
+	r = take_lock(s, e);
+	if (r == 0)
+		r = open_dir(s, "erofs", 0700, &s->erofs_fd, e);
+	if (r == 0)
+		r = open_dir(s, "meta", 0700, &s->meta_fd, e);
+	return r < 0 ? r : sweep_tmp(s, e);
+}
+
+static int set_config(struct image_store *s,
+		      const struct image_store_config *c)
+{
+	s->c = *c;
+	s->dir = strdup(c->dir);
+	s->program = strdup(c->hyb_image);
+	s->skopeo = strdup(c->skopeo ? c->skopeo : "skopeo");
+	s->c.dir = s->dir;
+	s->c.hyb_image = s->program;
+	s->c.skopeo = s->skopeo;
+	if (!s->c.max_bytes)
+		s->c.max_bytes = BYTES_MAX;
+	if (!s->c.timeout_ms)
+		s->c.timeout_ms = TIMEOUT_MS;
+	return s->dir && s->program && s->skopeo ? 0 : -ENOMEM;
+}
+
+int image_store_open(const struct image_store_config *config,
+		     struct image_store **ret, struct err *e)
+{
+	struct image_store *s;
+	int r;
+
+	if (config->dir[0] != '/' || strlen(config->dir) > DIR_MAX)
+		return err_set(e, EINVAL,
+			       "image store: its folder must be an absolute "
+			       "path of at most %d bytes",
+			       DIR_MAX);
+	s = calloc(1, sizeof(*s));
+	if (!s)
+		return err_sys(e, ENOMEM, "image store");
+	s->dir_fd = s->erofs_fd = s->meta_fd = s->tmp_fd = s->lock_fd = -1;
+	pthread_mutex_init(&s->lock, NULL);
+	r = set_config(s, config);
+	if (r < 0)
+		err_sys(e, ENOMEM, "image store");
+	if (r == 0)
+		r = open_folders(s, e);
+	if (r == 0)
+		r = store_index_load(s, e);
+	if (r < 0) {
+		image_store_close(s);
+		return r;
+	}
+	*ret = s;
+	return 0;
+}
+
+void image_store_close(struct image_store *s)
+{
+	if (!s)
+		return;
+	store_index_free(s);
+	cleanup_close(&s->dir_fd);
+	cleanup_close(&s->erofs_fd);
+	cleanup_close(&s->meta_fd);
+	cleanup_close(&s->tmp_fd);
+	cleanup_close(&s->lock_fd);
+	pthread_mutex_destroy(&s->lock);
+	free(s->dir);
+	free(s->program);
+	free(s->skopeo);
+	free(s);
+}
+
+/* --------------------------------------------------------------- looking */
+
+static int get_locked(struct image_store *s, const char *reference,
+		      struct image_info **ret, struct err *e)
+{
+	struct stored *i;
+	int name, r = store_find(s, reference, &i, &name, e);
+
+	if (r < 0)
+		return r;
+	r = store_check_file(s, i);
+	if (r < 0) {
+		err_set(e, EUCLEAN, "image '%s': its file in the store %s",
+			reference,
+			r == -ENOENT ? "is gone"
+				     : "was changed since it was written");
+		err_hint(e, "load or pull the image again");
+		return -EUCLEAN;
+	}
+	return store_make_info(s, i, ret, e);
+}
+
+int image_store_get(struct image_store *s, const char *reference,
+		    struct image_info **ret, struct err *e)
+{
+	int r;
+
+	pthread_mutex_lock(&s->lock);
+	r = get_locked(s, reference, ret, e);
+	pthread_mutex_unlock(&s->lock);
+	return r;
+}
+
+static int by_name(const void *va, const void *vb)
+{
+	const struct image_info *a = *(struct image_info *const *)va;
+	const struct image_info *b = *(struct image_info *const *)vb;
+
+	if (!a->names[0] || !b->names[0])
+		return !a->names[0] && !b->names[0]
+			       ? strcmp(a->digest, b->digest)
+			       : (a->names[0] ? -1 : 1);
+	return strcmp(a->names[0], b->names[0]);
+}
+
+int image_store_list(struct image_store *s, struct image_info ***ret,
+		     struct err *e)
+{
+	_cleanup_image_info_list_ struct image_info **list = NULL;
+	size_t i;
+	int r = 0;
+
+	pthread_mutex_lock(&s->lock);
+	list = calloc(s->n_images + 1, sizeof(struct image_info *));
+	if (!list)
+		r = err_sys(e, ENOMEM, "image store");
+	for (i = 0; r == 0 && i < s->n_images; i++)
+		r = store_make_info(s, &s->images[i], &list[i], e);
+	if (r == 0)
+		qsort(list, s->n_images, sizeof(struct image_info *), by_name);
+	pthread_mutex_unlock(&s->lock);
+	if (r < 0)
+		return r;
+	*ret = steal_ptr(list);
+	return 0;
+}
+
+int image_store_usage(struct image_store *s, uint64_t *ret_bytes,
+		      struct err *e)
+{
+	_cleanup_closedir_ DIR *d = NULL;
+	struct dirent *de;
+	uint64_t sum = 0;
+	int fd = openat(s->erofs_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	d = fd < 0 ? NULL : fdopendir(fd);
+	if (!d) {
+		cleanup_close(&fd);
+		return err_sys(e, errno, "image store");
+	}
+	while ((de = readdir(d))) {
+		struct stat st;
+
+		if (de->d_name[0] != '.' &&
+		    fstatat(fd, de->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+			sum += (uint64_t)st.st_blocks * 512;
+	}
+	*ret_bytes = sum;
+	return 0;
+}
+
+/* -------------------------------------------------------------- removing */
+
+static size_t count_names(const struct image_store *s, const char *digest)
+{
+	size_t i, n = 0;
+
+	for (i = 0; i < s->n_names; i++)
+		n += strcmp(s->names[i].digest, digest) == 0;
+	return n;
+}
+
+static int add_removed(char **list, size_t *n, const char *s)
+{
+	list[*n] = strdup(s);
+	return list[(*n)++] ? 0 : -ENOMEM;
+}
+
+/* The image with all its names. Its description goes first: from then on, a
+ * crash leaves only what the next start sweeps. */
+static int remove_image(struct image_store *s, struct stored *i, char **list,
+			size_t *n, struct err *e)
+{
+	char file[80], digest[72], key[65];
+	size_t k;
+
+	memcpy(digest, i->digest, sizeof(digest));
+	memcpy(key, i->key, sizeof(key));
+	snprintf(file, sizeof(file), "%s.json", digest + 7);
+	if (unlinkat(s->meta_fd, file, 0) < 0 && errno != ENOENT)
+		return err_sys(e, errno, "remove image %s", digest);
+	fsync(s->meta_fd);
+	for (k = s->n_names; k-- > 0;) {
+		if (strcmp(s->names[k].digest, digest) != 0)
+			continue;
+		add_removed(list, n, image_ref_familiar(s->names[k].full));
+		store_drop_name(s, k);
+	}
+	add_removed(list, n, digest);
+	store_drop_image(s, i);
+	if (!store_uses_key(s, key)) {
+		snprintf(file, sizeof(file), "%s.erofs", key);
+		unlinkat(s->erofs_fd, file, 0);
+	}
+	return store_save_names(s, e);
+}
+
+static int remove_locked(struct image_store *s, const char *reference,
+			 image_in_use in_use, void *arg, char ***ret,
+			 struct err *e)
+{
+	char **list;
+	struct stored *i;
+	size_t n = 0, names;
+	int name, r = store_find(s, reference, &i, &name, e);
+
+	if (r < 0)
+		return r;
+	names = count_names(s, i->digest);
+	list = calloc(names + 2, sizeof(*list));
+	if (!list)
+		return err_sys(e, ENOMEM, "image store");
+	if (name >= 0 && names > 1) {
+		add_removed(list, &n, image_ref_familiar(s->names[name].full));
+		store_drop_name(s, (size_t)name);
+		r = store_save_names(s, e);
+	} else if (in_use && in_use(arg, i->digest)) {
+		r = err_set(e, EBUSY, "image '%s' is in use", reference);
+		err_hint(e, "`hyb ps -a` shows by which containers");
+	} else {
+		r = remove_image(s, i, list, &n, e);
+	}
+	if (r < 0) {
+		strv_free(list);
+		/* What is on disk counts. */
+		if (r != -EBUSY)
+			store_index_load(s, NULL);
+		return r;
+	}
+	*ret = list;
+	return 0;
+}
+
+int image_store_remove(struct image_store *s, const char *reference,
+		       image_in_use in_use, void *arg, char ***ret_removed,
+		       struct err *e)
+{
+	int r;
+
+	pthread_mutex_lock(&s->lock);
+	r = remove_locked(s, reference, in_use, arg, ret_removed, e);
+	pthread_mutex_unlock(&s->lock);
+	return r;
+}

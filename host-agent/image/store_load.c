@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Images into the store. A layer set is always converted, even where a file
+ * with its key is there: who loads an image has to show that they have its
+ * layers, since the key alone is no secret.
+ */
+#include "host-agent/image/store_int.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/base/cleanup.h"
+#include "common/base/fd.h"
+#include "common/base/parse.h"
+#include "host-agent/image/image_ref.h"
+#include "host-agent/image/store_load.h"
+
+/* Goes up whenever hyb-image would write other bytes for the same layers. */
+#define EROFS_VERSION "hyb-erofs 1"
+
+static void make_key(const struct image_found *f, char out[65])
+{
+	EVP_MD_CTX *md = EVP_MD_CTX_new();
+	uint8_t sum[32] = {0};
+	size_t i;
+
+	EVP_DigestInit_ex(md, EVP_sha256(), NULL);
+	EVP_DigestUpdate(md, EROFS_VERSION, sizeof(EROFS_VERSION));
+	for (i = 0; i < f->n_layers; i++)
+		EVP_DigestUpdate(md, f->layers[i].diff_id,
+				 HYB_OCI_DIGEST_LEN + 1);
+	EVP_DigestFinal_ex(md, sum, NULL);
+	EVP_MD_CTX_free(md);
+	hex_format(sum, sizeof(sum), out);
+}
+
+static uint64_t number_of(json_t *o, const char *key)
+{
+	json_int_t n = json_integer_value(json_object_get(o, key));
+
+	return n < 0 ? 0 : (uint64_t)n;
+}
+
+/* Runs hyb-image on the layers; the file has no name yet. */
+static int convert(struct image_store *s, const struct image_child *base,
+		   const struct image_found *f, struct stored *ret, int *ret_fd,
+		   struct err *e)
+{
+	struct image_child c = *base;
+	_cleanup_close_ int fd = -1;
+	json_t *result = NULL;
+	uint8_t key[32];
+	struct stat st;
+	int r;
+
+	make_key(f, ret->key);
+	if (hex_parse(ret->key, key, sizeof(key)) < 0)
+		return err_set(e, EIO, "sha256 does not work");
+	fd = openat(s->erofs_fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return err_sys(e, errno, "make a file in the image store");
+	c.verb = "convert";
+	c.phase = "convert";
+	c.out = fd;
+	c.uuid = key;
+	c.layers = f->layers;
+	c.n_layers = f->n_layers;
+	c.total = f->size;
+	r = image_child_run(&c, &result, e);
+	if (r < 0)
+		return r;
+	ret->max_uid = (uint32_t)number_of(result, "max_uid");
+	ret->max_gid = (uint32_t)number_of(result, "max_gid");
+	ret->erofs_size = number_of(result, "bytes");
+	json_decref(result);
+	if (fchmod(fd, 0444) < 0 || fsync(fd) < 0 || fstat(fd, &st) < 0)
+		return err_sys(e, errno, "write the image file");
+	if (st.st_size <= 0 || (uint64_t)st.st_size != ret->erofs_size)
+		return err_set(e, EIO, "hyb-image wrote a file of the wrong "
+				       "size");
+	ret->erofs_mtime_ns =
+		st.st_mtim.tv_sec * 1000000000ll + st.st_mtim.tv_nsec;
+	*ret_fd = steal_fd(&fd);
+	return 0;
+}
+
+/* Gives the file its name, under another first, so that the name never leads
+ * to nothing. */
+static int publish(struct image_store *s, int fd, const char *key,
+		   struct err *e)
+{
+	char from[64], tmp[80], name[80];
+
+	snprintf(from, sizeof(from), "/proc/self/fd/%d", fd);
+	snprintf(tmp, sizeof(tmp), "%s.new", key);
+	snprintf(name, sizeof(name), "%s.erofs", key);
+	unlinkat(s->erofs_fd, tmp, 0);
+	if (linkat(AT_FDCWD, from, s->erofs_fd, tmp, AT_SYMLINK_FOLLOW) < 0 ||
+	    renameat(s->erofs_fd, tmp, s->erofs_fd, name) < 0 ||
+	    fsync(s->erofs_fd) < 0)
+		return err_sys(e, errno, "write to the image store");
+	return 0;
+}
+
+/* The file that is there stays where it is whole: VMs share its pages. */
+static bool take_existing(struct image_store *s, struct stored *i)
+{
+	size_t k;
+
+	for (k = 0; k < s->n_images; k++) {
+		const struct stored *x = &s->images[k];
+
+		if (strcmp(x->key, i->key) == 0 && store_check_file(s, x) == 0) {
+			i->erofs_size = x->erofs_size;
+			i->erofs_mtime_ns = x->erofs_mtime_ns;
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Other images of the same layers follow the new file. */
+static int update_same_key(struct image_store *s, const struct stored *i,
+			   struct err *e)
+{
+	size_t k;
+	int r = 0;
+
+	for (k = 0; r == 0 && k < s->n_images; k++) {
+		struct stored *x = &s->images[k];
+
+		if (strcmp(x->key, i->key) != 0 ||
+		    strcmp(x->digest, i->digest) == 0)
+			continue;
+		x->erofs_size = i->erofs_size;
+		x->erofs_mtime_ns = i->erofs_mtime_ns;
+		r = store_save_meta(s, x, e);
+	}
+	return r;
+}
+
+/* With the lock held: file, description, names, in this order. */
+static int commit(struct image_store *s, struct stored *i, int fd,
+		  const char *const *names, struct image_info **ret,
+		  struct err *e)
+{
+	int r = 0;
+
+	if (!take_existing(s, i)) {
+		r = publish(s, fd, i->key, e);
+		if (r == 0)
+			r = update_same_key(s, i, e);
+	}
+	if (r == 0)
+		r = store_save_meta(s, i, e);
+	if (r == 0)
+		r = store_put(s, i, names, e);
+	if (r < 0)
+		return r;
+	i->config_text = NULL; /* the store's now */
+	r = store_save_names(s, e);
+	return r < 0 ? r : store_make_info(s, store_find_digest(s, i->digest),
+					   ret, e);
+}
+
+static int add_found(struct image_store *s, const struct image_child *child,
+		     const struct image_found *f, const char *const *names,
+		     struct image_info **ret, struct err *e)
+{
+	struct stored i = {.size = f->size};
+	_cleanup_close_ int fd = -1;
+	int r = convert(s, child, f, &i, &fd, e);
+
+	if (r < 0)
+		return r;
+	memcpy(i.digest, f->digest, sizeof(i.digest));
+	memcpy(i.config_digest, f->config_digest, sizeof(i.config_digest));
+	i.config_text = strndup(f->config_text, f->config_len);
+	if (!i.config_text)
+		return err_sys(e, ENOMEM, "image store");
+	if (child->progress)
+		child->progress(child->arg, "store", f->size, f->size);
+	pthread_mutex_lock(&s->lock);
+	r = commit(s, &i, fd, names, ret, e);
+	if (r < 0)
+		store_index_load(s, NULL); /* what is on disk counts */
+	pthread_mutex_unlock(&s->lock);
+	free(i.config_text);
+	return r;
+}
+
+static int load_source(struct image_store *s, const struct load *l,
+		       struct image_child *child, struct image_source *src,
+		       struct image_info ***ret, struct err *e)
+{
+	_cleanup_image_info_list_ struct image_info **list = NULL;
+	_cleanup_arena_ struct arena *a = arena_new(0);
+	const char *given[] = {l->name, NULL};
+	struct image_found *found;
+	size_t i, n;
+	int r;
+
+	if (!a)
+		return err_sys(e, ENOMEM, "image store");
+	r = image_found_read(src, l->source_name, a, &found, &n, e);
+	if (r < 0)
+		return r;
+	if (l->name && n > 1)
+		return err_set(e, EINVAL,
+			       "it holds %zu images, which cannot all be "
+			       "called '%s'",
+			       n, image_ref_familiar(l->name));
+	list = calloc(n + 1, sizeof(struct image_info *));
+	if (!list)
+		return err_sys(e, ENOMEM, "image store");
+	for (i = 0; i < n; i++) {
+		r = add_found(s, child, &found[i],
+			      l->name ? given : found[i].names, &list[i], e);
+		if (r < 0)
+			return r;
+	}
+	*ret = steal_ptr(list);
+	return 0;
+}
+
+int store_load(struct image_store *s, const struct load *l,
+	       struct image_info ***ret, struct err *e)
+{
+	struct image_child child = {
+		.program = s->program,
+		.drop_ids = geteuid() == 0,
+		.uid = s->c.uid,
+		.gid = s->c.gid,
+		.in = -1,
+		.out = -1,
+		.max_bytes = s->c.max_bytes,
+		.deadline_ms = l->deadline_ms,
+		.progress = l->progress,
+		.arg = l->arg,
+		.phase = "read",
+	};
+	struct image_source_config config = {
+		.fd = l->fd,
+		.as_caller = l->as_caller,
+		.uid = l->uid,
+		.gid = l->gid,
+		.tmp_dir = s->tmp_fd,
+		.child = &child,
+	};
+	_cleanup_(cleanup_image_source) struct image_source *src = NULL;
+	int r = image_source_open(&config, &src, e);
+
+	if (r == 0)
+		r = load_source(s, l, &child, src, ret, e);
+	return r;
+}
+
+static int load_named(struct image_store *s, struct load *l, const char *name,
+		      const char *source_name, struct image_info ***ret,
+		      struct err *e)
+{
+	struct image_ref ref;
+	int r = 0;
+
+	l->deadline_ms = now_ms() + s->c.timeout_ms;
+	l->source_name = source_name;
+	if (name) {
+		r = image_ref_parse(name, &ref, e);
+		if (r == 0 && ref.digest[0])
+			r = err_set(e, EINVAL,
+				    "image '%s': a name without a digest is "
+				    "needed",
+				    name);
+		l->name = ref.full;
+	}
+	if (r == 0)
+		r = store_load(s, l, ret, e);
+	if (r < 0 && source_name)
+		return err_wrap(e, "load '%s'", source_name);
+	return r;
+}
+
+int image_store_load(struct image_store *s, const char *path, const char *name,
+		     image_progress progress, void *arg,
+		     struct image_info ***ret, struct err *e)
+{
+	struct load l = {.progress = progress, .arg = arg};
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return err_sys(e, errno, "load '%s'", path);
+	l.fd = fd;
+	return load_named(s, &l, name, path, ret, e);
+}
+
+int image_store_load_fd(struct image_store *s, int fd, const char *source_name,
+			const char *name, uid_t caller_uid, gid_t caller_gid,
+			image_progress progress, void *arg,
+			struct image_info ***ret, struct err *e)
+{
+	struct load l = {
+		.fd = fd,
+		.as_caller = true,
+		.uid = caller_uid,
+		.gid = caller_gid,
+		.progress = progress,
+		.arg = arg,
+	};
+
+	return load_named(s, &l, name, source_name, ret, e);
+}

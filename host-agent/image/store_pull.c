@@ -1,0 +1,390 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Registries, by skopeo: it knows their protocols, credentials, mirrors and
+ * signature policies. It runs as the store's own user, in a folder that is
+ * removed afterwards, and writes its "dir" format, which keeps the manifest
+ * byte for byte, and so the digest.
+ */
+#include "host-agent/image/store_load.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/fsuid.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "common/base/buf.h"
+#include "common/base/cleanup.h"
+#include "common/base/fd.h"
+#include "common/base/proc.h"
+#include "host-agent/image/image_ref.h"
+
+#define AUTH_MAX   (1u << 20)
+#define ERRORS_MAX 65536
+#define TICK_MS	   250
+
+struct pull {
+	struct image_store *s;
+	const struct image_pull *p;
+	struct image_ref ref;
+	char dir[4096]; /* private to skopeo */
+	char out[4110]; /* what it writes */
+	char auth[4110];
+	uint64_t deadline_ms;
+	image_progress progress;
+	void *arg;
+};
+
+/* The folder is made under a name that nobody else uses: one process has the
+ * store, and counts. */
+static int make_dir(struct pull *u, struct err *e)
+{
+	struct image_store *s = u->s;
+	uint64_t n;
+
+	pthread_mutex_lock(&s->lock);
+	n = s->next_tmp++;
+	pthread_mutex_unlock(&s->lock);
+	snprintf(u->dir, sizeof(u->dir), "%s/tmp/pull-%llu", s->dir,
+		 (unsigned long long)n);
+	snprintf(u->out, sizeof(u->out), "%s/image", u->dir);
+	snprintf(u->auth, sizeof(u->auth), "%s/auth.json", u->dir);
+	if (mkdir(u->dir, 0700) < 0)
+		return err_sys(e, errno, "make '%s'", u->dir);
+	if (geteuid() == 0 && chown(u->dir, s->c.uid, s->c.gid) < 0)
+		return err_sys(e, errno, "make '%s'", u->dir);
+	return 0;
+}
+
+/* Can skopeo's user get there? Parents may be closed to it. */
+static int check_dir(const struct pull *u, struct err *e)
+{
+	int fd, err;
+
+	if (geteuid() != 0)
+		return 0;
+	setfsgid(u->s->c.gid);
+	setfsuid(u->s->c.uid);
+	fd = open(u->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	err = errno;
+	setfsuid(0);
+	setfsgid(0);
+	if (fd >= 0) {
+		close(fd);
+		return 0;
+	}
+	err_sys(e, err, "uid %u cannot enter '%s'", (unsigned int)u->s->c.uid,
+		u->dir);
+	err_hint(e, "let everybody pass the folders above it: chmod o+x");
+	return -err;
+}
+
+/* The caller's credentials become a file of skopeo's user. They are opened
+ * with the caller's rights, so that nobody can make us read for them. */
+static int copy_auth(const struct pull *u, struct err *e)
+{
+	const struct image_pull *p = u->p;
+	bool as_caller = p->as_caller && geteuid() == 0;
+	_cleanup_free_ char *text = NULL;
+	_cleanup_close_ int fd = -1;
+	size_t len;
+	int r;
+
+	if (!p->authfile)
+		return 0;
+	if (as_caller) {
+		setfsgid(p->caller_gid);
+		setfsuid(p->caller_uid);
+	}
+	r = file_read(AT_FDCWD, p->authfile, AUTH_MAX, &text, &len, e);
+	if (as_caller) {
+		setfsuid(0);
+		setfsgid(0);
+	}
+	if (r < 0)
+		return r;
+	fd = open(u->auth, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return err_sys(e, errno, "write credentials");
+	r = write_full(fd, text, len);
+	explicit_bzero(text, len);
+	if (r < 0)
+		return err_sys(e, -r, "write credentials");
+	if (geteuid() == 0 && fchown(fd, u->s->c.uid, u->s->c.gid) < 0)
+		return err_sys(e, errno, "write credentials");
+	return 0;
+}
+
+/* ---------------------------------------------------------------- skopeo */
+
+/* Of its environment skopeo gets proxies, and a home that is the folder. */
+static int make_env(const struct pull *u, char **env, size_t max)
+{
+	static const char *const keep[] = {
+		"http_proxy", "https_proxy", "no_proxy",      "HTTP_PROXY",
+		"HTTPS_PROXY", "NO_PROXY",   "SSL_CERT_FILE", "SSL_CERT_DIR",
+	};
+	static const char *const home[] = {"HOME", "TMPDIR", "XDG_RUNTIME_DIR"};
+	size_t i, n = 0;
+
+	env[n++] = strdup("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:"
+			  "/usr/bin:/sbin:/bin");
+	env[n++] = strdup("LANG=C.UTF-8");
+	for (i = 0; i < ARRAY_SIZE(home); i++) {
+		if (asprintf(&env[n], "%s=%s", home[i], u->dir) < 0)
+			env[n] = NULL;
+		n++;
+	}
+	for (i = 0; i < ARRAY_SIZE(keep) && n + 1 < max; i++) {
+		const char *v = getenv(keep[i]);
+
+		if (!v)
+			continue;
+		if (asprintf(&env[n], "%s=%s", keep[i], v) < 0)
+			env[n] = NULL;
+		n++;
+	}
+	env[n] = NULL;
+	for (i = 0; i < n; i++) {
+		if (!env[i])
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+/* Of what skopeo says, the message of its last error: the line is
+ * time="..." level=fatal msg="WHY", quoted as Go quotes. */
+static void clean_error(const char *text, char *out, size_t size)
+{
+	const char *p = text, *last = NULL;
+	size_t n = 0;
+
+	while ((p = strstr(p, "msg=\""))) {
+		p += 5;
+		last = p;
+	}
+	if (!last) {
+		text_escape(text[0] ? text : "no reason given", out, size);
+		out[strcspn(out, "\n")] = '\0';
+		return;
+	}
+	for (p = last; *p && *p != '"' && n + 1 < size; p++) {
+		if (p[0] == '\\' && (p[1] == '"' || p[1] == '\\'))
+			p++;
+		else if (p[0] == '\\' && p[1])
+			continue; /* a control character: its letter stays */
+		if (*p >= ' ' && *p != 0x7f)
+			out[n++] = *p;
+	}
+	out[n] = '\0';
+}
+
+static int judge(const struct pull *u, int status, const char *errors,
+		 struct err *e)
+{
+	char why[700];
+
+	if (status == 0)
+		return 0;
+	if (status > 128)
+		return err_set(e, EIO, "skopeo was killed by signal %d",
+			       status - 128);
+	clean_error(errors, why, sizeof(why));
+	if (strstr(why, "manifest unknown") || strstr(why, "name unknown") ||
+	    strstr(why, "not found"))
+		return err_set(e, ENOENT, "%s", why);
+	if (strstr(why, "unauthorized") || strstr(why, "denied") ||
+	    strstr(why, "authentication required")) {
+		err_set(e, EACCES, "%s", why);
+		err_hint(e, "`skopeo login %.*s`, then pull with --authfile",
+			 (int)strcspn(u->ref.name, "/"), u->ref.name);
+		return -EACCES;
+	}
+	return err_set(e, EIO, "%s", why);
+}
+
+static uint64_t bytes_in(const char *path)
+{
+	_cleanup_closedir_ DIR *d = opendir(path);
+	struct dirent *de;
+	uint64_t sum = 0;
+
+	while (d && (de = readdir(d))) {
+		struct stat st;
+
+		if (fstatat(dirfd(d), de->d_name, &st, AT_SYMLINK_NOFOLLOW) ==
+			    0 &&
+		    S_ISREG(st.st_mode))
+			sum += (uint64_t)st.st_size;
+	}
+	return sum;
+}
+
+/* Collects what it says until it ends; looks after limits meanwhile. */
+static int watch(const struct pull *u, int fd, struct buf *errors,
+		 struct err *e)
+{
+	char chunk[4096];
+
+	for (;;) {
+		uint64_t bytes;
+		ssize_t n;
+		int r = fd_wait(fd, POLLIN, now_ms() + TICK_MS);
+
+		if (r < 0 && r != -ETIMEDOUT)
+			return err_sys(e, -r, "skopeo");
+		if (r == 0) {
+			n = read(fd, chunk, sizeof(chunk));
+			if (n < 0 && errno != EINTR)
+				return err_sys(e, errno, "skopeo");
+			if (n == 0)
+				return 0;
+			if (n > 0 && errors->len < ERRORS_MAX)
+				buf_append(errors, chunk, (size_t)n);
+		}
+		bytes = bytes_in(u->out);
+		if (bytes > u->s->c.max_bytes)
+			return err_set(e, EFBIG,
+				       "the image is larger than the limit");
+		if (now_ms() > u->deadline_ms)
+			return err_set(e, ETIMEDOUT,
+				       "the registry did not deliver in time");
+		if (u->progress &&
+		    u->progress(u->arg, "fetch", bytes, 0) != 0)
+			return err_set(e, ECANCELED, "cancelled");
+	}
+}
+
+static int run(const struct pull *u, const char *const *argv, char **env,
+	       struct err *e)
+{
+	_cleanup_buf_ struct buf errors = BUF_INIT;
+	_cleanup_close_ int rd = -1, wr = -1, pidfd = -1;
+	struct proc_spec spec = {
+		.path = u->s->skopeo,
+		.argv = argv,
+		.envp = (const char *const *)env,
+		.stdin_fd = -1,
+		.stdout_fd = -1,
+		.uid = u->s->c.uid,
+		.gid = u->s->c.gid,
+		.drop_ids = geteuid() == 0,
+		.die_with_parent = true,
+	};
+	struct err ignored = ERR_INIT;
+	int pair[2], status = 0, r;
+	pid_t pid;
+
+	if (pipe2(pair, O_CLOEXEC) < 0)
+		return err_sys(e, errno, "run skopeo");
+	rd = pair[0];
+	wr = pair[1];
+	spec.stderr_fd = wr;
+	r = proc_spawn(&spec, &pid, &pidfd, e);
+	if (r == -ENOENT)
+		err_hint(e, "install the package skopeo");
+	if (r < 0)
+		return r;
+	cleanup_close(&wr);
+	r = watch(u, rd, &errors, e);
+	if (r < 0)
+		syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
+	proc_wait(pid, pidfd, 0, &status, &ignored);
+	return r < 0 ? r : judge(u, status, buf_str(&errors), e);
+}
+
+static int fetch(const struct pull *u, struct err *e)
+{
+	char *env[16] = {NULL};
+	char from[600], to[4120];
+	const char *argv[12];
+	size_t i, n = 0;
+	int r;
+
+	/* The image of a registry's mirror settings is skopeo's business; a
+	 * tag beside a digest it does not take. */
+	snprintf(from, sizeof(from), "docker://%s", u->ref.full);
+	snprintf(to, sizeof(to), "dir:%s", u->out);
+	argv[n++] = "skopeo";
+	argv[n++] = "copy";
+	argv[n++] = "--quiet";
+	argv[n++] = "--retry-times=2";
+	if (u->p->authfile) {
+		argv[n++] = "--src-authfile";
+		argv[n++] = u->auth;
+	}
+	if (u->p->no_tls_verify)
+		argv[n++] = "--src-tls-verify=false";
+	argv[n++] = from;
+	argv[n++] = to;
+	argv[n] = NULL;
+	r = make_env(u, env, ARRAY_SIZE(env));
+	r = r < 0 ? err_sys(e, ENOMEM, "run skopeo") : run(u, argv, env, e);
+	for (i = 0; i < ARRAY_SIZE(env); i++)
+		free(env[i]);
+	return r;
+}
+
+static int load_fetched(const struct pull *u, struct image_info **ret,
+			struct err *e)
+{
+	_cleanup_free_ struct image_info **list = NULL;
+	_cleanup_close_ int fd = open(u->out, O_RDONLY | O_DIRECTORY |
+						      O_NOFOLLOW | O_CLOEXEC);
+	struct load l = {
+		.fd = fd,
+		.name = u->ref.full,
+		/* What skopeo's user wrote is read as that user. */
+		.as_caller = true,
+		.uid = u->s->c.uid,
+		.gid = u->s->c.gid,
+		.deadline_ms = u->deadline_ms,
+		.progress = u->progress,
+		.arg = u->arg,
+	};
+	int r;
+
+	if (fd < 0)
+		return err_sys(e, errno, "open what skopeo wrote");
+	r = store_load(u->s, &l, &list, e);
+	if (r == 0)
+		*ret = list[0];
+	return r;
+}
+
+int image_store_pull(struct image_store *s, const struct image_pull *p,
+		     image_progress progress, void *arg,
+		     struct image_info **ret, struct err *e)
+{
+	uint64_t timeout = p->timeout_ms ? p->timeout_ms : s->c.timeout_ms;
+	struct pull u = {.s = s,
+			 .p = p,
+			 .deadline_ms = now_ms() + timeout,
+			 .progress = progress,
+			 .arg = arg};
+	struct err ignored = ERR_INIT;
+	int r = image_ref_parse(p->reference, &u.ref, e);
+
+	if (r < 0)
+		return r;
+	r = make_dir(&u, e);
+	if (r == 0)
+		r = check_dir(&u, e);
+	if (r == 0)
+		r = copy_auth(&u, e);
+	if (r == 0)
+		r = fetch(&u, e);
+	if (r == 0)
+		r = load_fetched(&u, ret, e);
+	path_remove(u.dir, &ignored);
+	if (r < 0)
+		return err_wrap(e, "pull '%s'", image_ref_familiar(u.ref.full));
+	return 0;
+}
