@@ -85,6 +85,7 @@ void device_unmap(struct device *d)
 		vring_tell(&d->ring[i]);
 		vring_unmap(&d->ring[i]);
 	}
+	d->up = false;
 }
 
 static void on_broken(struct device *d, int i)
@@ -101,11 +102,11 @@ static void on_broken(struct device *d, int i)
 
 int device_update(struct device *d)
 {
-	bool was_up = d->up;
+	bool was_up = d->up, up = true;
 	struct vring *v;
 	size_t i;
 
-	d->up = true;
+	d->up = false;
 	for (i = 0; i < RING_COUNT; i++) {
 		v = &d->ring[i];
 		if (v->started && !v->desc && !v->broken &&
@@ -113,8 +114,9 @@ int device_update(struct device *d)
 			return -EPROTO;
 		if (!v->started)
 			vring_unmap(v);
-		d->up = d->up && vring_is_live(v);
+		up = up && vring_is_live(v);
 	}
+	d->up = up;
 	/* A ring of a running driver is never at 0 on both sides (but for one
 	 * chance in 2^32): this is a driver that has just begun, after a
 	 * reset of the guest, and knows no connection. */
