@@ -23,7 +23,7 @@
 #include <time.h>
 
 #if defined(__x86_64__)
-#define ARCH AUDIT_ARCH_X86_64
+#define ARCH	AUDIT_ARCH_X86_64
 #define X32_BIT 0x40000000u
 #elif defined(__aarch64__)
 #define ARCH AUDIT_ARCH_AARCH64
@@ -80,8 +80,7 @@ int sandbox_start(unsigned int first, struct err *e)
 	if (first < 3)
 		first = 3;
 	if (close_range(first, UINT_MAX, 0) < 0 ||
-	    (first > 3 &&
-	     close_range(3, first - 1, CLOSE_RANGE_CLOEXEC) < 0))
+	    (first > 3 && close_range(3, first - 1, CLOSE_RANGE_CLOEXEC) < 0))
 		return err_sys(e, errno, "close descriptors");
 	umask(077);
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ||
@@ -95,8 +94,8 @@ int sandbox_start(unsigned int first, struct err *e)
 /* Makes the new root at ROOT_POINT and turns to it. */
 static int change_root(const char *root, struct err *e)
 {
-	const unsigned long flags = MS_NOSUID | MS_NODEV | MS_NOEXEC |
-				    MS_RDONLY;
+	const unsigned long flags =
+		MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY;
 	_cleanup_close_ int cwd = -1;
 
 	cwd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -109,12 +108,11 @@ static int change_root(const char *root, struct err *e)
 			  "nr_inodes=2,nr_blocks=1,mode=0555") < 0)
 			return err_sys(e, errno, "mount an empty root");
 	} else if (mount(root, ROOT_POINT, NULL, MS_BIND, NULL) < 0 ||
-		   mount(NULL, ROOT_POINT, NULL,
-			 flags | MS_BIND | MS_REMOUNT, NULL) < 0) {
+		   mount(NULL, ROOT_POINT, NULL, flags | MS_BIND | MS_REMOUNT,
+			 NULL) < 0) {
 		return err_sys(e, errno, "make '%s' the root", root);
 	}
-	if (chdir(ROOT_POINT) < 0 ||
-	    syscall(SYS_pivot_root, ".", ".") < 0 ||
+	if (chdir(ROOT_POINT) < 0 || syscall(SYS_pivot_root, ".", ".") < 0 ||
 	    umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
 		return err_sys(e, errno, "change the root");
 	if (!root && fchdir(cwd) < 0)
@@ -178,8 +176,8 @@ static int set_limits(const struct sandbox_spec *s, struct err *e)
 int sandbox_enter(const struct sandbox_spec *spec, bool *ret_confined,
 		  struct err *e)
 {
-	const int flags = CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC |
-			  CLONE_NEWUTS;
+	const int flags =
+		CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS;
 	int err;
 
 	*ret_confined = unshare(flags) == 0;
@@ -188,9 +186,9 @@ int sandbox_enter(const struct sandbox_spec *spec, bool *ret_confined,
 	if (*ret_confined)
 		err = change_root(spec->root, e);
 	else
-		err = spec->root && chdir(spec->root) < 0 ?
-			      err_sys(e, errno, "go to '%s'", spec->root) :
-			      0;
+		err = spec->root && chdir(spec->root) < 0
+			      ? err_sys(e, errno, "go to '%s'", spec->root)
+			      : 0;
 	drop_bounding_set();
 	if (err == 0)
 		err = drop_ids(spec, e);
@@ -205,12 +203,12 @@ int sandbox_enter(const struct sandbox_spec *spec, bool *ret_confined,
 }
 
 /* Rights by ABI version, for headers that are older than the kernel. */
-#define FS_ABI1 0x1fffULL /* execute ... make_sym */
-#define FS_ABI2 (1ULL << 13) /* refer */
-#define FS_ABI3 (1ULL << 14) /* truncate */
-#define FS_ABI5 (1ULL << 15) /* ioctl_dev */
-#define NET_ABI4 3ULL	     /* bind and connect TCP */
-#define SCOPE_ABI6 3ULL	     /* abstract unix sockets, signals */
+#define FS_ABI1	   0x1fffULL	/* execute ... make_sym */
+#define FS_ABI2	   (1ULL << 13) /* refer */
+#define FS_ABI3	   (1ULL << 14) /* truncate */
+#define FS_ABI5	   (1ULL << 15) /* ioctl_dev */
+#define NET_ABI4   3ULL		/* bind and connect TCP */
+#define SCOPE_ABI6 3ULL		/* abstract unix sockets, signals */
 
 int sandbox_landlock(struct err *e)
 {
@@ -243,7 +241,7 @@ int sandbox_landlock(struct err *e)
 	return 0;
 }
 
-#define LOAD(field)                                                            \
+#define LOAD(field) \
 	BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, field))
 #define KILL  BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS)
 #define ALLOW BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
@@ -263,8 +261,8 @@ static size_t put(struct sock_filter *prog, size_t at, struct sock_filter insn)
 static size_t put_call(struct sock_filter *prog, size_t at,
 		       const struct sandbox_call *c)
 {
-	const uint32_t low = (uint32_t)offsetof(struct seccomp_data, args) +
-			     8 * c->arg;
+	const uint32_t low =
+		(uint32_t)offsetof(struct seccomp_data, args) + 8 * c->arg;
 	const uint8_t over = c->forbid ? 4 : 1;
 
 	at = put(prog, at,
@@ -275,9 +273,8 @@ static size_t put_call(struct sock_filter *prog, size_t at,
 			 (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
 						      low));
 		at = put(prog, at,
-			 (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JSET |
-							      BPF_K,
-						      c->forbid, 0, 1));
+			 (struct sock_filter)BPF_JUMP(
+				 BPF_JMP | BPF_JSET | BPF_K, c->forbid, 0, 1));
 		at = put(prog, at, (struct sock_filter)KILL);
 	}
 	return put(prog, at, (struct sock_filter)ALLOW);

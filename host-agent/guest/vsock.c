@@ -119,9 +119,8 @@ static int connect_unix(const struct vsock_addr *a, uint32_t port,
 static int connect_kernel(const struct vsock_addr *a, uint32_t port,
 			  uint64_t deadline_ms, int fd)
 {
-	const struct sockaddr_vm sa = {.svm_family = AF_VSOCK,
-				       .svm_cid = a->cid,
-				       .svm_port = port};
+	const struct sockaddr_vm sa = {
+		.svm_family = AF_VSOCK, .svm_cid = a->cid, .svm_port = port};
 
 	return connect_wait(fd, (const struct sockaddr *)&sa, sizeof(sa),
 			    deadline_ms);
@@ -138,8 +137,8 @@ int vsock_connect(const struct vsock_addr *a, uint32_t port,
 		    SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return err_sys(e, errno, "make a socket");
-	err = kernel ? connect_kernel(a, port, deadline_ms, fd) :
-		       connect_unix(a, port, deadline_ms, fd);
+	err = kernel ? connect_kernel(a, port, deadline_ms, fd)
+		     : connect_unix(a, port, deadline_ms, fd);
 	if (err == 0)
 		err = fd_set_nonblock(fd, false);
 	if (err < 0)

@@ -29,8 +29,8 @@ static size_t slot_of(const struct forward *f, const struct forward_conn *c)
 static uint8_t *buf_of(const struct forward *f, const struct forward_conn *c,
 		       int side)
 {
-	return f->bufs + (slot_of(f, c) * SIDE_COUNT + (size_t)side) *
-				 PORTD_BUF_SIZE;
+	return f->bufs +
+	       (slot_of(f, c) * SIDE_COUNT + (size_t)side) * PORTD_BUF_SIZE;
 }
 
 static void queue(struct forward *f, struct forward_conn *c)
@@ -63,8 +63,7 @@ static void conn_abort(struct forward *f, struct forward_conn *c)
 {
 	const struct linger l = {.l_onoff = 1, .l_linger = 0};
 
-	(void)setsockopt(c->fd[SIDE_TCP], SOL_SOCKET, SO_LINGER, &l,
-			 sizeof(l));
+	(void)setsockopt(c->fd[SIDE_TCP], SOL_SOCKET, SO_LINGER, &l, sizeof(l));
 	conn_close(f, c);
 }
 
@@ -74,9 +73,9 @@ static int watch(struct forward *f, struct forward_conn *c, int side)
 		.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
 		.data.u64 = event_of(c->serial, slot_of(f, c), side)};
 
-	return epoll_ctl(f->epoll_fd, EPOLL_CTL_ADD, c->fd[side], &ev) < 0 ?
-		       -errno :
-		       0;
+	return epoll_ctl(f->epoll_fd, EPOLL_CTL_ADD, c->fd[side], &ev) < 0
+		       ? -errno
+		       : 0;
 }
 
 /* Puts what is to be said first into the buffer of the TCP side's flow, so
@@ -128,8 +127,8 @@ static int dial(struct forward *f, struct forward_conn *c)
 				SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (c->fd[SIDE_VM] < 0)
 		return -errno;
-	err = f->carrier.kernel ? dial_kernel(f, c->fd[SIDE_VM]) :
-				  dial_unix(f, c->fd[SIDE_VM]);
+	err = f->carrier.kernel ? dial_kernel(f, c->fd[SIDE_VM])
+				: dial_unix(f, c->fd[SIDE_VM]);
 	if (err < 0 && errno != EINPROGRESS) {
 		err = -errno;
 		cleanup_close(&c->fd[SIDE_VM]);
@@ -290,9 +289,8 @@ static int write_kept(struct forward *f, struct forward_conn *c, int side)
 		if (n < 0 && errno == EINTR)
 			continue;
 		/* ENOTCONN: the kernel's vsock is still connecting. */
-		if (n < 0 && (errno == EAGAIN ||
-			      (errno == ENOTCONN &&
-			       c->state == FORWARD_OPENING)))
+		if (n < 0 && (errno == EAGAIN || (errno == ENOTCONN &&
+						  c->state == FORWARD_OPENING)))
 			return 1;
 		if (n < 0)
 			return -errno;

@@ -31,7 +31,7 @@
 #include <stdint.h>
 
 struct forward_carrier {
-	bool kernel;	 /* AF_VSOCK, else the unix socket */
+	bool kernel; /* AF_VSOCK, else the unix socket */
 	char path[108];
 	uint32_t cid;
 	uint32_t agent_port;
@@ -66,9 +66,9 @@ struct forward_conn {
 	int fd[SIDE_COUNT];
 	uint16_t guest_port;
 	bool queued;
-	bool touched;	/* its buffers hold memory */
-	bool got_ok;	/* the carrier's line has been read */
-	bool vm_hung;	/* the VM's side is closed as a whole */
+	bool touched;	   /* its buffers hold memory */
+	bool got_ok;	   /* the carrier's line has been read */
+	bool vm_hung;	   /* the VM's side is closed as a whole */
 	uint64_t deadline; /* CLOCK_MONOTONIC ms; 0: none */
 	struct forward_flow flow[SIDE_COUNT];
 };

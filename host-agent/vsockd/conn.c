@@ -93,9 +93,8 @@ static void queue_reset(struct conn_table *t, uint32_t host_port,
 	if (t->reset_len == VSOCKD_RESETS_MAX)
 		return;
 	r = &t->reset[(t->reset_at + t->reset_len++) & (VSOCKD_RESETS_MAX - 1)];
-	*r = (struct conn_reset){.host_port = host_port,
-				 .guest_port = guest_port,
-				 .type = type};
+	*r = (struct conn_reset){
+		.host_port = host_port, .guest_port = guest_port, .type = type};
 }
 
 static void set_deadline(struct conn_table *t, struct conn *c, uint64_t ms)
@@ -315,8 +314,8 @@ static void keep(struct conn_table *t, struct conn *c, const struct iovec *iov,
 	c->buf_len += (uint32_t)len;
 }
 
-static int on_data(struct conn_table *t, struct conn *c,
-		   const struct packet *p, const struct iovec *iov, size_t n)
+static int on_data(struct conn_table *t, struct conn *c, const struct packet *p,
+		   const struct iovec *iov, size_t n)
 {
 	struct iovec part[VSOCKD_SEGS_MAX];
 	struct msghdr msg = {.msg_iov = part};
@@ -392,8 +391,7 @@ static void on_shutdown(struct conn_table *t, struct conn *c, uint32_t flags)
 
 	c->guest_shut |= (uint8_t)(flags & PACKET_SHUT_BOTH);
 	if (c->guest_shut == PACKET_SHUT_BOTH) {
-		queue_reset(t, c->host_port, c->guest_port,
-			    PACKET_TYPE_STREAM);
+		queue_reset(t, c->host_port, c->guest_port, PACKET_TYPE_STREAM);
 		drain(t, c);
 		return;
 	}
@@ -421,8 +419,8 @@ static bool take_credit(struct conn_table *t, struct conn *c,
 	if (c->peer_fwd != p->fwd_cnt && c->deadline && c->state == CONN_OPEN)
 		set_deadline(t, c, VSOCKD_ORPHAN_MS);
 	c->peer_fwd = p->fwd_cnt;
-	c->peer_alloc = p->buf_alloc < VSOCKD_CREDIT_MAX ? p->buf_alloc :
-							   VSOCKD_CREDIT_MAX;
+	c->peer_alloc = p->buf_alloc < VSOCKD_CREDIT_MAX ? p->buf_alloc
+							 : VSOCKD_CREDIT_MAX;
 	return true;
 }
 
@@ -441,9 +439,9 @@ static struct conn *find(struct conn_table *t, const struct packet *p)
 	if (c->host_port != p->dst_port || c->guest_port != p->src_port)
 		return NULL;
 	return c->state == CONN_REQUEST || c->state == CONN_OPEN ||
-			       c->state == CONN_LINGER ?
-		       c :
-		       NULL;
+			       c->state == CONN_LINGER
+		       ? c
+		       : NULL;
 }
 
 void conn_refuse(struct conn_table *t, const struct packet *p)

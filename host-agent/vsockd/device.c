@@ -90,8 +90,9 @@ void device_unmap(struct device *d)
 
 static void on_broken(struct device *d, int i)
 {
-	device_log(d, "the guest broke its %s ring: left alone until it "
-		      "starts again",
+	device_log(d,
+		   "the guest broke its %s ring: left alone until it "
+		   "starts again",
 		   ring_names[i]);
 	d->ring[i].broken = true;
 	d->up = false;

@@ -22,7 +22,7 @@ struct device {
 	struct mem mem;
 	struct vring ring[RING_COUNT];
 	struct conn_table conns;
-	bool up; /* both rings are live */
+	bool up;      /* both rings are live */
 	bool starved; /* something to send, and no receive buffer */
 	uint64_t bad_packets;
 	uint64_t log_since; /* CLOCK_MONOTONIC ms */

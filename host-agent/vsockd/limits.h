@@ -53,7 +53,7 @@
 /* Packets of one direction in one turn of the loop, so that the other
  * direction and the vhost-user socket get theirs, and after how many of them
  * the other side is told. */
-#define VSOCKD_TURN_PACKETS 512
+#define VSOCKD_TURN_PACKETS  512
 #define VSOCKD_BATCH_PACKETS 16
 
 /* vhost-user messages in one turn: more than QEMU sends for a start. */

@@ -111,8 +111,7 @@ static void accept_clients(struct loop *l)
 	}
 }
 
-static int on_event(struct loop *l, const struct epoll_event *ev,
-		    struct err *e)
+static int on_event(struct loop *l, const struct epoll_event *ev, struct err *e)
 {
 	uint64_t what = ev->data.u64;
 

@@ -28,9 +28,9 @@ struct loop {
 	struct device *device;
 	struct vhost_user *vhost;
 	int epoll_fd;
-	int listen_fd; /* non-blocking */
-	bool full;     /* the last client found no room */
-	int looks;     /* second looks left */
+	int listen_fd;	      /* non-blocking */
+	bool full;	      /* the last client found no room */
+	int looks;	      /* second looks left */
 	uint64_t next_expiry; /* CLOCK_MONOTONIC ms */
 };
 

@@ -287,8 +287,7 @@ static int run(int vhost_fd, int listen_fd, uint64_t cid, int epoll_fd,
 	err = device_init(&device, cid, epoll_fd, e);
 	if (err == 0) {
 		vhost_user_init(&vhost, &device, vhost_fd);
-		err = loop_init(&loop, &device, &vhost, epoll_fd, listen_fd,
-				e);
+		err = loop_init(&loop, &device, &vhost, epoll_fd, listen_fd, e);
 	}
 	if (err == 0)
 		err = loop_watchdog(e);
@@ -328,15 +327,13 @@ static int start(struct options *o, struct err *e)
 	if (!confined)
 		log_warn("no namespaces of its own: started without "
 			 "privileges");
-	vhost_fd = o->vhost_path ?
-			   connect_vhost(basename(base), o->wait_ms, e) :
-			   o->vhost_fd;
+	vhost_fd = o->vhost_path ? connect_vhost(basename(base), o->wait_ms, e)
+				 : o->vhost_fd;
 	if (vhost_fd < 0)
 		return vhost_fd;
 	if (o->check_peer)
 		err = check_peer(vhost_fd, o->peer_uid, e);
-	if (err == 0 && (fd_set_nonblock(vhost_fd, true) < 0 ||
-			 chdir("/") < 0))
+	if (err == 0 && (fd_set_nonblock(vhost_fd, true) < 0 || chdir("/") < 0))
 		err = err_sys(e, errno, "prepare QEMU's socket");
 	/* The end of this pipe is what the caller waits for. */
 	cleanup_close(&o->ready_fd);

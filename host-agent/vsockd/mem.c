@@ -39,8 +39,8 @@ static int check_table(const struct mem_entry *r, size_t n, struct err *e)
 			return err;
 		total += r[i].size; /* at most 8 * 2^44 */
 		for (j = 0; j < i; j++)
-			if (overlap(r[i].guest_addr, r[i].size,
-				    r[j].guest_addr, r[j].size) ||
+			if (overlap(r[i].guest_addr, r[i].size, r[j].guest_addr,
+				    r[j].size) ||
 			    overlap(r[i].user_addr, r[i].size, r[j].user_addr,
 				    r[j].size))
 				return err_set(e, EPROTO,

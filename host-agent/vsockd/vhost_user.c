@@ -91,16 +91,14 @@ static struct vring *stopped_ring_at(struct vhost_user *u, uint32_t index,
 	return v;
 }
 
-static int get_features(struct vhost_user *u, struct message *m,
-			struct err *e)
+static int get_features(struct vhost_user *u, struct message *m, struct err *e)
 {
 	(void)u;
 	(void)e;
 	return answer_u64(m, VHOST_FEATURES);
 }
 
-static int set_features(struct vhost_user *u, struct message *m,
-			struct err *e)
+static int set_features(struct vhost_user *u, struct message *m, struct err *e)
 {
 	uint64_t v = message_u64(m);
 
@@ -139,16 +137,14 @@ static int set_protocol_features(struct vhost_user *u, struct message *m,
 	return 0;
 }
 
-static int get_queue_num(struct vhost_user *u, struct message *m,
-			 struct err *e)
+static int get_queue_num(struct vhost_user *u, struct message *m, struct err *e)
 {
 	(void)u;
 	(void)e;
 	return answer_u64(m, RING_COUNT);
 }
 
-static int set_mem_table(struct vhost_user *u, struct message *m,
-			 struct err *e)
+static int set_mem_table(struct vhost_user *u, struct message *m, struct err *e)
 {
 	struct mem_entry entry[VSOCKD_REGIONS_MAX];
 	uint32_t n;
@@ -172,8 +168,7 @@ static int set_mem_table(struct vhost_user *u, struct message *m,
 	return 0;
 }
 
-static int set_vring_num(struct vhost_user *u, struct message *m,
-			 struct err *e)
+static int set_vring_num(struct vhost_user *u, struct message *m, struct err *e)
 {
 	struct vring_state s;
 	struct vring *v;
@@ -253,8 +248,7 @@ static int get_vring_base(struct vhost_user *u, struct message *m,
 }
 
 static int vring_fd(struct vhost_user *u, const struct message *m,
-		    uint32_t *ret_index, struct vring **ret_ring,
-		    struct err *e)
+		    uint32_t *ret_index, struct vring **ret_ring, struct err *e)
 {
 	uint64_t v = message_u64(m);
 	bool none = v & VRING_NO_FD;
@@ -325,8 +319,7 @@ static int set_vring_call(struct vhost_user *u, struct message *m,
 	return 0;
 }
 
-static int set_vring_err(struct vhost_user *u, struct message *m,
-			 struct err *e)
+static int set_vring_err(struct vhost_user *u, struct message *m, struct err *e)
 {
 	struct vring *v;
 	uint32_t i;
@@ -373,8 +366,8 @@ static const struct request {
 	uint32_t min, max; /* bytes of payload */
 	size_t fds;	   /* most descriptors */
 } requests[] = {
-#define REQUEST(id, fn, min_, max_, fds_)                                      \
-	[VHOST_##id] = {                                                       \
+#define REQUEST(id, fn, min_, max_, fds_) \
+	[VHOST_##id] = {                  \
 		.name = #id, .run = fn, .min = min_, .max = max_, .fds = fds_}
 	REQUEST(GET_FEATURES, get_features, 0, 0, 0),
 	REQUEST(SET_FEATURES, set_features, 8, 8, 0),
@@ -478,9 +471,8 @@ static ssize_t missing(const struct vhost_user *u, struct err *e)
 		return (ssize_t)(VHOST_HEADER_SIZE - u->in_len);
 	memcpy(head, u->in, sizeof(head));
 	if (head[2] > VSOCKD_MESSAGE_MAX)
-		return err_set(e, EPROTO,
-			       "vhost-user request %u with %u bytes", head[0],
-			       head[2]);
+		return err_set(e, EPROTO, "vhost-user request %u with %u bytes",
+			       head[0], head[2]);
 	return (ssize_t)(VHOST_HEADER_SIZE + head[2] - u->in_len);
 }
 
@@ -515,15 +507,14 @@ int vhost_user_on_readable(struct vhost_user *u, struct err *e)
 		if (want > 0) {
 			fds = 0;
 			n = fds_recv(u->fd, u->in + u->in_len, (size_t)want,
-				     u->fds + u->n_fds,
-				     HYB_FDS_MAX - u->n_fds, &fds);
+				     u->fds + u->n_fds, HYB_FDS_MAX - u->n_fds,
+				     &fds);
 			if (n == -EAGAIN)
 				return 0;
 			if (n == 0 || n == -ECONNRESET)
 				return -ENOTCONN;
 			if (n < 0)
-				return err_sys(e, (int)-n,
-					       "read from QEMU");
+				return err_sys(e, (int)-n, "read from QEMU");
 			u->n_fds += fds;
 			u->in_len += (size_t)n;
 			continue;

@@ -26,8 +26,9 @@ _Static_assert(sizeof(struct desc) == 16, "descriptor size");
 
 static uint16_t load16(const void *base, size_t offset)
 {
-	const uint16_t *p = (const uint16_t *)(const void *)
-		((const uint8_t *)base + offset);
+	const uint16_t *p =
+		(const uint16_t *)(const void *)((const uint8_t *)base +
+						 offset);
 
 	return le16toh(__atomic_load_n(p, __ATOMIC_ACQUIRE));
 }

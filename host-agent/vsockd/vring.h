@@ -50,7 +50,7 @@ struct vring {
 	uint16_t done; /* chains given back, not necessarily told */
 	uint16_t told; /* used index that the driver sees */
 	bool broken;
-	bool notify; /* does the driver kick? */
+	bool notify;	/* does the driver kick? */
 	bool held_back; /* an interrupt was suppressed */
 };
 

@@ -41,10 +41,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct mem m = {.count = 1,
-			.region[0] = {.at = {.guest_addr = GPA,
-					     .size = MEM_SIZE},
-				      .map = memory}};
+	struct mem m = {
+		.count = 1,
+		.region[0] = {.at = {.guest_addr = GPA, .size = MEM_SIZE},
+			      .map = memory}};
 	struct vring_chain c;
 	struct vring v;
 	bool writable;

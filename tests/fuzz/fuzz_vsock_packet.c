@@ -116,8 +116,7 @@ static void produce(uint32_t len)
 	c.iov[0] = (struct iovec){scratch, 20};
 	c.iov[1] = (struct iovec){scratch + 20, len - 20};
 	c.len = len;
-	if (conn_has_work(&table) &&
-	    conn_produce(&table, &c) > (ssize_t)len)
+	if (conn_has_work(&table) && conn_produce(&table, &c) > (ssize_t)len)
 		abort();
 }
 
@@ -168,8 +167,8 @@ static void step(struct input *in)
 		long_packet(in);
 		break;
 	case 2:
-		if (send(client[i], scratch, 64 * take(in, 1),
-			 MSG_NOSIGNAL) >= 0)
+		if (send(client[i], scratch, 64 * take(in, 1), MSG_NOSIGNAL) >=
+		    0)
 			conn_on_client(&table, port[i], EPOLLIN);
 		break;
 	case 3:

@@ -12,7 +12,7 @@ kernel=${HYB_KERNEL:-build/guest/vmlinux}
 uid=64000
 
 skip() {
-	echo "1..0 # SKIP $*"
+	printf "1..1\nok 1 # SKIP host: %s\n" "$*"
 	exit 0
 }
 

@@ -51,16 +51,16 @@ static int setup(void **state)
 	assert_true(device_fd >= 0);
 	memcpy(carrier.path, sock_path, sizeof(sock_path));
 	tcp_listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	tcp_addr = (struct sockaddr_in){.sin_family = AF_INET,
-					.sin_addr.s_addr =
-						htonl(INADDR_LOOPBACK)};
+	tcp_addr =
+		(struct sockaddr_in){.sin_family = AF_INET,
+				     .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	assert_int_equal(bind(tcp_listener, (struct sockaddr *)&tcp_addr,
 			      sizeof(tcp_addr)),
 			 0);
 	assert_int_equal(listen(tcp_listener, 512), 0);
-	assert_int_equal(getsockname(tcp_listener,
-				     (struct sockaddr *)&tcp_addr, &len),
-			 0);
+	assert_int_equal(
+		getsockname(tcp_listener, (struct sockaddr *)&tcp_addr, &len),
+		0);
 	fd_set_nonblock(tcp_listener, true);
 	port.listen_fd = tcp_listener;
 	assert_int_equal(forward_init(&forward, &carrier, &port, 1, &e), 0);
@@ -85,9 +85,8 @@ static int tcp_dial(void)
 {
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	assert_int_equal(connect(fd, (struct sockaddr *)&tcp_addr,
-				 sizeof(tcp_addr)),
-			 0);
+	assert_int_equal(
+		connect(fd, (struct sockaddr *)&tcp_addr, sizeof(tcp_addr)), 0);
 	return fd;
 }
 

@@ -255,8 +255,7 @@ static void check_outcome(enum outcome o, int fd, const char *where,
 
 	while (next_packet(&g, &p, data, sizeof(data)))
 		reset = reset || p.op == PACKET_RST;
-	if (reset != (o == RESET) ||
-	    (g.device.conns.used == 0) != (o != KEPT))
+	if (reset != (o == RESET) || (g.device.conns.used == 0) != (o != KEPT))
 		fail_msg("%s, op %u: %s, %zu connections", where, op,
 			 reset ? "reset" : "no reset", g.device.conns.used);
 	close(fd);
@@ -475,8 +474,7 @@ static void test_slow_client(void **state)
 			n = recv(fd, data, sizeof(data), MSG_DONTWAIT);
 			assert_true(n > 0);
 			for (i = 0; i < n; i++)
-				assert_int_equal((uint8_t)data[i],
-						 got++ % 251);
+				assert_int_equal((uint8_t)data[i], got++ % 251);
 		}
 		while (next_packet(&g, &p, data, sizeof(data))) {
 			assert_int_equal(p.op, PACKET_CREDIT_UPDATE);
@@ -523,13 +521,20 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(test_whole_life),	 T(test_client_closes),
-		T(test_guest_half_closes), T(test_refused),
-		T(test_lines),		 T(test_held),
-		T(test_full),		 T(test_deadlines),
-		T(test_ops),		 T(test_bad_packets),
-		T(test_credit_of_guest), T(test_no_credit),
-		T(test_credit_overrun),	 T(test_slow_client),
+		T(test_whole_life),
+		T(test_client_closes),
+		T(test_guest_half_closes),
+		T(test_refused),
+		T(test_lines),
+		T(test_held),
+		T(test_full),
+		T(test_deadlines),
+		T(test_ops),
+		T(test_bad_packets),
+		T(test_credit_of_guest),
+		T(test_no_credit),
+		T(test_credit_overrun),
+		T(test_slow_client),
 		T(test_flood),
 	};
 

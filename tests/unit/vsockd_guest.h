@@ -31,8 +31,8 @@
 #define BUF_AT	  0x10000u
 #define BUF_STEP  0x11000u /* more than a header and 64 KiB */
 
-#define F_NEXT	  1
-#define F_WRITE	  2
+#define F_NEXT	   1
+#define F_WRITE	   2
 #define F_INDIRECT 4
 
 struct desc {
@@ -222,8 +222,7 @@ static inline void set_avail_index(struct guest *g, int ring, uint16_t index)
 
 static inline void offer(struct guest *g, int ring, uint16_t head)
 {
-	memcpy(g->mem + avail_at(ring) + 4 +
-		       2u * (g->avail[ring] % RING_SIZE),
+	memcpy(g->mem + avail_at(ring) + 4 + 2u * (g->avail[ring] % RING_SIZE),
 	       &head, 2);
 	set_avail_index(g, ring, ++g->avail[ring]);
 }
@@ -273,8 +272,9 @@ static inline bool next_packet(struct guest *g, struct packet *p, void *data,
 	turn(g);
 	if (used_index(g, RING_RX) == g->seen[RING_RX])
 		return false;
-	memcpy(elem, g->mem + used_at(RING_RX) + 4 +
-			     8u * (g->seen[RING_RX]++ % RING_SIZE),
+	memcpy(elem,
+	       g->mem + used_at(RING_RX) + 4 +
+		       8u * (g->seen[RING_RX]++ % RING_SIZE),
 	       8);
 	assert_in_range(elem[0], 0, 7);
 	assert_in_range(elem[1], PACKET_HEADER_SIZE, 4096);
@@ -296,7 +296,7 @@ static inline bool next_packet(struct guest *g, struct packet *p, void *data,
 	assert_int_equal(p->dst_cid, CID);
 	assert_int_equal(p->len, elem[1] - PACKET_HEADER_SIZE);
 	assert_in_range(p->len, 0, max);
-	if (p->len)
+	if (data && p->len)
 		memcpy(data, g->mem + buf_at(elem[0]) + PACKET_HEADER_SIZE,
 		       p->len);
 	offer(g, RING_RX, (uint16_t)elem[0]);
@@ -339,16 +339,15 @@ static inline void guest_init(struct guest *g)
 		g->kick[i] = eventfd(0, EFD_CLOEXEC);
 		g->call[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	}
-	snprintf(g->path, sizeof(g->path), "/tmp/hyb-vsockd-%d.sock",
-		 getpid());
+	snprintf(g->path, sizeof(g->path), "/tmp/hyb-vsockd-%d.sock", getpid());
 	g->listen_fd = unix_listen(g->path, 0600, 300, &g->e);
 	assert_true(g->listen_fd >= 0);
 	fd_set_nonblock(g->listen_fd, true);
 	g->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	assert_int_equal(device_init(&g->device, CID, g->epoll_fd, &g->e), 0);
 	vhost_user_init(&g->vhost, &g->device, g->device_end);
-	assert_int_equal(loop_init(&g->loop, &g->device, &g->vhost,
-				   g->epoll_fd, g->listen_fd, &g->e),
+	assert_int_equal(loop_init(&g->loop, &g->device, &g->vhost, g->epoll_fd,
+				   g->listen_fd, &g->e),
 			 0);
 }
 

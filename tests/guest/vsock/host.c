@@ -64,15 +64,15 @@ static void start_device(void)
 {
 	char log[120];
 	const char *const argv[] = {
-		device_path, "--vhost",	 vhost_sock, "--listen", listen_sock,
-		"--cid",     "3",	 "--peer-uid", VM_UID,	 "--uid",
-		VM_UID,	     "--gid",	 VM_UID,     NULL};
+		device_path, "--vhost", vhost_sock,   "--listen", listen_sock,
+		"--cid",     "3",	"--peer-uid", VM_UID,	  "--uid",
+		VM_UID,	     "--gid",	VM_UID,	      NULL};
 
 	snprintf(log, sizeof(log), "%s/device.log", dir);
 	unlink(listen_sock);
 	device_pid = spawn(argv, log);
-	while (access(listen_sock, F_OK) < 0 && waitpid(device_pid, NULL,
-							WNOHANG) == 0)
+	while (access(listen_sock, F_OK) < 0 &&
+	       waitpid(device_pid, NULL, WNOHANG) == 0)
 		usleep(500);
 }
 
@@ -80,16 +80,44 @@ static void start_qemu(void)
 {
 	char log[120], chardev[160], qmp[160];
 	const char *const argv[] = {
-		"setpriv", "--reuid", VM_UID, "--regid", VM_UID,
-		"--clear-groups", "qemu-system-x86_64", "-nodefaults",
-		"-no-user-config", "-display", "none", "-accel", "tcg",
-		"-machine", "q35,memory-backend=mem,usb=off", "-m", "256",
-		"-object", "memory-backend-memfd,id=mem,size=256M,share=on",
-		"-smp", "1,maxcpus=2", "-bios", "/usr/share/qemu/qboot.rom",
-		"-kernel", kernel, "-initrd", initramfs, "-append",
+		"setpriv",
+		"--reuid",
+		VM_UID,
+		"--regid",
+		VM_UID,
+		"--clear-groups",
+		"qemu-system-x86_64",
+		"-nodefaults",
+		"-no-user-config",
+		"-display",
+		"none",
+		"-accel",
+		"tcg",
+		"-machine",
+		"q35,memory-backend=mem,usb=off",
+		"-m",
+		"256",
+		"-object",
+		"memory-backend-memfd,id=mem,size=256M,share=on",
+		"-smp",
+		"1,maxcpus=2",
+		"-bios",
+		"/usr/share/qemu/qboot.rom",
+		"-kernel",
+		kernel,
+		"-initrd",
+		initramfs,
+		"-append",
 		"console=ttyS0 quiet panic=-1 reboot=t rdinit=/init",
-		"-serial", "stdio", "-no-reboot", "-chardev", chardev,
-		"-device", "vhost-user-vsock-pci,chardev=vs", "-qmp", qmp,
+		"-serial",
+		"stdio",
+		"-no-reboot",
+		"-chardev",
+		chardev,
+		"-device",
+		"vhost-user-vsock-pci,chardev=vs",
+		"-qmp",
+		qmp,
 		NULL};
 
 	snprintf(chardev, sizeof(chardev),
@@ -154,7 +182,8 @@ static void test_start(void)
 			usleep(5000);
 	} while (fd == -ECONNREFUSED && tries < 2000);
 	t1 = seconds();
-	report(fd >= 0 && echo_once(fd, 64), "a client that came before the VM");
+	report(fd >= 0 && echo_once(fd, 64),
+	       "a client that came before the VM");
 	printf("# boot to first echo %.2f s, %d tries\n", t1 - t0, tries);
 	if (fd < 0)
 		exit(1);
@@ -252,8 +281,8 @@ static bool pull(uint64_t size, uint64_t slow_from, uint64_t *ret_done)
 		usleep(300000); /* everything is full by now */
 	while (ok && (n = read(fd, buf, sizeof(buf))) > 0) {
 		for (i = 0; i < n; i += 509)
-			ok = ok && (uint8_t)buf[i] ==
-					   (done + (uint64_t)i) % 251;
+			ok = ok &&
+			     (uint8_t)buf[i] == (done + (uint64_t)i) % 251;
 		done += (uint64_t)n;
 	}
 	close(fd);
@@ -289,8 +318,9 @@ static void test_parallel(void)
 		for (i = 0; i < PARALLEL; i++) {
 			int v = -1;
 
-			ok = ok && read_full(fd[i], &v, sizeof(v)) ==
-					   sizeof(v) && v == i;
+			ok = ok &&
+			     read_full(fd[i], &v, sizeof(v)) == sizeof(v) &&
+			     v == i;
 		}
 	}
 	for (i = 0; i < PARALLEL; i++)
@@ -317,7 +347,8 @@ static void test_limit(void)
 		if (fd[i] >= 0)
 			close(fd[i]);
 	i = dial_retry(PORT_ECHO, 5000);
-	report(i >= 0 && echo_once(i, 64), "and there is room again afterwards");
+	report(i >= 0 && echo_once(i, 64),
+	       "and there is room again afterwards");
 	close(i);
 }
 
@@ -367,16 +398,16 @@ static void test_dial_out(void)
 static void start_portd(void)
 {
 	static char log[120];
-	const char *const argv[] = {portd_path, "--port", "3:80", "--vsock",
-				    listen_sock, "--uid", VM_UID, "--gid",
-				    VM_UID, NULL};
+	const char *const argv[] = {portd_path,	 "--port", "3:80", "--vsock",
+				    listen_sock, "--uid",  VM_UID, "--gid",
+				    VM_UID,	 NULL};
 	socklen_t len = sizeof(tcp_addr);
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	snprintf(log, sizeof(log), "%s/portd.log", dir);
-	tcp_addr = (struct sockaddr_in){
-		.sin_family = AF_INET,
-		.sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	tcp_addr =
+		(struct sockaddr_in){.sin_family = AF_INET,
+				     .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	if (bind(fd, (struct sockaddr *)&tcp_addr, len) < 0 ||
 	    listen(fd, 128) < 0 ||
 	    getsockname(fd, (struct sockaddr *)&tcp_addr, &len) < 0)
@@ -464,8 +495,7 @@ static void test_confinement(pid_t pid, const char *who)
 	for (i = 0; i < ARRAY_SIZE(spaces); i++) {
 		snprintf(path, sizeof(path), "/proc/self/ns/%s", spaces[i]);
 		ok = ok && readlink(path, ours, sizeof(ours) - 1) > 0;
-		snprintf(path, sizeof(path), "/proc/%d/ns/%s", pid,
-			 spaces[i]);
+		snprintf(path, sizeof(path), "/proc/%d/ns/%s", pid, spaces[i]);
 		ok = ok && readlink(path, theirs, sizeof(theirs) - 1) > 0 &&
 		     strcmp(ours, theirs) != 0;
 	}
@@ -547,8 +577,7 @@ static bool wait_connected(void)
 	uint64_t deadline = now_ms() + 5000;
 	char wanted[160];
 
-	snprintf(wanted, sizeof(wanted), "\"filename\": \"unix:%s",
-		 vhost_sock);
+	snprintf(wanted, sizeof(wanted), "\"filename\": \"unix:%s", vhost_sock);
 	while (now_ms() < deadline)
 		if (qmp("query-chardev", wanted))
 			return true;
@@ -628,7 +657,8 @@ static void clean_up(void)
 int main(int argc, char **argv)
 {
 	if (argc != 6) {
-		fprintf(stderr, "usage: host DEVICE PORTD KERNEL INITRAMFS DIR\n");
+		fprintf(stderr,
+			"usage: host DEVICE PORTD KERNEL INITRAMFS DIR\n");
 		return 2;
 	}
 	device_path = argv[1];
