@@ -79,9 +79,9 @@ static int add_entropy(const unsigned char *data, size_t len, struct err *e)
 
 static int write_machine_id(const char *id, struct err *e)
 {
-	_cleanup_close_ int fd = open("/run/machine-id",
-				      O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC,
-				      0444);
+	_cleanup_close_ int fd =
+		open("/run/machine-id",
+		     O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0444);
 	char line[34];
 	int r;
 

@@ -127,9 +127,9 @@ struct stage {
 /* In order: the uevents' socket and the kernel settings are the network
  * namespace's that the machine booted with. */
 static const struct stage stages[] = {
-	{"mounts", stage_mounts}, {"disks", stage_disks},
+	{"mounts", stage_mounts},    {"disks", stage_disks},
 	{"settings", setup_sysctls}, {"network", stage_network},
-	{"self", setup_self}, {"engine", stage_engine},
+	{"self", setup_self},	     {"engine", stage_engine},
 	{"seccomp", stage_seccomp},
 };
 static size_t stages_run;

@@ -247,7 +247,6 @@ static int create_container(struct slot *s, const struct create_params *q,
 			    struct err *e)
 {
 	struct container_spec spec = CONTAINER_SPEC_INIT;
-	struct container_failure failure = {0};
 	struct container_info info;
 	struct agent *a = s->agent;
 	int ends[2] = {-1, -1}, r;
@@ -267,14 +266,11 @@ static int create_container(struct slot *s, const struct create_params *q,
 	spec.init = q->init;
 	spec.stdio[1] = ends[0];
 	spec.stdio[2] = ends[1];
-	r = container_create(&spec, &s->container, &failure, e);
+	r = container_create(&spec, &s->container, NULL, e);
 	cleanup_close(&ends[0]);
 	cleanup_close(&ends[1]);
-	if (r < 0) {
-		if (failure.step[0] && r != -EINVAL)
-			err_wrap(e, "%s", failure.step);
+	if (r < 0)
 		return r;
-	}
 	container_get_info(s->container, &info);
 	s->pid = info.pid;
 	r = container_take_console(s->container);

@@ -25,9 +25,10 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/socket.h>
-#include <sys/un.h>
+#include <unistd.h>
 
 #define CALL_MS 60000
+#define BOOT_MS 20000
 
 static const char *address;
 
@@ -41,6 +42,7 @@ static int dial(void)
 {
 	struct vsock_addr a = {.carrier = VSOCK_UNIX};
 	struct err e = ERR_INIT;
+	uint64_t deadline = now_ms() + BOOT_MS;
 	int fd = -1, r = 0;
 
 	if (strncmp(address, "unix:", 5) == 0) {
@@ -48,7 +50,11 @@ static int dial(void)
 		r = fd;
 	} else {
 		snprintf(a.path, sizeof(a.path), "%s", address + 6);
-		r = vsock_connect(&a, 1024, now_ms() + CALL_MS, &fd, &e);
+		/* Refused while the guest has not come to listen yet. */
+		while ((r = vsock_connect(&a, 1024, deadline, &fd, &e)) ==
+			       -ECONNREFUSED &&
+		       now_ms() < deadline)
+			usleep(1000);
 	}
 	if (r < 0)
 		die("connect", &e);
