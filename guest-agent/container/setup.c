@@ -74,12 +74,16 @@ __attribute__((noreturn)) static void fail(struct setup *s, int sock,
  * be there, not even until exec. */
 static int step_descriptors(struct setup *s)
 {
-	unsigned int from = 0;
+	/* 0, 1 and 2 stay until step_session() puts the process's own over
+	 * them: no descriptor that comes in between may get their numbers. */
+	unsigned int from = STDERR_FILENO + 1;
 	size_t i;
 
 	for (i = 0; i < s->p->n_keep; i++) {
 		unsigned int keep = (unsigned int)s->p->keep[i];
 
+		if (keep < from)
+			continue;
 		if (keep > from && close_range(from, keep - 1, 0) < 0)
 			return -errno;
 		from = keep + 1;
