@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "common/base/cleanup.h"
 #include "guest-agent/sys/cgroup.h"
@@ -69,13 +70,10 @@ static int apply_memory(const struct target *t, const struct oci_memory *m,
 		return err_set(t->e, EINVAL,
 			       "linux.resources.memory.swap: must not be below "
 			       "memory.limit");
-	if (r == 0 && swap != -2) {
+	/* A kernel without swap has no such file, and nothing to limit. */
+	if (r == 0 && swap != -2 &&
+	    faccessat(t->fd, "memory.swap.max", F_OK, 0) == 0)
 		r = set_limit(t, CGROUP_MEMORY, "memory.swap.max", swap);
-		/* A kernel without swap has no such file, and nothing to
-		 * limit. */
-		if (r == -ENOENT)
-			r = 0;
-	}
 	/* When it runs out of memory all of it ends, not some process of it
 	 * that happened to be large. */
 	if (r == 0 && defaults)

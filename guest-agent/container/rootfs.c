@@ -61,6 +61,8 @@ static int staging_make(struct staging *s, int mnt_fd, struct err *e)
 int rootfs_open(struct create *cr, struct err *e)
 {
 	const struct container_rootfs *rf = &cr->spec->rootfs;
+	/* The super block's: without it a read-only disk is refused. */
+	const struct mnt_option ro = {"ro", NULL};
 	struct plan *p = cr->plan;
 	const char *what = "";
 	int fd, r;
@@ -72,7 +74,7 @@ int rootfs_open(struct create *cr, struct err *e)
 	if (rf->erofs) {
 		/* nodev: no container opens a device by a node that its image
 		 * brought along. */
-		fd = mnt_new("erofs", rf->erofs, NULL, 0,
+		fd = mnt_new("erofs", rf->erofs, &ro, 1,
 			     MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV, &what);
 		if (fd < 0)
 			return err_sys(e, -fd, "root: erofs on '%s': %s",

@@ -141,11 +141,15 @@ int verb_delete(const struct options *o, int argc, char **argv, struct err *e)
 		return usage_error(v, "one container id is needed");
 	id = argv[optind];
 	r = load(o, id, false, false, &l, e);
-	if (r == -ENOENT && force && l.dir < 0)
+	if (r == -ENOENT && force && l.dir < 0) {
+		err_clear(e);
 		return 0;
+	}
 	/* Left by a creation that was killed: there is no state yet. */
-	if (r < 0 && force && l.dir >= 0 && !l.c)
+	if (r < 0 && force && l.dir >= 0 && !l.c) {
+		err_clear(e);
 		return store_remove(o->root, id, e);
+	}
 	if (r == 0) {
 		r = container_delete(l.c, force, e);
 		if (r == 0)

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Runs inside a container and tries what must not work: probe NAME [ARG].
+ * Prints one word: what came of it. */
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/ptrace.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* "ok" or the name of the error. */
+static int say(long r)
+{
+	puts(r >= 0 ? "ok" : strerrorname_np(errno));
+	return 0;
+}
+
+static int family(int domain)
+{
+	return say(socket(domain, SOCK_STREAM | SOCK_CLOEXEC, 0));
+}
+
+/* getpid() by the i386 entry: the filter kills the process. */
+static int int80(void)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		long r = 20;
+
+		__asm__ volatile("int $0x80" : "+a"(r) : : "memory");
+		_exit(r > 0 ? 0 : 7);
+	}
+	waitpid(pid, &status, 0);
+	printf(WIFSIGNALED(status) ? "signal-%d\n" : "exit-%d\n",
+	       WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+	return 0;
+}
+
+static int x32(void)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0)
+		_exit(syscall(0x40000000 | 39) > 0 ? 0 : 7);
+	waitpid(pid, &status, 0);
+	printf(WIFSIGNALED(status) ? "signal-%d\n" : "exit-%d\n",
+	       WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+	return 0;
+}
+
+static int eat(void)
+{
+	size_t step = 1 << 20, i;
+	char *p;
+
+	for (i = 0; i < 4096; i++) {
+		p = malloc(step);
+		if (p)
+			memset(p, 1, step);
+	}
+	puts("ate-4g");
+	return 0;
+}
+
+static int forks(void)
+{
+	int n = 0;
+	pid_t pid;
+
+	for (;;) {
+		pid = fork();
+		if (pid < 0)
+			break;
+		if (pid == 0) {
+			pause();
+			_exit(0);
+		}
+		n++;
+	}
+	printf("%d\n", n);
+	fflush(stdout);
+	kill(0, SIGKILL);
+	return 0;
+}
+
+static int open_write(const char *path)
+{
+	return say(open(path, O_WRONLY | O_CLOEXEC));
+}
+
+int main(int argc, char **argv)
+{
+	const char *what = argc > 1 ? argv[1] : "";
+	const char *arg = argc > 2 ? argv[2] : "";
+
+	if (!strcmp(what, "socket"))
+		return family(atoi(arg));
+	if (!strcmp(what, "int80"))
+		return int80();
+	if (!strcmp(what, "x32"))
+		return x32();
+	if (!strcmp(what, "syscall"))
+		return say(syscall(atoi(arg), 0, 0, 0, 0, 0, 0));
+	if (!strcmp(what, "unshare"))
+		return say(unshare(atoi(arg)));
+	if (!strcmp(what, "clone"))
+		return say(syscall(SYS_clone, atol(arg) | SIGCHLD, 0, 0, 0, 0));
+	if (!strcmp(what, "mount"))
+		return say(mount("none", "/tmp", "tmpfs", 0, ""));
+	if (!strcmp(what, "ptrace"))
+		return say(ptrace(PTRACE_TRACEME, 0, 0, 0));
+	if (!strcmp(what, "mknod"))
+		return say(mknod("/tmp/node", S_IFBLK | 0600,
+				 makedev((unsigned)atoi(arg),
+					 argc > 3 ? (unsigned)atoi(argv[3])
+						  : 0)));
+	if (!strcmp(what, "open-write"))
+		return open_write(arg);
+	if (!strcmp(what, "open-read"))
+		return say(open(arg, O_RDONLY | O_CLOEXEC));
+	if (!strcmp(what, "eat"))
+		return eat();
+	if (!strcmp(what, "forks"))
+		return forks();
+	if (!strcmp(what, "chroot"))
+		return say(chroot(arg));
+	fprintf(stderr, "probe: what is '%s'?\n", what);
+	return 2;
+}
