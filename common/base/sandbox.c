@@ -96,11 +96,7 @@ static int change_root(const char *root, struct err *e)
 {
 	const unsigned long flags =
 		MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY;
-	_cleanup_close_ int cwd = -1;
 
-	cwd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (cwd < 0)
-		return err_sys(e, errno, "open the current directory");
 	if (mount(NULL, "/", NULL, MS_PRIVATE | MS_REC, NULL) < 0)
 		return err_sys(e, errno, "make mounts private");
 	if (!root) {
@@ -115,8 +111,6 @@ static int change_root(const char *root, struct err *e)
 	if (chdir(ROOT_POINT) < 0 || syscall(SYS_pivot_root, ".", ".") < 0 ||
 	    umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
 		return err_sys(e, errno, "change the root");
-	if (!root && fchdir(cwd) < 0)
-		return err_sys(e, errno, "return to the current directory");
 	return 0;
 }
 

@@ -46,8 +46,9 @@ struct sandbox_spec {
 /* Namespaces (mount, network, ipc, uts), root, ids, capabilities, limits.
  * Without privileges the namespaces cannot be had: then *ret_confined is
  * false, everything else holds, and the program should say so. The current
- * directory stays where it was, so that a relative path still works until the
- * caller leaves it (chdir("/")); with root set it is the root. */
+ * directory is the new root, or spec->root. A folder that must still be reached
+ * is opened before (O_PATH) and entered by fchdir(): paths relative to it
+ * work, with the rights of the new ids. */
 int sandbox_enter(const struct sandbox_spec *spec, bool *ret_confined,
 		  struct err *e);
 

@@ -92,6 +92,19 @@ static int read_answer(int fd, uint64_t deadline_ms, char line[ANSWER_MAX])
 	return -EPROTO;
 }
 
+static int check_owner(const struct vsock_addr *a, int fd)
+{
+	struct ucred cred;
+	socklen_t len = sizeof(cred);
+
+	if (!a->check_uid)
+		return 0;
+	/* Of the process that called listen(). */
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0)
+		return -errno;
+	return cred.uid == a->uid ? 0 : -EPERM;
+}
+
 static int connect_unix(const struct vsock_addr *a, uint32_t port,
 			uint64_t deadline_ms, int fd)
 {
@@ -104,6 +117,8 @@ static int connect_unix(const struct vsock_addr *a, uint32_t port,
 		return -ENAMETOOLONG;
 	memcpy(sa.sun_path, a->path, len);
 	n = connect_wait(fd, (struct sockaddr *)&sa, sizeof(sa), deadline_ms);
+	if (n == 0)
+		n = check_owner(a, fd);
 	if (n < 0)
 		return n;
 	n = snprintf(line, sizeof(line), "CONNECT %u\n", port);

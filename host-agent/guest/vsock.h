@@ -11,6 +11,7 @@
 
 #include "common/base/err.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum carrier { VSOCK_UNIX, VSOCK_KERNEL };
@@ -19,6 +20,11 @@ struct vsock_addr {
 	enum carrier carrier;
 	char path[108]; /* VSOCK_UNIX: of the device's socket */
 	uint32_t cid;	/* VSOCK_KERNEL */
+	/* VSOCK_UNIX: whose socket it must be. The path lies in a folder of
+	 * the VM's uid; a QEMU that its guest has taken over could put a link
+	 * to another VM's socket there. */
+	bool check_uid;
+	uint32_t uid;
 };
 
 /*

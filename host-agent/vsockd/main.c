@@ -2,11 +2,12 @@
 /*
  * hyb-vsockd: the vsock device of one VM (docs/vsockd.md).
  *
- * Stages: options and the listening socket with the rights of the caller;
- * then namespaces, an empty root, the VM's ids, no capabilities; with those
- * the connection to QEMU, whose socket lies in a folder of the VM's (as root
- * we would follow whatever link QEMU put there); then Landlock and seccomp;
- * and only then the first byte of QEMU's or the guest's is read.
+ * Stages: the folders of the two sockets are opened with the rights of the
+ * caller; then namespaces, an empty root, the VM's ids, no capabilities; with
+ * those the listening socket is made and QEMU's connected to. Both folders
+ * belong to the VM's uid, and so to a QEMU that its guest has taken over: as
+ * root we would follow its links, or give away what it renamed. Then Landlock
+ * and seccomp, and only then the first byte of QEMU's or the guest's is read.
  */
 #include "common/base/cleanup.h"
 #include "common/base/fd.h"
@@ -17,12 +18,10 @@
 
 #include <fcntl.h>
 #include <getopt.h>
-#include <libgen.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <time.h>
@@ -189,21 +188,25 @@ static int gather_fds(struct options *o, struct err *e)
 	return sandbox_start(6, e);
 }
 
-static int make_listener(struct options *o, struct err *e)
+/* The folder that a path lies in, and the rest of the path. */
+static int open_folder(const char *path, const char **ret_name, struct err *e)
 {
-	int fd = o->listen_fd;
+	const char *slash = strrchr(path, '/');
+	_cleanup_free_ char *dir = NULL;
+	int fd;
 
-	if (o->listen_path) {
-		fd = unix_listen(o->listen_path, 0600, VSOCKD_CONNS_MAX, e);
-		/* It is the VM's: its other helpers have the same id. */
-		if (fd >= 0 && o->drop_ids &&
-		    lchown(o->listen_path, o->uid, o->gid) < 0)
-			return err_sys(e, errno, "give '%s' away",
-				       o->listen_path);
-	}
-	if (fd >= 0 && fd_set_nonblock(fd, true) < 0)
-		return err_set(e, EBADF, "the listening descriptor is bad");
-	return fd;
+	dir = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
+	if (!dir)
+		return err_sys(e, ENOMEM, "start");
+	*ret_name = slash ? slash + 1 : path;
+	fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 ? err_sys(e, errno, "folder '%s'", dir) : fd;
+}
+
+static int enter_folder(int fd, struct err *e)
+{
+	return fchdir(fd) < 0 ? err_sys(e, errno, "enter a socket's folder")
+			      : 0;
 }
 
 /* QEMU is the server, so that a new device can take the place of a dead one;
@@ -298,49 +301,79 @@ static int run(int vhost_fd, int listen_fd, uint64_t cid, int epoll_fd,
 	return err;
 }
 
+/* The listening socket: by path, in its folder. */
+static int get_listener(const struct options *o, int folder, const char *name,
+			struct err *e)
+{
+	int fd = o->listen_fd;
+
+	if (o->listen_path) {
+		if (enter_folder(folder, e) < 0)
+			return -e->code;
+		fd = unix_listen(name, 0600, VSOCKD_CONNS_MAX, e);
+	}
+	if (fd >= 0 && fd_set_nonblock(fd, true) < 0)
+		return err_set(e, EBADF, "the listening descriptor is bad");
+	return fd;
+}
+
+static int get_vhost(const struct options *o, int folder, const char *name,
+		     struct err *e)
+{
+	int fd = o->vhost_fd, err = 0;
+
+	if (o->vhost_path) {
+		if (enter_folder(folder, e) < 0)
+			return -e->code;
+		fd = connect_vhost(name, o->wait_ms, e);
+	}
+	if (fd >= 0 && o->check_peer)
+		err = check_peer(fd, o->peer_uid, e);
+	if (fd >= 0 && err == 0 && fd_set_nonblock(fd, true) < 0)
+		err = err_set(e, EBADF, "QEMU's descriptor is bad");
+	return err < 0 ? err : fd;
+}
+
 static int start(struct options *o, struct err *e)
 {
-	struct sandbox_spec spec = {.drop_ids = o->drop_ids,
-				    .uid = o->uid,
-				    .gid = o->gid,
-				    .max_fds = VSOCKD_FDS_MAX};
+	const struct sandbox_spec spec = {.drop_ids = o->drop_ids,
+					  .uid = o->uid,
+					  .gid = o->gid,
+					  .max_fds = VSOCKD_FDS_MAX};
+	_cleanup_close_ int listen_dir = -1, vhost_dir = -1;
 	_cleanup_close_ int listen_fd = -1, vhost_fd = -1, epoll_fd = -1;
-	_cleanup_free_ char *dir = NULL, *base = NULL;
+	const char *listen_name = NULL, *vhost_name = NULL;
 	bool confined;
 	int err;
 
-	listen_fd = make_listener(o, e);
-	if (listen_fd < 0)
-		return listen_fd;
-	if (o->vhost_path) {
-		dir = strdup(o->vhost_path);
-		base = strdup(o->vhost_path);
-		if (!dir || !base)
-			return err_sys(e, ENOMEM, "start");
-		if (chdir(dirname(dir)) < 0)
-			return err_sys(e, errno, "folder of '%s'",
-				       o->vhost_path);
-	}
+	if (o->listen_path)
+		listen_dir = open_folder(o->listen_path, &listen_name, e);
+	if (o->vhost_path)
+		vhost_dir = open_folder(o->vhost_path, &vhost_name, e);
+	if ((o->listen_path && listen_dir < 0) ||
+	    (o->vhost_path && vhost_dir < 0))
+		return -e->code;
 	err = sandbox_enter(&spec, &confined, e);
 	if (err < 0)
 		return err;
 	if (!confined)
 		log_warn("no namespaces of its own: started without "
 			 "privileges");
-	vhost_fd = o->vhost_path ? connect_vhost(basename(base), o->wait_ms, e)
-				 : o->vhost_fd;
+	listen_fd = get_listener(o, listen_dir, listen_name, e);
+	if (listen_fd < 0)
+		return listen_fd;
+	vhost_fd = get_vhost(o, vhost_dir, vhost_name, e);
 	if (vhost_fd < 0)
 		return vhost_fd;
-	if (o->check_peer)
-		err = check_peer(vhost_fd, o->peer_uid, e);
-	if (err == 0 && (fd_set_nonblock(vhost_fd, true) < 0 || chdir("/") < 0))
-		err = err_sys(e, errno, "prepare QEMU's socket");
+	epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (epoll_fd < 0 || chdir("/") < 0)
+		return err_sys(e, errno, "prepare the loop");
+	/* From here on there is no way to either folder. */
+	cleanup_close(&listen_dir);
+	cleanup_close(&vhost_dir);
 	/* The end of this pipe is what the caller waits for. */
 	cleanup_close(&o->ready_fd);
-	epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	if (err == 0 && epoll_fd < 0)
-		err = err_sys(e, errno, "make an epoll");
-	return err ? err : run(vhost_fd, listen_fd, o->cid, epoll_fd, e);
+	return run(vhost_fd, listen_fd, o->cid, epoll_fd, e);
 }
 
 int main(int argc, char **argv)

@@ -188,6 +188,10 @@ static void test_start(void)
 	if (fd < 0)
 		exit(1);
 	close(fd);
+	addr.uid++;
+	fd = dial(PORT_ECHO, 5000);
+	addr.uid--;
+	report(fd == -EPERM, "a socket of another uid is not talked to");
 	fd = dial(PORT_NOBODY, 5000);
 	report(fd == -ECONNREFUSED, "nobody listens: refused");
 }
@@ -671,6 +675,8 @@ int main(int argc, char **argv)
 	snprintf(qmp_sock, sizeof(qmp_sock), "%s/qmp.sock", dir);
 	addr.carrier = VSOCK_UNIX;
 	memcpy(addr.path, listen_sock, sizeof(listen_sock));
+	addr.check_uid = true;
+	addr.uid = (uint32_t)strtoul(VM_UID, NULL, 10);
 	signal(SIGPIPE, SIG_IGN);
 	atexit(clean_up);
 
