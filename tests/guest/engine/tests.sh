@@ -37,25 +37,19 @@ wait_stopped() {
 	done
 }
 run() {
-	$RT create -b /run/b/$1 $1 >/run/out 2>/run/err </dev/null
-	st=$?
-	if [ $st = 0 ]; then
-		$RT start $1 2>>/run/err
-		st=$?
-		wait_stopped $1
-	fi
+	{
+		$RT create -b /run/b/$1 $1 </dev/null 2>/run/err
+		echo $? >/run/st
+		if [ "$(cat /run/st)" = 0 ]; then
+			$RT start $1 2>>/run/err >/dev/null
+			echo $? >/run/st
+		fi
+	} | timeout 20 cat >/run/out
+	wait_stopped $1
+	st=$(cat /run/st)
 	out=$(cat /run/out)
 	err=$(cat /run/err)
 	$RT delete -f $1
-}
-# in_box NAME WORDS...: the output of a command in a new container
-in_box() {
-	name=$1
-	shift
-	bundle c1 "$@"
-	run c1
-	last=$out
-	[ -z "$err" ] || last="$out [$err]"
 }
 check() { # check NAME WANT ARGS-JSON [KEY=VALUE...]
 	title=$1 want=$2
@@ -99,8 +93,7 @@ sh_box "devices" "full null ptmx random tty urandom zero" \
 sh_box "std links" "ok" "echo ok > /dev/stdout"
 sh_box "a pseudo terminal can be had" "0" "exec 9<>/dev/ptmx; echo \$?"
 sh_box "proc/sys is read-only" "1" "(echo x > /proc/sys/kernel/hostname) 2>/dev/null; echo \$?"
-sh_box "masked paths are empty" "0 0" "echo \$(cat /proc/kallsyms | wc -c) \$(ls /sys/firmware | wc -l)"
-sh_box "working directory is made" "/a/b/c" "pwd" 'proc=,"x":1' 
+sh_box "masked paths are empty" "0 0" "echo \$(cat /proc/timer_list /proc/keys /proc/kallsyms 2>/dev/null | wc -c) \$(ls /sys/firmware | wc -l)"
 bundle c1 '["/bin/pwd"]'; sed -i 's#"cwd":"/"#"cwd":"/a/b/c"#' /run/b/c1/config.json; run c1
 is "cwd that is missing is made" "$out" "/a/b/c"
 
@@ -123,7 +116,8 @@ probe "AF_VSOCK is refused" EPERM socket 40
 probe "AF_ALG is refused" EPERM socket 38
 probe "AF_UNIX works" ok socket 1
 probe "AF_INET works" ok socket 2
-probe "a call by int 0x80 kills" signal-31 int80
+# SIGSEGV where the kernel has no such entry at all.
+probe "a call by int 0x80 kills" signal int80
 probe "a call by x32 kills" signal-31 x32
 probe "ptrace is refused" EPERM ptrace
 probe "mount is refused" EPERM mount
@@ -144,12 +138,11 @@ sh_box "no descriptor leaks" "0 1 2 3" "ls /proc/self/fd | tr '\\\\n' ' ' | sed 
 sh_box "nothing of the old root" "0" "grep -c newroot /proc/self/mountinfo"
 sh_box "the disk's node cannot be opened" "no" "cat /node-vda 2>/dev/null | head -c1 | wc -c | grep -q 1 && echo yes || echo no"
 
-for link in dev proc sys; do
-	bundle c1 '["/bin/true"]' disk=/dev/vdb
-	run c1
-	case $link in dev) is "an image whose /dev is a link is refused" "$st" 1; like "it says so" "$err" "'/dev'" ;; esac
-done
-sh_box "an image whose /etc/passwd is a link out is read inside" "0:0" "echo \$(id -u):\$(id -g)" disk=/dev/vdc user=root
+bundle c1 '["/bin/true"]' disk=/dev/vdb
+run c1
+is "an image whose /proc is a link is refused" "$st" 1
+like "it says so" "$err" "mount: '/proc': Too many levels of symbolic links"
+sh_box "an image whose /etc/passwd is a link out is read inside" "0" "id -u" disk=/dev/vdc user=root
 bundle c1 '["/bin/true"]' disk=/dev/vdc user=evil
 run c1
 is "a passwd of the VM is not reached by a link" "$st" 1
