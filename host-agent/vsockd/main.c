@@ -28,8 +28,13 @@
 
 #define EXIT_USAGE 2
 
-/* How often QEMU's socket is tried while it is not there yet. */
-#define CONNECT_STEP_NS 1000000
+/* How often QEMU's socket is tried while it is not there yet: every moment
+ * counts, and after two seconds it does not. */
+#define CONNECT_STEP_NS	     1000000
+#define CONNECT_SLOW_STEP_NS 20000000
+#define CONNECT_SLOW_MS	     2000
+/* libvirt may probe QEMU for a minute before it starts it. */
+#define WAIT_MS 180000
 
 struct options {
 	int vhost_fd;
@@ -152,7 +157,7 @@ static int parse_options(int argc, char **argv, struct options *o)
 	*o = (struct options){.vhost_fd = -1,
 			      .listen_fd = -1,
 			      .ready_fd = -1,
-			      .wait_ms = 30000,
+			      .wait_ms = WAIT_MS,
 			      .level = LOG_LEVEL_INFO};
 	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1)
 		if (parse_option(c, o) < 0)
@@ -214,14 +219,17 @@ static int enter_folder(int fd, struct err *e)
  * the current directory. */
 static int connect_vhost(const char *name, uint64_t wait_ms, struct err *e)
 {
-	const struct timespec step = {.tv_nsec = CONNECT_STEP_NS};
-	uint64_t deadline = now_ms() + wait_ms;
+	struct timespec step = {.tv_nsec = CONNECT_STEP_NS};
+	uint64_t start = now_ms(), now;
 	int fd;
 
 	for (;;) {
 		fd = unix_connect(name, e);
-		if (fd >= 0 || now_ms() >= deadline)
+		now = now_ms();
+		if (fd >= 0 || now - start >= wait_ms)
 			return fd;
+		if (now - start >= CONNECT_SLOW_MS)
+			step.tv_nsec = CONNECT_SLOW_STEP_NS;
 		if (fd != -ENOENT && fd != -ECONNREFUSED && fd != -EAGAIN)
 			return fd;
 		nanosleep(&step, NULL);
