@@ -74,7 +74,7 @@ static int watch_children(struct err *e)
 	if (child_watch.fd < 0)
 		return err_sys(e, errno, "eventfd");
 	child_watch.fn = on_children;
-	r = loop_watch(&agent.loop, &child_watch, EPOLLIN);
+	r = poller_watch(&agent.poller, &child_watch, EPOLLIN);
 	if (r < 0)
 		return err_sys(e, -r, "eventfd");
 	if (sigaction(SIGCHLD, &act, NULL) < 0)

@@ -14,7 +14,7 @@ int agent_init(struct agent *a, const struct agent_ops *ops, struct err *e)
 	a->own_netns = -1;
 	a->listener.fd = -1;
 	a->uevents.fd = -1;
-	return loop_init(&a->loop, e);
+	return poller_init(&a->poller, e);
 }
 
 void agent_done(struct agent *a)
@@ -28,10 +28,10 @@ void agent_done(struct agent *a)
 		if (a->peers[i].used)
 			peer_close(&a->peers[i]);
 	disks_done(a);
-	loop_close(&a->loop, &a->listener);
+	poller_close(&a->poller, &a->listener);
 	cleanup_close(&a->pod_netns);
 	cleanup_close(&a->own_netns);
-	loop_done(&a->loop);
+	poller_done(&a->poller);
 }
 
 int agent_listen(struct agent *a, int fd, bool vsock, struct err *e)
@@ -42,7 +42,7 @@ int agent_listen(struct agent *a, int fd, bool vsock, struct err *e)
 	a->listener_vsock = vsock;
 	r = fd_set_nonblock(fd, true);
 	if (r == 0)
-		r = loop_watch(&a->loop, &a->listener, EPOLLIN);
+		r = poller_watch(&a->poller, &a->listener, EPOLLIN);
 	return r < 0 ? err_sys(e, -r, "listen") : 0;
 }
 

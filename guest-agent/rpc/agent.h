@@ -23,7 +23,7 @@
 #include "guest-agent/rpc/copy.h"
 #include "guest-agent/rpc/limits.h"
 #include "guest-agent/rpc/logring.h"
-#include "guest-agent/rpc/loop.h"
+#include "guest-agent/rpc/poller.h"
 
 #define IFACE "io.hyb.Agent."
 
@@ -162,7 +162,7 @@ struct forward {
 };
 
 struct agent {
-	struct loop loop;
+	struct poller poller;
 	const struct agent_ops *ops;
 	/* The network namespaces: the containers' and the agent's own; -1:
 	 * there is only one (tests). */

@@ -381,8 +381,8 @@ int method_create(void *ctx, struct vl_call *call, struct err *e)
 		return r;
 	p->call = *call;
 	memset(call, 0, sizeof(*call));
-	loop_timer_set(&p->agent->loop, &p->timer,
-		       now_ms() + (uint64_t)q.disk_timeout);
+	poller_timer_set(&p->agent->poller, &p->timer,
+			 now_ms() + (uint64_t)q.disk_timeout);
 	disks_expect(p->agent);
 	peer_defer(p, WAIT_DISK);
 	return 0;
@@ -659,7 +659,8 @@ int method_delete(void *ctx, struct vl_call *call, struct err *e)
 		return 0;
 	}
 	p->slot = s;
-	loop_timer_set(&p->agent->loop, &p->timer, now_ms() + AGENT_DELETE_MS);
+	poller_timer_set(&p->agent->poller, &p->timer,
+			 now_ms() + AGENT_DELETE_MS);
 	peer_defer(p, WAIT_DELETE);
 	return 0;
 }

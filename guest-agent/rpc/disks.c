@@ -91,8 +91,8 @@ void disks_expect(struct agent *a)
 {
 	a->disk_look.fn = on_look;
 	if (!a->disk_look.armed)
-		loop_timer_set(&a->loop, &a->disk_look,
-			       now_ms() + AGENT_DISK_LOOK_MS);
+		poller_timer_set(&a->poller, &a->disk_look,
+				 now_ms() + AGENT_DISK_LOOK_MS);
 }
 
 int disks_init(struct agent *a, struct err *e)
@@ -108,11 +108,11 @@ int disks_init(struct agent *a, struct err *e)
 	if (bind(fd, (struct sockaddr *)(void *)&addr, sizeof(addr)) < 0)
 		return err_sys(e, errno, "listen to uevents");
 	a->uevents = (struct watch){.fd = steal_fd(&fd), .fn = on_uevent};
-	r = loop_watch(&a->loop, &a->uevents, EPOLLIN);
+	r = poller_watch(&a->poller, &a->uevents, EPOLLIN);
 	return r < 0 ? err_sys(e, -r, "uevents") : 0;
 }
 
 void disks_done(struct agent *a)
 {
-	loop_close(&a->loop, &a->uevents);
+	poller_close(&a->poller, &a->uevents);
 }

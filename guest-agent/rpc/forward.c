@@ -38,7 +38,7 @@ static void forward_free(struct forward *f)
 	if (!f->used)
 		return;
 	f->used = false;
-	loop_close(&p->agent->loop, &f->watch);
+	poller_close(&p->agent->poller, &f->watch);
 	copy_done(&f->up);
 	copy_done(&f->down);
 	f->peer = NULL;
@@ -100,7 +100,7 @@ static void relay(struct forward *f)
 	events |= down == COPY_READ ? EPOLLIN : 0;
 	p->want_in = up == COPY_READ;
 	p->want_out = down == COPY_WRITE;
-	if (loop_watch(&p->agent->loop, &f->watch, events) < 0)
+	if (poller_watch(&p->agent->poller, &f->watch, events) < 0)
 		forward_close(f);
 	else
 		peer_update(p);
@@ -141,13 +141,13 @@ static int forward_connect(struct forward *f, struct err *e)
 	if (fd < 0)
 		return fd;
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	loop_close(&a->loop, &f->watch);
+	poller_close(&a->poller, &f->watch);
 	f->watch = (struct watch){.fd = fd, .fn = on_tcp};
 	if (connect(fd, addr, f->v6 ? sizeof(in6) : sizeof(in4)) < 0 &&
 	    errno != EINPROGRESS)
 		return err_sys(e, errno, "connect to %s:%u",
 			       f->v6 ? "[::1]" : "127.0.0.1", f->port);
-	r = loop_watch(&a->loop, &f->watch, EPOLLOUT);
+	r = poller_watch(&a->poller, &f->watch, EPOLLOUT);
 	return r < 0 ? err_sys(e, -r, "epoll") : 0;
 }
 
@@ -257,7 +257,8 @@ int method_forward(void *ctx, struct vl_call *call, struct err *e)
 	p->mode = &connecting_mode;
 	p->owner = f;
 	p->want_in = false;
-	loop_timer_set(&p->agent->loop, &p->timer, now_ms() + AGENT_CONNECT_MS);
+	poller_timer_set(&p->agent->poller, &p->timer,
+			 now_ms() + AGENT_CONNECT_MS);
 	peer_defer(p, WAIT_CONNECT);
 	r = forward_connect(f, e);
 	if (r < 0)

@@ -38,7 +38,7 @@ static void watch_taps(struct slot *s)
 			    logring_reserve(&s->ring, t->stream,
 					    now_realtime_ns(), iov) > 0;
 
-		loop_watch(&s->agent->loop, &t->watch, want ? EPOLLIN : 0);
+		poller_watch(&s->agent->poller, &t->watch, want ? EPOLLIN : 0);
 	}
 }
 
@@ -46,8 +46,8 @@ static void rest_tap(struct slot *s, struct tap *t)
 {
 	t->resting = true;
 	if (!s->rest.armed)
-		loop_timer_set(&s->agent->loop, &s->rest,
-			       now_ms() + AGENT_LOG_REST_MS);
+		poller_timer_set(&s->agent->poller, &s->rest,
+				 now_ms() + AGENT_LOG_REST_MS);
 }
 
 /* One read into the ring: bytes, 0 at the end, -EAGAIN, -ENOSPC. */
@@ -86,7 +86,7 @@ static void tap_drain(struct tap *t)
 			total += (size_t)n;
 	} while (n > AGENT_LOG_REST_LEN && total < AGENT_COPY_TURN);
 	if (n == 0 || (n == -EAGAIN && s->cut))
-		loop_close(&s->agent->loop, &t->watch);
+		poller_close(&s->agent->poller, &t->watch);
 	else if (n > 0 && n <= AGENT_LOG_REST_LEN && !s->ended)
 		rest_tap(s, t);
 }
@@ -167,8 +167,8 @@ int logs_set_console(struct slot *s, int fd, struct err *e)
 {
 	int r;
 
-	loop_close(&s->agent->loop, &s->taps[0].watch);
-	loop_close(&s->agent->loop, &s->taps[1].watch);
+	poller_close(&s->agent->poller, &s->taps[0].watch);
+	poller_close(&s->agent->poller, &s->taps[1].watch);
 	s->taps[0].watch.fd = fd;
 	r = fd_set_nonblock(fd, true);
 	return r < 0 ? err_sys(e, -r, "console") : 0;
@@ -180,7 +180,7 @@ int logs_begin(struct slot *s, struct err *e)
 	int r;
 
 	for (i = 0; i < 2; i++) {
-		r = loop_watch(&s->agent->loop, &s->taps[i].watch, EPOLLIN);
+		r = poller_watch(&s->agent->poller, &s->taps[i].watch, EPOLLIN);
 		if (r < 0)
 			return err_sys(e, -r, "watch the output");
 	}
@@ -189,25 +189,25 @@ int logs_begin(struct slot *s, struct err *e)
 
 void logs_ended(struct slot *s)
 {
-	loop_timer_cancel(&s->agent->loop, &s->rest);
+	poller_timer_cancel(&s->agent->poller, &s->rest);
 	s->taps[0].resting = false;
 	s->taps[1].resting = false;
-	loop_timer_set(&s->agent->loop, &s->drain,
-		       now_ms() + AGENT_LOG_DRAIN_MS);
+	poller_timer_set(&s->agent->poller, &s->drain,
+			 now_ms() + AGENT_LOG_DRAIN_MS);
 	logs_send(s);
 	watch_taps(s);
 }
 
 void logs_close(struct slot *s)
 {
-	struct loop *l = &s->agent->loop;
+	struct poller *l = &s->agent->poller;
 
 	if (s->reader)
 		peer_close(s->reader);
-	loop_timer_cancel(l, &s->rest);
-	loop_timer_cancel(l, &s->drain);
-	loop_close(l, &s->taps[0].watch);
-	loop_close(l, &s->taps[1].watch);
+	poller_timer_cancel(l, &s->rest);
+	poller_timer_cancel(l, &s->drain);
+	poller_close(l, &s->taps[0].watch);
+	poller_close(l, &s->taps[1].watch);
 	logring_done(&s->ring);
 }
 

@@ -278,7 +278,7 @@ static void on_heartbeat(struct timer *t)
 			peer_continue(p, event_json(NULL));
 	}
 	if (any)
-		loop_timer_set(&a->loop, t, now_ms() + AGENT_HEARTBEAT_MS);
+		poller_timer_set(&a->poller, t, now_ms() + AGENT_HEARTBEAT_MS);
 }
 
 int method_events(void *ctx, struct vl_call *call, struct err *e)
@@ -294,8 +294,8 @@ int method_events(void *ctx, struct vl_call *call, struct err *e)
 	peer_defer(p, WAIT_EVENTS);
 	if (!a->heartbeat.armed) {
 		a->heartbeat.fn = on_heartbeat;
-		loop_timer_set(&a->loop, &a->heartbeat,
-			       now_ms() + AGENT_HEARTBEAT_MS);
+		poller_timer_set(&a->poller, &a->heartbeat,
+				 now_ms() + AGENT_HEARTBEAT_MS);
 	}
 	for (i = 0; i < AGENT_CONTAINERS_MAX; i++)
 		if (a->slots[i].used && a->slots[i].container)

@@ -105,10 +105,10 @@ void peer_close(struct peer *p)
 		return;
 	p->used = false;
 	p->mode = NULL;
-	loop_timer_cancel(&a->loop, &p->timer);
+	poller_timer_cancel(&a->poller, &p->timer);
 	if (mode && mode->gone)
 		mode->gone(p);
-	loop_close(&a->loop, &p->watch);
+	poller_close(&a->poller, &p->watch);
 	p->conn.fd = -1;
 	vl_conn_done(&p->conn);
 	buf_done(&p->out);
@@ -138,7 +138,7 @@ void peer_update(struct peer *p)
 	/* What came behind an upgrade call is not told by epoll. */
 	if (p->mode && p->want_in && p->conn.in.len > 0)
 		peer_kick(p);
-	if (loop_watch(&p->agent->loop, &p->watch, events) < 0)
+	if (poller_watch(&p->agent->poller, &p->watch, events) < 0)
 		peer_close(p);
 }
 
@@ -201,7 +201,7 @@ static void answered(struct peer *p)
 		return;
 	p->wait = WAIT_NONE;
 	p->slot = NULL;
-	loop_timer_cancel(&p->agent->loop, &p->timer);
+	poller_timer_cancel(&p->agent->poller, &p->timer);
 	/* There may be a further call in what was received. */
 	peer_kick(p);
 }
@@ -433,7 +433,7 @@ static void run_kicked(struct agent *a)
 
 int agent_step(struct agent *a, int max_ms)
 {
-	int r = loop_step(&a->loop, max_ms);
+	int r = poller_step(&a->poller, max_ms);
 
 	run_kicked(a);
 	return r;
@@ -504,6 +504,7 @@ void peer_finish(struct peer *p)
 	p->want_out = p->out.len > p->out_at;
 	if (!p->want_out)
 		shutdown(p->watch.fd, SHUT_WR);
-	loop_timer_set(&p->agent->loop, &p->timer, now_ms() + AGENT_LINGER_MS);
+	poller_timer_set(&p->agent->poller, &p->timer,
+			 now_ms() + AGENT_LINGER_MS);
 	peer_update(p);
 }

@@ -74,7 +74,7 @@ static void stream_end(struct session_stream *st)
 {
 	struct peer *p = st->peer;
 
-	loop_close(&st->session->agent->loop, &st->watch);
+	poller_close(&st->session->agent->poller, &st->watch);
 	copy_done(&st->copy);
 	st->peer = NULL;
 	if (p)
@@ -83,14 +83,14 @@ static void stream_end(struct session_stream *st)
 
 static void session_free(struct session *s)
 {
-	struct loop *l = &s->agent->loop;
+	struct poller *l = &s->agent->poller;
 	size_t i;
 
 	if (!s->used)
 		return;
 	for (i = 0; i < STREAM_N; i++)
 		stream_end(&s->streams[i]);
-	loop_timer_cancel(l, &s->linger);
+	poller_timer_cancel(l, &s->linger);
 	cleanup_close(&s->pidfd);
 	s->used = false;
 	if (s->control) {
@@ -142,7 +142,7 @@ static void output_run(struct session_stream *st)
 	uint32_t events = EPOLLIN;
 
 	if (!p && !st->discard) {
-		loop_watch(&st->session->agent->loop, &st->watch, 0);
+		poller_watch(&st->session->agent->poller, &st->watch, 0);
 		return;
 	}
 	switch (copy_run(&st->copy, output_read, st,
@@ -165,7 +165,7 @@ static void output_run(struct session_stream *st)
 		p->want_out = events == 0;
 		peer_update(p);
 	}
-	loop_watch(&st->session->agent->loop, &st->watch, events);
+	poller_watch(&st->session->agent->poller, &st->watch, events);
 }
 
 /* The host has nothing more to say: end of file for the process. */
@@ -203,7 +203,7 @@ static void input_run(struct session_stream *st)
 		return;
 	}
 	peer_update(p);
-	loop_watch(&st->session->agent->loop, &st->watch, events);
+	poller_watch(&st->session->agent->poller, &st->watch, events);
 }
 
 static void stream_run(struct session_stream *st)
@@ -263,7 +263,7 @@ static void stream_gone(struct peer *p)
 	copy_done(&st->copy);
 	if (is_output(st)) {
 		st->discard = true;
-		loop_watch(&s->agent->loop, &st->watch, EPOLLIN);
+		poller_watch(&s->agent->poller, &st->watch, EPOLLIN);
 	} else {
 		input_end(st);
 	}
@@ -394,7 +394,7 @@ static void control_gone(struct peer *p)
 			continue;
 		if (is_output(st)) {
 			st->discard = true;
-			loop_watch(&s->agent->loop, &st->watch, EPOLLIN);
+			poller_watch(&s->agent->poller, &st->watch, EPOLLIN);
 		} else {
 			stream_end(st);
 		}
@@ -416,8 +416,8 @@ static void on_linger(struct timer *t)
 
 	if (!s->cut) {
 		s->cut = true;
-		loop_timer_set(&s->agent->loop, t,
-			       now_ms() + AGENT_SESSION_KEEP_MS);
+		poller_timer_set(&s->agent->poller, t,
+				 now_ms() + AGENT_SESSION_KEEP_MS);
 		for (i = STREAM_STDOUT; s->used && i < STREAM_N; i++)
 			stream_run(&s->streams[i]);
 		return;
@@ -445,8 +445,8 @@ static void session_over(struct session *s)
 	s->pid = 0;
 	cleanup_close(&s->pidfd);
 	stream_end(&s->streams[STREAM_STDIN]);
-	loop_timer_set(&s->agent->loop, &s->linger,
-		       now_ms() + AGENT_SESSION_DRAIN_MS);
+	poller_timer_set(&s->agent->poller, &s->linger,
+			 now_ms() + AGENT_SESSION_DRAIN_MS);
 }
 
 void session_ended(struct session *s, int wait_status)
@@ -616,7 +616,7 @@ static void close_streams(struct session *s)
 	size_t i;
 
 	for (i = 0; i < STREAM_N; i++)
-		loop_close(&s->agent->loop, &s->streams[i].watch);
+		poller_close(&s->agent->poller, &s->streams[i].watch);
 }
 
 /* The session is there: with a process, or with the exit that the program

@@ -75,7 +75,7 @@ static void on_stop_timer(struct timer *t)
 	if (!a->killed && !all_ended(a)) {
 		a->killed = true;
 		kill_all(a, SIGKILL);
-		loop_timer_set(&a->loop, t, now_ms() + AGENT_KILL_MS);
+		poller_timer_set(&a->poller, t, now_ms() + AGENT_KILL_MS);
 		return;
 	}
 	power_off(a);
@@ -86,11 +86,11 @@ void shutdown_look(struct agent *a)
 	if (!a->stopping || !all_ended(a))
 		return;
 	if (all_taken(a)) {
-		loop_timer_set(&a->loop, &a->stop_timer, 0);
+		poller_timer_set(&a->poller, &a->stop_timer, 0);
 	} else if (!a->flushing) {
 		a->flushing = true;
-		loop_timer_set(&a->loop, &a->stop_timer,
-			       now_ms() + AGENT_FLUSH_MS);
+		poller_timer_set(&a->poller, &a->stop_timer,
+				 now_ms() + AGENT_FLUSH_MS);
 	}
 }
 
@@ -114,9 +114,9 @@ int method_shutdown(void *ctx, struct vl_call *call, struct err *e)
 	peer_defer(p, WAIT_SHUTDOWN);
 	kill_all(a, grace > 0 ? SIGTERM : SIGKILL);
 	a->killed = grace == 0;
-	loop_timer_set(&a->loop, &a->stop_timer,
-		       now_ms() +
-			       (grace > 0 ? (uint64_t)grace : AGENT_KILL_MS));
+	poller_timer_set(&a->poller, &a->stop_timer,
+			 now_ms() +
+				 (grace > 0 ? (uint64_t)grace : AGENT_KILL_MS));
 	shutdown_look(a);
 	return 0;
 }

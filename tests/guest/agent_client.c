@@ -87,8 +87,8 @@ static void call(struct vl_conn *c, const char *method, json_t *params,
 
 static void print_reply(const struct vl_reply *reply)
 {
-	char *text = json_dumps(reply->parameters,
-				JSON_COMPACT | JSON_SORT_KEYS);
+	char *text =
+		json_dumps(reply->parameters, JSON_COMPACT | JSON_SORT_KEYS);
 
 	puts(text);
 	free(text);
@@ -200,8 +200,7 @@ static void pipe_turn(struct pipe *p)
 	p->at = p->len;
 }
 
-static void attach(const char *session, const char *stream,
-		   struct vl_conn *ret)
+static void attach(const char *session, const char *stream, struct vl_conn *ret)
 {
 	struct vl_reply reply = VL_REPLY_INIT;
 
@@ -326,8 +325,8 @@ static bool take(struct vl_conn *c, void *buf, size_t len)
 		memcpy(p, c->in.data, n);
 		buf_consume(&c->in, n);
 	}
-	return n == len || read_full(c->fd, p + n, len - n) ==
-				   (ssize_t)(len - n);
+	return n == len ||
+	       read_full(c->fd, p + n, len - n) == (ssize_t)(len - n);
 }
 
 static int do_logs(const char *id, int64_t offset, bool ack, bool stat)
@@ -350,8 +349,7 @@ static int do_logs(const char *id, int64_t offset, bool ack, bool stat)
 			fprintf(stderr, "agent_client: broken record\n");
 			return 2;
 		}
-		if (!stat &&
-		    write_full(rec.stream, payload, rec.length) < 0)
+		if (!stat && write_full(rec.stream, payload, rec.length) < 0)
 			return 2;
 		next = rec.offset + rec.length;
 		n++;
@@ -362,8 +360,7 @@ static int do_logs(const char *id, int64_t offset, bool ack, bool stat)
 	if (stat)
 		printf("%llu bytes %llu records %.3f s\n",
 		       (unsigned long long)(next == UINT64_MAX ? 0 : next),
-		       (unsigned long long)n,
-		       (double)(now_ns() - began) / 1e9);
+		       (unsigned long long)n, (double)(now_ns() - began) / 1e9);
 	return 0;
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The agent's event loop: descriptors by epoll, timers by a sorted list. One
  * thread; nothing that it calls may block. */
-#ifndef HYB_GUEST_RPC_LOOP_H
-#define HYB_GUEST_RPC_LOOP_H
+#ifndef HYB_GUEST_RPC_POLLER_H
+#define HYB_GUEST_RPC_POLLER_H
 
 #include "common/base/err.h"
 
@@ -29,31 +29,31 @@ struct timer {
 	void (*fn)(struct timer *t);
 };
 
-#define LOOP_BATCH 32
+#define POLLER_BATCH 32
 
-struct loop {
+struct poller {
 	int epfd;
-	struct epoll_event batch[LOOP_BATCH];
+	struct epoll_event batch[POLLER_BATCH];
 	int n, at; /* of the batch being worked on */
 	struct timer *timers;
 };
 
-int loop_init(struct loop *l, struct err *e);
-void loop_done(struct loop *l);
+int poller_init(struct poller *l, struct err *e);
+void poller_done(struct poller *l);
 
 /* Watches w->fd for these events (level-triggered); 0 takes it out, so that
  * not even a hang-up is told. 0 or -errno. */
-int loop_watch(struct loop *l, struct watch *w, uint32_t events);
+int poller_watch(struct poller *l, struct watch *w, uint32_t events);
 /* Takes it out and closes the descriptor. What epoll has already said of it is
  * forgotten. */
-void loop_close(struct loop *l, struct watch *w);
+void poller_close(struct poller *l, struct watch *w);
 
 /* Calls fn once, at_ms of CLOCK_MONOTONIC; moves a timer that is armed. */
-void loop_timer_set(struct loop *l, struct timer *t, uint64_t at_ms);
-void loop_timer_cancel(struct loop *l, struct timer *t);
+void poller_timer_set(struct poller *l, struct timer *t, uint64_t at_ms);
+void poller_timer_cancel(struct poller *l, struct timer *t);
 
 /* Waits for something to happen (max_ms: at most so long, -1: no limit) and
  * does it. 0 or -errno. */
-int loop_step(struct loop *l, int max_ms);
+int poller_step(struct poller *l, int max_ms);
 
 #endif

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "guest-agent/rpc/loop.h"
+#include "guest-agent/rpc/poller.h"
 
 #include "common/base/cleanup.h"
 #include "common/base/fd.h"
 
-int loop_init(struct loop *l, struct err *e)
+int poller_init(struct poller *l, struct err *e)
 {
 	memset(l, 0, sizeof(*l));
 	l->epfd = epoll_create1(EPOLL_CLOEXEC);
@@ -13,14 +13,14 @@ int loop_init(struct loop *l, struct err *e)
 	return 0;
 }
 
-void loop_done(struct loop *l)
+void poller_done(struct poller *l)
 {
 	cleanup_close(&l->epfd);
 }
 
 /* An event of the batch in hand must not reach what is no longer watched: its
  * memory may be another's by then. */
-static void forget_pending(struct loop *l, const struct watch *w)
+static void forget_pending(struct poller *l, const struct watch *w)
 {
 	int i;
 
@@ -29,7 +29,7 @@ static void forget_pending(struct loop *l, const struct watch *w)
 			l->batch[i].data.ptr = NULL;
 }
 
-int loop_watch(struct loop *l, struct watch *w, uint32_t events)
+int poller_watch(struct poller *l, struct watch *w, uint32_t events)
 {
 	struct epoll_event ev = {.events = events, .data.ptr = w};
 	int op = EPOLL_CTL_MOD;
@@ -48,17 +48,17 @@ int loop_watch(struct loop *l, struct watch *w, uint32_t events)
 	return 0;
 }
 
-void loop_close(struct loop *l, struct watch *w)
+void poller_close(struct poller *l, struct watch *w)
 {
 	if (w->fd < 0)
 		return;
-	loop_watch(l, w, 0);
+	poller_watch(l, w, 0);
 	forget_pending(l, w);
 	w->events = 0;
 	cleanup_close(&w->fd);
 }
 
-void loop_timer_cancel(struct loop *l, struct timer *t)
+void poller_timer_cancel(struct poller *l, struct timer *t)
 {
 	struct timer **p;
 
@@ -74,11 +74,11 @@ void loop_timer_cancel(struct loop *l, struct timer *t)
 	t->next = NULL;
 }
 
-void loop_timer_set(struct loop *l, struct timer *t, uint64_t at_ms)
+void poller_timer_set(struct poller *l, struct timer *t, uint64_t at_ms)
 {
 	struct timer **p = &l->timers;
 
-	loop_timer_cancel(l, t);
+	poller_timer_cancel(l, t);
 	while (*p && (*p)->at_ms <= at_ms)
 		p = &(*p)->next;
 	t->at_ms = at_ms;
@@ -87,7 +87,7 @@ void loop_timer_set(struct loop *l, struct timer *t, uint64_t at_ms)
 	*p = t;
 }
 
-static void run_timers(struct loop *l)
+static void run_timers(struct poller *l)
 {
 	uint64_t now;
 	struct timer *t;
@@ -96,12 +96,12 @@ static void run_timers(struct loop *l)
 		return;
 	now = now_ms();
 	while ((t = l->timers) && t->at_ms <= now) {
-		loop_timer_cancel(l, t);
+		poller_timer_cancel(l, t);
 		t->fn(t);
 	}
 }
 
-static int wait_ms(const struct loop *l, int max_ms)
+static int wait_ms(const struct poller *l, int max_ms)
 {
 	uint64_t now, left;
 
@@ -116,11 +116,11 @@ static int wait_ms(const struct loop *l, int max_ms)
 	return max_ms >= 0 && (uint64_t)max_ms < left ? max_ms : (int)left;
 }
 
-int loop_step(struct loop *l, int max_ms)
+int poller_step(struct poller *l, int max_ms)
 {
 	int n;
 
-	n = epoll_wait(l->epfd, l->batch, LOOP_BATCH, wait_ms(l, max_ms));
+	n = epoll_wait(l->epfd, l->batch, POLLER_BATCH, wait_ms(l, max_ms));
 	if (n < 0 && errno != EINTR)
 		return -errno;
 	l->n = n < 0 ? 0 : n;
