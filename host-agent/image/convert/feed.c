@@ -280,7 +280,7 @@ int feed_new(const struct feed_layer *layers, size_t n, unsigned int threads,
 	struct feed *f = calloc(1, sizeof(*f));
 	unsigned int want = count_threads(threads, n);
 	size_t i;
-	int r;
+	int r = 0;
 
 	if (!f)
 		return err_sys(e, ENOMEM, "read");

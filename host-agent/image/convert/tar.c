@@ -513,9 +513,10 @@ static int set_data(struct tar *t, uint64_t stored, struct err *e)
 	struct tar_entry *n = &t->entry;
 	int r;
 
-	/* Only files have data, whatever the header's size says: so it is in
-	 * Go's reader, by which image tools live. */
-	if (n->type != TAR_FILE)
+	/* Only files have data, whatever the header's size says, and a file
+	 * whose name ends in a slash is a folder with data to skip: so it is
+	 * in Go's reader, by which image tools live. */
+	if (n->type != TAR_FILE && !strchr("07", t->hdr[H_TYPE]))
 		stored = 0;
 	n->sparse = n->type == TAR_FILE && t->sparse != TAR_DENSE;
 	t->pad = (uint32_t)(-stored & (TAR_BLOCK_SIZE - 1));
