@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The changes of a plan, as a list. */
+#ifndef HYB_HOST_AGENT_CLI_CHANGES_H
+#define HYB_HOST_AGENT_CLI_CHANGES_H
+
+#include "host-agent/cli/out.h"
+
+/* As a table (nothing for an empty list) on standard output. */
+void changes_print(const json_t *changes);
+/* As an array of flat objects: action object class why. */
+int changes_json(const json_t *changes);
+
+#endif

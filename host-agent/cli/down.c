@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* hyb down NAME... */
+#include "common/base/cleanup.h"
+#include "host-agent/cli/change.h"
+#include "host-agent/cli/client.h"
+#include "host-agent/cli/verbs.h"
+
+struct args {
+	struct opt_duration timeout;
+};
+
+static const struct opt opts[] = {
+	{'\0', "timeout", OPT_DURATION, offsetof(struct args, timeout), "TIME",
+	 "give up waiting after this (default 120s)"},
+	{'\0', "volumes", OPT_LATER, 0, NULL, NULL},
+};
+
+static int run(struct cli *cli, const void *args, int n, char **words)
+{
+	const struct args *a = args;
+
+	return change_run(cli, "down", HOST_IFACE "Down", "taken down",
+			  &a->timeout, n, words);
+}
+
+const struct verb verb_down = {
+	.name = "down",
+	.words = "NAME...",
+	.brief = "Takes a stack down, for good",
+	.about = "Containers and VMs are removed; images stay.",
+	.opts = opts,
+	.n_opts = ARRAY_SIZE(opts),
+	.args_size = sizeof(struct args),
+	.min_words = 1,
+	.max_words = -1,
+	.kind = WORDS_NAMES,
+	.run = run,
+};

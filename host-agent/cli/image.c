@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host-agent/cli/image.h"
+
+#include "common/base/cleanup.h"
+
+/* The objects of `-o json`, promised in docs/cli.md. */
+static const char *const fields[] = {
+	"name", "digest", "size", "disk_size", "architecture", "created", NULL};
+
+/* "sha256:0123…" as its first 12 digits. */
+static void digest_cell(struct out_table *t, const char *digest, bool whole)
+{
+	const char *hex = strchr(digest, ':');
+	char text[32];
+
+	if (whole || !hex) {
+		out_table_cell(t, digest);
+		return;
+	}
+	snprintf(text, sizeof(text), "%.12s", hex + 1);
+	out_table_cell(t, text);
+}
+
+static void size_cell(struct out_table *t, const json_t *row, const char *key)
+{
+	int64_t v = out_int(row, key, -1);
+	char text[24];
+
+	out_table_cell(t, v < 0 ? "" : out_size((uint64_t)v, text));
+}
+
+void image_print(const json_t *rows, enum out_format format, bool whole)
+{
+	static const char *const headings[] = {
+		"NAME", "DIGEST", "SIZE", "ON DISK", "ARCH", "CREATED", NULL};
+	_cleanup_out_table_ struct out_table t = {.n = 0};
+	const json_t *row;
+	char age[32];
+	size_t i;
+
+	if (format == OUT_JSON) {
+		out_json_rows(rows, fields);
+		return;
+	}
+	out_table_init(&t, headings);
+	json_array_foreach(rows, i, row) {
+		out_table_cell(&t, out_str(row, "name"));
+		digest_cell(&t, out_str(row, "digest"), whole);
+		size_cell(&t, row, "size");
+		size_cell(&t, row, "disk_size");
+		out_table_cell(&t, out_str(row, "architecture"));
+		out_table_cell(&t, out_age(out_str(row, "created"), age));
+	}
+	out_table_print(&t, stdout);
+}

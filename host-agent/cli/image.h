@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the image verbs have in common. */
+#ifndef HYB_HOST_AGENT_CLI_IMAGE_H
+#define HYB_HOST_AGENT_CLI_IMAGE_H
+
+#include "host-agent/cli/out.h"
+
+/* Rows of images as a table or as JSON on standard output. */
+void image_print(const json_t *rows, enum out_format format, bool whole);
+
+#endif

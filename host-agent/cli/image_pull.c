@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* hyb image pull REF */
+#include "common/base/cleanup.h"
+#include "common/base/parse.h"
+#include "host-agent/cli/client.h"
+#include "host-agent/cli/image.h"
+#include "host-agent/cli/progress.h"
+#include "host-agent/cli/verbs.h"
+
+#include <limits.h>
+
+#define PULL_TIMEOUT_MS ((uint64_t)3600 * 1000)
+
+struct args {
+	const char *authfile, *tls_verify;
+	enum out_format format;
+};
+
+#define AT(m) offsetof(struct args, m)
+
+static const struct opt opts[] = {
+	{'\0', "authfile", OPT_STRING, AT(authfile), "FILE",
+	 "registry credentials, as skopeo and podman write them"},
+	{'\0', "tls-verify", OPT_STRING, AT(tls_verify), "true|false",
+	 "false: also plain HTTP and unknown certificates"},
+	{'o', "output", OPT_FORMAT, AT(format), "table|json", "how to show it"},
+};
+
+static int tls_verify(const struct args *a, bool *ret)
+{
+	*ret = true;
+	if (a->tls_verify && parse_bool(a->tls_verify, ret) < 0)
+		return cli_usage("image pull",
+				 "--tls-verify: '%s' is neither true nor false",
+				 a->tls_verify);
+	return 0;
+}
+
+/* hybd reads it: by its whole path. */
+static int set_authfile(json_t *params, const char *file, struct err *e)
+{
+	char path[PATH_MAX];
+
+	if (!file)
+		return 0;
+	if (!realpath(file, path))
+		return err_sys(e, errno, "open '%s'", file);
+	if (access(path, R_OK) < 0)
+		return err_sys(e, errno, "open '%s'", path);
+	if (json_object_set_new(params, "authfile", json_string(path)) < 0)
+		return err_set(e, EINVAL, "--authfile: the path is not UTF-8");
+	return 0;
+}
+
+static int pull(struct cli *cli, const struct args *a, json_t *params,
+		struct err *e)
+{
+	_cleanup_vl_conn_ struct vl_conn c = {.fd = -1};
+	_cleanup_vl_reply_ struct vl_reply reply = VL_REPLY_INIT;
+	struct progress p;
+	int st;
+
+	st = client_open(cli, CLIENT_START, &c, e);
+	if (st)
+		return st;
+	progress_init(&p);
+	client_catch_interrupt();
+	st = client_call_more(&c, HOST_IFACE "ImagePull", json_incref(params),
+			      NULL, 0, PULL_TIMEOUT_MS, progress_on_event, &p,
+			      &reply, e);
+	progress_clear(&p);
+	progress_done(&p);
+	if (st == 0)
+		image_print(json_object_get(reply.parameters, "images"),
+			    a->format, false);
+	return st;
+}
+
+static int run(struct cli *cli, const void *args, int n, char **words)
+{
+	const struct args *a = args;
+	struct err e = ERR_INIT;
+	json_t *params;
+	char what[320];
+	bool verify;
+	int st;
+
+	(void)n;
+	st = tls_verify(a, &verify);
+	if (st)
+		return st;
+	params = json_pack("{s:s,s:b}", "reference", words[0], "tls_verify",
+			   verify);
+	if (!params)
+		return cli_usage("image pull", "the reference is not UTF-8");
+	st = set_authfile(params, a->authfile, &e) < 0
+		     ? CLI_FAILED
+		     : pull(cli, a, params, &e);
+	json_decref(params);
+	if (st) {
+		snprintf(what, sizeof(what), "image pull '%.256s'", words[0]);
+		cli_fail(st, what, &e);
+	}
+	return st;
+}
+
+const struct verb verb_image_pull = {
+	.name = "image pull",
+	.words = "REF",
+	.brief = "Fetches an image from a registry into the store",
+	.opts = opts,
+	.n_opts = ARRAY_SIZE(opts),
+	.args_size = sizeof(struct args),
+	.min_words = 1,
+	.max_words = 1,
+	.kind = WORDS_NONE,
+	.run = run,
+};

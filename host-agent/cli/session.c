@@ -1,0 +1,414 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host-agent/cli/session.h"
+
+#include "common/base/cleanup.h"
+#include "common/base/fd.h"
+#include "common/varlink/conn.h"
+#include "host-agent/cli/cli.h"
+#include "host-agent/cli/tty.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#define PIPE_SIZE   ((size_t)65536)
+#define CONTROL_MAX ((size_t)16384)
+#define INTERRUPTS  3 /* so many SIGINTs unanswered end hyb itself */
+
+/* One direction: from -> data -> to. */
+struct flow {
+	int from, to; /* -1: that end is over */
+	bool whole;   /* `to` takes any amount without blocking */
+	size_t at, len;
+	char data[PIPE_SIZE + 1];
+};
+
+struct loop {
+	struct session *s;
+	const char *name;
+	struct vl_conn control;
+	int signals;
+	struct flow in, out, errout;
+	struct tty_detach detach;
+	bool filter; /* what is typed is looked at */
+	bool ended, detached, lost;
+	int status, interrupts;
+	uint64_t silent_since; /* ms; counts once it has ended */
+};
+
+enum {
+	P_CONTROL,
+	P_SIGNAL,
+	P_IN,
+	P_IN_TO,
+	P_OUT,
+	P_OUT_TO,
+	P_ERR,
+	P_ERR_TO,
+	P_COUNT
+};
+
+void session_done(struct session *s)
+{
+	cleanup_close(&s->control);
+	cleanup_close(&s->in);
+	cleanup_close(&s->out);
+	cleanup_close(&s->errout);
+}
+
+void session_window(struct winsize *ws)
+{
+	struct winsize w = {0};
+	int fd;
+
+	for (fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+		if (ioctl(fd, TIOCGWINSZ, &w) == 0 && w.ws_row && w.ws_col) {
+			*ws = w;
+			return;
+		}
+	}
+}
+
+/* ------------------------------------------------------------------ control */
+
+static void send_control(struct loop *l, json_t *msg)
+{
+	/* A guest that does not read must not hang us. */
+	if (msg && !l->ended && !l->lost &&
+	    vl_conn_write(&l->control, msg, NULL, 0, now_ms() + 1000, NULL) <
+		    0) {
+		l->lost = true;
+		l->silent_since = now_ms();
+	}
+	json_decref(msg);
+}
+
+static void send_size(struct loop *l)
+{
+	struct winsize ws = {.ws_row = 24, .ws_col = 80};
+
+	session_window(&ws);
+	send_control(l, json_pack("{s:{s:i,s:i}}", "resize", "rows", ws.ws_row,
+				  "cols", ws.ws_col));
+}
+
+/* The guest's word on how it ended: numbers are clamped, text is escaped when
+ * it is shown. */
+static void on_exit_message(struct loop *l, const json_t *untrusted_exit,
+			    struct err *e)
+{
+	int64_t code = out_int(untrusted_exit, "code", -1);
+	int64_t sig = out_int(untrusted_exit, "signal", 0);
+	const char *text = out_str(untrusted_exit, "message");
+
+	l->ended = true;
+	l->silent_since = now_ms();
+	if (sig > 0 && sig <= 64)
+		l->status = 128 + (int)sig;
+	else if (code >= 0 && code <= 255)
+		l->status = (int)code;
+	else
+		l->status = CLI_EXEC_FAILED;
+	if (*text && (l->status == 126 || l->status == 127))
+		err_set(e, ENOEXEC, "%s", text);
+}
+
+static void on_control(struct loop *l, struct err *e)
+{
+	struct err ignored = ERR_INIT;
+	json_t *msg = NULL;
+	ssize_t n = vl_conn_fill(&l->control);
+	int r;
+
+	if (n == -EAGAIN)
+		return;
+	while ((r = vl_conn_next(&l->control, &msg, &ignored)) > 0) {
+		if (!l->ended && json_is_object(json_object_get(msg, "exit")))
+			on_exit_message(l, json_object_get(msg, "exit"), e);
+		json_decref(msg);
+	}
+	if ((n <= 0 || r < 0) && !l->ended) {
+		l->lost = true;
+		l->silent_since = now_ms();
+	}
+	if (n <= 0 || r < 0)
+		cleanup_close(&l->control.fd);
+}
+
+/* ------------------------------------------------------------------ signals */
+
+static int open_signals(void)
+{
+	static const int caught[] = {SIGINT,  SIGTERM, SIGHUP,	SIGQUIT,
+				     SIGUSR1, SIGUSR2, SIGWINCH};
+	sigset_t set;
+	size_t i;
+	int fd;
+
+	sigemptyset(&set);
+	for (i = 0; i < ARRAY_SIZE(caught); i++)
+		sigaddset(&set, caught[i]);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	return fd < 0 ? -errno : fd;
+}
+
+static void close_signals(int fd)
+{
+	sigset_t set;
+
+	close(fd);
+	sigemptyset(&set);
+	sigprocmask(SIG_SETMASK, &set, NULL);
+	signal(SIGPIPE, SIG_DFL);
+}
+
+static void on_signal(struct loop *l)
+{
+	struct signalfd_siginfo si;
+	int sig;
+
+	while (read(l->signals, &si, sizeof(si)) == (ssize_t)sizeof(si)) {
+		sig = (int)si.ssi_signo;
+		if (sig == SIGWINCH) {
+			if (l->s->tty)
+				send_size(l);
+			continue;
+		}
+		/* With a terminal of its own, keys reach it as bytes: a signal
+		 * is meant for us. */
+		if (l->s->tty && sig != SIGUSR1 && sig != SIGUSR2) {
+			l->status = 128 + sig;
+			l->detached = true;
+			return;
+		}
+		send_control(l, json_pack("{s:i}", "signal", sig));
+		if (sig == SIGINT && ++l->interrupts >= INTERRUPTS) {
+			l->status = 128 + sig;
+			l->detached = true;
+		}
+	}
+}
+
+/* ------------------------------------------------------------------ streams */
+
+/* A regular file or a terminal takes what it gets; of a pipe POLLOUT promises
+ * PIPE_BUF bytes. */
+static bool takes_whole(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && !S_ISFIFO(st.st_mode) &&
+	       !S_ISSOCK(st.st_mode);
+}
+
+/* The reader is gone: the writer is told, as SIGPIPE would. */
+static void flow_break(struct flow *f)
+{
+	f->to = -1;
+	f->len = 0;
+	if (f->from > STDERR_FILENO) /* the guest's, not the caller's */
+		shutdown(f->from, SHUT_RD);
+	f->from = -1;
+}
+
+static void flow_write(struct flow *f)
+{
+	size_t n = f->len - f->at;
+	ssize_t w;
+
+	if (!f->whole && n > PIPE_BUF)
+		n = PIPE_BUF;
+	w = send(f->to, f->data + f->at, n, MSG_NOSIGNAL | MSG_DONTWAIT);
+	if (w < 0 && errno == ENOTSOCK)
+		w = write(f->to, f->data + f->at, n);
+	if (w < 0) {
+		if (errno != EAGAIN && errno != EINTR)
+			flow_break(f);
+		return;
+	}
+	f->at += (size_t)w;
+	if (f->at == f->len)
+		f->at = f->len = 0;
+}
+
+/* Bytes read, 0: the end, -1: nothing now. */
+static ssize_t flow_read(struct flow *f)
+{
+	ssize_t n = read(f->from, f->data, PIPE_SIZE);
+
+	if (n > 0)
+		f->len = (size_t)n;
+	else if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return -1;
+	else
+		f->from = -1; /* EIO of a terminal that hung up, too */
+	return n > 0 ? n : 0;
+}
+
+static void in_read(struct loop *l)
+{
+	struct flow *f = &l->in;
+	char typed[PIPE_SIZE];
+	bool detach;
+	ssize_t n = flow_read(f);
+
+	if (n <= 0 || !l->filter)
+		return;
+	memcpy(typed, f->data, (size_t)n);
+	f->len = tty_filter(&l->detach, typed, (size_t)n, f->data, &detach);
+	if (detach) {
+		l->detached = true;
+		l->status = 0;
+	}
+}
+
+static void out_read(struct loop *l, struct flow *f)
+{
+	if (flow_read(f) > 0)
+		l->silent_since = now_ms();
+}
+
+/* -------------------------------------------------------------------- loop */
+
+static void set_poll(struct pollfd *p, int fd, short events, bool wanted)
+{
+	*p = (struct pollfd){.fd = wanted ? fd : -1, .events = events};
+}
+
+static void prepare(const struct loop *l, struct pollfd p[P_COUNT])
+{
+	set_poll(&p[P_CONTROL], l->control.fd, POLLIN, true);
+	set_poll(&p[P_SIGNAL], l->signals, POLLIN, true);
+	set_poll(&p[P_IN], l->in.from, POLLIN, l->in.len == 0 && l->in.to >= 0);
+	set_poll(&p[P_IN_TO], l->in.to, POLLOUT, l->in.len > 0);
+	set_poll(&p[P_OUT], l->out.from, POLLIN, l->out.len == 0);
+	set_poll(&p[P_OUT_TO], l->out.to, POLLOUT, l->out.len > 0);
+	set_poll(&p[P_ERR], l->errout.from, POLLIN, l->errout.len == 0);
+	set_poll(&p[P_ERR_TO], l->errout.to, POLLOUT, l->errout.len > 0);
+}
+
+/* The end of standard input becomes a half-close, once all is written. */
+static void finish_in(struct loop *l)
+{
+	if (l->in.to < 0 || l->in.from >= 0 || l->in.len > 0)
+		return;
+	shutdown(l->in.to, SHUT_WR);
+	l->in.to = -1;
+}
+
+static void serve(struct loop *l, const struct pollfd p[P_COUNT], struct err *e)
+{
+	if (p[P_SIGNAL].revents)
+		on_signal(l);
+	if (p[P_IN].revents)
+		in_read(l);
+	if (p[P_IN_TO].revents)
+		flow_write(&l->in);
+	if (p[P_OUT].revents)
+		out_read(l, &l->out);
+	if (p[P_ERR].revents)
+		out_read(l, &l->errout);
+	/* Written at once where nobody has to be waited for: one poll less. */
+	if (p[P_OUT_TO].revents || (l->out.len && l->out.whole))
+		flow_write(&l->out);
+	if (p[P_ERR_TO].revents || (l->errout.len && l->errout.whole))
+		flow_write(&l->errout);
+	if (p[P_CONTROL].revents)
+		on_control(l, e);
+	finish_in(l);
+}
+
+static bool output_over(const struct loop *l)
+{
+	return l->out.from < 0 && l->errout.from < 0 && l->out.len == 0 &&
+	       l->errout.len == 0;
+}
+
+/* ms until the drain is given up, 0: now, -1: not in sight. What is in our
+ * buffers is written however long its reader takes. */
+static int drain_left(const struct loop *l)
+{
+	uint64_t now = now_ms();
+
+	if ((!l->ended && !l->lost) || l->out.len || l->errout.len)
+		return -1;
+	if (now >= l->silent_since + SESSION_DRAIN_MS)
+		return 0;
+	return (int)(l->silent_since + SESSION_DRAIN_MS - now);
+}
+
+static int run_loop(struct loop *l, struct err *e)
+{
+	struct pollfd p[P_COUNT];
+	int timeout;
+
+	for (;;) {
+		if (l->detached)
+			return 0;
+		if ((l->ended || l->lost) && output_over(l))
+			break;
+		timeout = drain_left(l);
+		if (timeout == 0)
+			break;
+		prepare(l, p);
+		if (poll(p, P_COUNT, timeout) < 0) {
+			if (errno == EINTR)
+				continue;
+			return err_sys(e, errno, "wait for the streams");
+		}
+		serve(l, p, e);
+	}
+	if (l->ended)
+		return 0;
+	err_set(e, ECONNRESET, "the connection to the VM was lost");
+	err_hint(e, "`hyb ps -a` and `hyb vm ls` tell what became of it");
+	return -ECONNRESET;
+}
+
+static void flow_init(struct flow *f, int from, int to)
+{
+	f->from = from;
+	f->to = to;
+	f->at = f->len = 0;
+	f->whole = takes_whole(to);
+}
+
+int session_run(struct session *s, const char *name, int *ret_status,
+		struct err *e)
+{
+	_cleanup_free_ struct loop *l = calloc(1, sizeof(*l));
+	int r;
+
+	if (!l)
+		return err_sys(e, ENOMEM, "exec");
+	l->s = s;
+	l->name = name;
+	l->signals = open_signals();
+	if (l->signals < 0)
+		return err_sys(e, -l->signals, "catch signals");
+	vl_conn_init(&l->control, steal_fd(&s->control), CONTROL_MAX);
+	flow_init(&l->in, s->in >= 0 ? STDIN_FILENO : -1, s->in);
+	flow_init(&l->out, s->out, STDOUT_FILENO);
+	flow_init(&l->errout, s->errout, STDERR_FILENO);
+	fflush(stdout);
+	if (s->tty && s->in >= 0 && isatty(STDIN_FILENO)) {
+		l->filter = true;
+		if (tty_raw(STDIN_FILENO) == 0)
+			send_size(l);
+	}
+	r = run_loop(l, e);
+	tty_restore();
+	if (l->detached && l->status == 0)
+		fputs("\r\nhyb: detached\n", stderr);
+	close_signals(l->signals);
+	vl_conn_done(&l->control);
+	if (r == 0)
+		*ret_status = l->status;
+	return r;
+}
