@@ -56,6 +56,8 @@ void loop_stop(struct virt *v)
 
 static enum virt_end end_of(const struct vm *vm, int detail)
 {
+	if (vm->destroying)
+		return VIRT_END_DESTROYED;
 	switch (detail) {
 	case VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN:
 		return vm->rebooted ? VIRT_END_REBOOT : VIRT_END_SHUTDOWN;

@@ -57,12 +57,24 @@ static void take_up_running(struct virt *v, struct vm *vm,
 	record_write(v, vm, NULL);
 }
 
-/* It does not: nothing of it may be left. */
+static void kill_process(const struct process *p)
+{
+	int fd = proc_open(p->pid, p->start);
+
+	if (fd < 0)
+		return;
+	process_end(fd, 1000);
+	close(fd);
+}
+
+/* It does not, or its start was cut short: nothing of it may be left. */
 static void take_up_gone(struct virt *v, struct vm *vm)
 {
-	struct process gone = vm->vsockd;
-	int fd;
+	struct process qemu;
 
+	if (vm_find_qemu(v, vm, &qemu) == 0)
+		kill_process(&qemu);
+	kill_process(&vm->vsockd);
 	vm->state = VIRT_GONE;
 	if (vm->end == VIRT_END_NONE) {
 		vm->end = VIRT_END_UNKNOWN;
@@ -70,17 +82,14 @@ static void take_up_gone(struct virt *v, struct vm *vm)
 			 "it ended while hybd was not running");
 	}
 	vm->qemu = vm->vsockd = (struct process){0};
-	fd = proc_open(gone.pid, gone.start);
-	if (fd >= 0) {
-		process_end(fd, 1000);
-		close(fd);
-	}
 	vm_remove_sockets(vm);
 	record_write(v, vm, NULL);
 }
 
 static void take_up(struct virt *v, struct vm *vm)
 {
+	/* virt_vm_start() writes QEMU's pid when all is done. */
+	bool whole = vm->qemu.pid > 0 || !vm->vm_dir[0];
 	struct process qemu;
 	virDomainPtr dom;
 	int state = VIR_DOMAIN_SHUTOFF;
@@ -91,7 +100,8 @@ static void take_up(struct virt *v, struct vm *vm)
 		virDomainFree(dom);
 	}
 	/* A VM that died is listed as running for a moment: ask the kernel. */
-	if ((state == VIR_DOMAIN_RUNNING || state == VIR_DOMAIN_PAUSED) &&
+	if (whole &&
+	    (state == VIR_DOMAIN_RUNNING || state == VIR_DOMAIN_PAUSED) &&
 	    vm_find_qemu(v, vm, &qemu) == 0 && process_is_alive(&qemu))
 		take_up_running(v, vm, &qemu, state == VIR_DOMAIN_PAUSED);
 	else

@@ -13,10 +13,12 @@
 #include <sched.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #define MEMORY_MIN  ((uint64_t)32 << 20)
 #define MEMORY_STEP ((uint64_t)2 << 20)
 #define END_MS	    20000
+#define NOTICE_MS   2000
 
 static int check_spec(struct virt *v, const struct virt_vm_spec *s,
 		      struct err *e)
@@ -137,6 +139,33 @@ int vm_find_qemu(struct virt *v, struct vm *vm, struct process *ret)
 		return -ESRCH;
 	*ret = p;
 	return 0;
+}
+
+/* Until libvirt has let go of the name. Where QEMU is known to be dead, it is
+ * given a moment to see that by itself: asked to end a VM that it is just
+ * taking up again, it can wait 30 s for its own lock. */
+static int destroy_domain(struct virt *v, const char *name, bool dead,
+			  struct err *e)
+{
+	const struct timespec step = {.tv_nsec = 1000000};
+	uint64_t ask = now_ms() + (dead ? NOTICE_MS : 0);
+	uint64_t deadline = now_ms() + END_MS;
+	virDomainPtr dom;
+	int r;
+
+	for (;;) {
+		r = virt_lookup(v, name, &dom, e);
+		if (r < 0)
+			return r == -ENOENT ? 0 : r;
+		/* It says that there was none when its own eyes were faster,
+		 * and right after a re-attach: what counts is the lookup. */
+		if (now_ms() >= ask && virDomainDestroy(dom) < 0)
+			r = virt_error(e, "end VM '%s'", name);
+		virDomainFree(dom);
+		if (now_ms() >= deadline)
+			return r < 0 ? r : -ETIMEDOUT;
+		nanosleep(&step, NULL);
+	}
 }
 
 /* What the helper thread gets and gives. */
@@ -325,8 +354,13 @@ static int start(struct virt *v, struct vm *vm, const struct virt_vm_spec *s,
 	r = virt_lookup(v, s->name, &old, NULL);
 	if (r == 0) {
 		virDomainFree(old);
-		return err_set(e, EEXIST, "a VM '%s' is there already",
-			       s->name);
+		if (vm->state != VIRT_GONE || process_is_alive(&vm->qemu))
+			return err_set(e, EEXIST, "a VM '%s' is there already",
+				       s->name);
+		/* libvirt is about to see that the last one is gone. */
+		r = destroy_domain(v, s->name, true, e);
+		if (r < 0)
+			return r;
 	}
 	r = make_xml(v, s, &xml, e);
 	if (r == 0)
@@ -363,32 +397,20 @@ int virt_vm_start(struct virt *v, const struct virt_vm_spec *spec,
 	return r < 0 ? err_wrap(e, "start VM '%s'", spec->name) : 0;
 }
 
-static int destroy_domain(struct virt *v, const char *name, struct err *e)
-{
-	virDomainPtr dom;
-	int r;
-
-	r = virt_lookup(v, name, &dom, e);
-	if (r < 0)
-		return r == -ENOENT ? 0 : r;
-	r = 0;
-	/* Right after a re-attach libvirt can kill it and say that it was not
-	 * there. */
-	if (virDomainDestroy(dom) < 0 && virDomainIsActive(dom) == 1)
-		r = virt_error(e, "end VM '%s'", name);
-	virDomainFree(dom);
-	return r;
-}
-
-/* QEMU must be gone whatever libvirt says: its disks are used again. */
+/* Killed by us and not by libvirt, which asks politely and looks again only
+ * after 200 ms. Nothing is lost: QEMU keeps no data of a raw disk to itself.
+ * libvirt sees the end by itself, and virt_vm_start() waits for that. 0: it
+ * is gone; -ESRCH: there is none that we know. */
 static int end_qemu(const struct process *qemu, struct err *e)
 {
 	_cleanup_close_ int fd = proc_open(qemu->pid, qemu->start);
 
 	if (fd < 0)
+		return -ESRCH;
+	if (process_end(fd, END_MS) == 0) {
+		reap_kick();
 		return 0;
-	if (process_end(fd, END_MS) == 0)
-		return 0;
+	}
 	return err_set(e, EBUSY, "QEMU (pid %d) does not end", (int)qemu->pid);
 }
 
@@ -401,10 +423,12 @@ static int destroy(struct virt *v, struct vm *vm, struct err *e)
 	vm->destroying = true;
 	qemu = vm->qemu;
 	pthread_mutex_unlock(&v->lock);
+	if (qemu.pid <= 0)
+		(void)vm_find_qemu(v, vm, &qemu);
 	reap_busy(true);
-	r = destroy_domain(v, vm->name, e);
-	if (end_qemu(&qemu, r < 0 ? NULL : e) < 0)
-		r = -EBUSY;
+	r = end_qemu(&qemu, e);
+	if (r == -ESRCH)
+		r = destroy_domain(v, vm->name, false, e);
 	reap_busy(false);
 	if (r < 0)
 		return r;
@@ -430,7 +454,7 @@ int virt_vm_destroy(struct virt *v, const char *name, struct err *e)
 		return err_set(e, EINVAL, "not a name of a VM");
 	vm = vm_get(v, name, false);
 	if (!vm)
-		return v->embedded ? destroy_domain(v, name, e) : 0;
+		return v->embedded ? destroy_domain(v, name, false, e) : 0;
 	pthread_mutex_lock(&vm->op);
 	r = destroy(v, vm, e);
 	pthread_mutex_unlock(&vm->op);

@@ -219,21 +219,29 @@ static void put_devices(struct buf *b, const struct xml_domain *d)
 	xml_put(b, "  </devices>\n");
 }
 
-/* What libvirt has no words for. QEMU is the socket's server and waits for
- * the device, so that a new device can take the place of a dead one. */
+/* What libvirt has no words for. */
 static void put_qemu(struct buf *b, const struct xml_domain *d)
 {
-	if (d->vm->carrier != VIRT_VSOCK_UNIX)
-		return;
-	xml_put(b,
-		"  <qemu:commandline>\n    <qemu:arg value='-chardev'/>\n"
-		"    <qemu:arg value='socket,id=" XML_VHOST_CHARDEV
-		",path=%s/" XML_VHOST_SOCK ",server=on,wait=on'/>\n"
-		"    <qemu:arg value='-device'/>\n"
-		"    <qemu:arg value='vhost-user-vsock-pci,id=hybvsock0,"
-		"chardev=" XML_VHOST_CHARDEV ",bus=pcie.0,"
-		"addr=" VSOCK_SLOT_TEXT "'/>\n  </qemu:commandline>\n",
-		d->vm->vm_dir);
+	/* QEMU is the socket's server and waits for the device, so that a new
+	 * device can take the place of a dead one. */
+	if (d->vm->carrier == VIRT_VSOCK_UNIX)
+		xml_put(b,
+			"  <qemu:commandline>\n"
+			"    <qemu:arg value='-chardev'/>\n"
+			"    <qemu:arg value='socket,id=" XML_VHOST_CHARDEV
+			",path=%s/" XML_VHOST_SOCK ",server=on,wait=on'/>\n"
+			"    <qemu:arg value='-device'/>\n"
+			"    <qemu:arg value='vhost-user-vsock-pci,"
+			"id=hybvsock0,chardev=" XML_VHOST_CHARDEV
+			",bus=pcie.0,addr=" VSOCK_SLOT_TEXT "'/>\n"
+			"  </qemu:commandline>\n",
+			d->vm->vm_dir);
+	/* With this capability libvirt asks for each of some 400 properties
+	 * of the CPU in a question of its own before every start: without, it
+	 * asks once. */
+	xml_put(b, "  <qemu:capabilities>\n"
+		   "    <qemu:del capability='cpu-unavailable-features'/>\n"
+		   "  </qemu:capabilities>\n");
 }
 
 int xml_domain_format(struct buf *b, const struct xml_domain *d)
