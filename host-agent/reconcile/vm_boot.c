@@ -38,6 +38,9 @@ void vm_set_id(struct vm *vm)
 		 vm->world->config.root, (long long)vm->row.id);
 	memset(&vm->addr, 0, sizeof(vm->addr));
 	vm->addr.cid = vm_cid(vm);
+	/* Whoever answers in the VM's folder must be the VM's own device. */
+	vm->addr.check_uid = true;
+	vm->addr.uid = vm_uid(vm);
 	vm->addr.carrier =
 		vm->world->config.kernel_vsock ? VSOCK_KERNEL : VSOCK_UNIX;
 	if (virt_vsock_path(vm->dir, vm->addr.path, sizeof(vm->addr.path)) < 0)
