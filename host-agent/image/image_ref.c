@@ -123,9 +123,9 @@ static int take_name(const char *s, size_t len, struct image_ref *r)
 		memmove(name, name + 10, strlen(name + 10) + 1);
 		prefix = LIBRARY;
 	}
-	if (strlen(prefix) + strlen(name) > IMAGE_REF_NAME_MAX)
+	if ((size_t)snprintf(r->name, sizeof(r->name), "%s%s", prefix, name) >=
+	    sizeof(r->name))
 		return -EINVAL;
-	snprintf(r->name, sizeof(r->name), "%s%s", prefix, name);
 	return name_is_good(r->name) && strchr(r->name, '/') ? 0 : -EINVAL;
 }
 

@@ -81,9 +81,7 @@ static int place_dirs(struct merge *m, struct err *e)
 
 		if (!S_ISDIR(i->mode))
 			continue;
-		r = rootfs_sort(t, n, e);
-		if (r < 0)
-			return r;
+		rootfs_sort(t, n);
 		measure(t, n, &size);
 		r = erofs_dir_place(m->out, &size, i->xattrs_len,
 				    n == ROOTFS_ROOT, &i->loc, e);

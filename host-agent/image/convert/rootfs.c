@@ -150,7 +150,7 @@ int rootfs_store(struct rootfs *t, const void *data, size_t len, uint32_t *ret,
 		return err_set(e, E2BIG,
 			       "names and attributes take more than %llu MiB",
 			       HYB_IMAGE_NAME_BYTES_MAX >> 20);
-	if (len > t->pool_cap - t->pool_len) {
+	if (len >= t->pool_cap - t->pool_len) {
 		size_t cap = (t->pool_cap + len) * 3 / 2 + 4096;
 		char *p = realloc(t->pool, cap);
 
@@ -306,34 +306,55 @@ void rootfs_clear(struct rootfs *t, uint32_t dir, uint8_t layer)
 	}
 }
 
-static int by_name(const void *va, const void *vb, void *arg)
+static bool comes_before(const struct rootfs *t, uint32_t a, uint32_t b)
 {
-	const struct rootfs *t = arg;
-	const struct rootfs_node *a = &t->nodes[*(const uint32_t *)va];
-	const struct rootfs_node *b = &t->nodes[*(const uint32_t *)vb];
-	size_t n = a->name_len < b->name_len ? a->name_len : b->name_len;
-	int r = memcmp(t->pool + a->name_at, t->pool + b->name_at, n);
+	const struct rootfs_node *x = &t->nodes[a], *y = &t->nodes[b];
+	size_t n = x->name_len < y->name_len ? x->name_len : y->name_len;
+	int r = memcmp(t->pool + x->name_at, t->pool + y->name_at, n);
 
-	return r ? r : (int)a->name_len - (int)b->name_len;
+	return r < 0 || (r == 0 && x->name_len < y->name_len);
 }
 
-int rootfs_sort(struct rootfs *t, uint32_t dir, struct err *e)
+/* Two sorted lists into one. */
+static uint32_t merge_lists(struct rootfs *t, uint32_t a, uint32_t b)
 {
-	uint32_t n, i = 0, count = 0, *list;
+	uint32_t head = 0, *end = &head;
 
-	for (n = t->nodes[dir].child; n; n = t->nodes[n].next)
-		count++;
-	if (count < 2)
-		return 0;
-	list = malloc(count * sizeof(*list));
-	if (!list)
-		return err_sys(e, ENOMEM, "merge");
-	for (n = t->nodes[dir].child; n; n = t->nodes[n].next)
-		list[i++] = n;
-	qsort_r(list, count, sizeof(*list), by_name, t);
-	t->nodes[dir].child = 0;
-	while (i > 0)
-		put_first(t, dir, list[--i]);
-	free(list);
-	return 0;
+	while (a && b) {
+		uint32_t *from = comes_before(t, a, b) ? &a : &b;
+
+		*end = *from;
+		end = &t->nodes[*from].next;
+		*from = *end;
+	}
+	*end = a ? a : b;
+	return head;
+}
+
+/* A merge sort of the list itself: list k of runs[] holds 2^k names. It takes
+ * no memory, and makes no calls that a filter would have to know of, as the C
+ * library's does. */
+void rootfs_sort(struct rootfs *t, uint32_t dir)
+{
+	uint32_t runs[32] = {0}, n = t->nodes[dir].child, prev = 0;
+	size_t k;
+
+	while (n) {
+		uint32_t one = n;
+
+		n = t->nodes[n].next;
+		t->nodes[one].next = 0;
+		for (k = 0; runs[k]; k++) {
+			one = merge_lists(t, runs[k], one);
+			runs[k] = 0;
+		}
+		runs[k] = one;
+	}
+	for (k = 0; k < 32; k++)
+		n = merge_lists(t, runs[k], n);
+	t->nodes[dir].child = n;
+	for (; n; n = t->nodes[n].next) {
+		t->nodes[n].prev = prev;
+		prev = n;
+	}
 }

@@ -101,7 +101,7 @@ void rootfs_remove(struct rootfs *t, uint32_t node);
  * attributes. */
 void rootfs_clear(struct rootfs *t, uint32_t dir, uint8_t layer);
 /* Puts the children of dir in order of their bytes. */
-int rootfs_sort(struct rootfs *t, uint32_t dir, struct err *e);
+void rootfs_sort(struct rootfs *t, uint32_t dir);
 /* The node behind n in a walk of the whole tree below top, parents before
  * children; 0 at the end. */
 uint32_t rootfs_walk(const struct rootfs *t, uint32_t top, uint32_t n);
