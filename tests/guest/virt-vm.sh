@@ -213,7 +213,7 @@ ctl start vm-small 5 16 1 2
 ok $? "too little memory is refused"
 ctl start vm-k 5 128 1 2 kernel
 if [ -e /dev/vhost-vsock ]; then
-	ok 0 "kernel vsock # SKIP the host has it"
+	ok 0 "kernel vsock # SKIP host: it has vhost-vsock"
 else
 	[[ $answer == "error 95 "* ]]
 	ok $? "kernel vsock without /dev/vhost-vsock is refused"
