@@ -8,7 +8,7 @@
 # The result is cached by the hash of all that goes into it, in
 # ${XDG_CACHE_HOME:-~/.cache}/hyb/kernel/HASH; the newest three are kept.
 # A build that is interrupted leaves nothing that looks like a result.
-# HYB_KERNEL_DEBUG=1 adds debug.config.
+# HYB_KERNEL_DEBUG=1 adds debug.config and leaves vmlinux.debug, for gdb.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -16,7 +16,6 @@ here=$(cd "$(dirname "$0")" && pwd)
 
 package=linux-source-6.12
 tarball=/usr/src/$package.tar.xz
-files=(vmlinux config System.map)
 cached_kernels=3
 max_size=$((18 * 1024 * 1024))	# the budget of a stripped vmlinux
 usual_objects=1270		# for the progress line only
@@ -34,7 +33,8 @@ die() {
 outdir=$1
 [ -f "$tarball" ] || die "$tarball is missing: install $package"
 fragments=("$here/functional.config" "$here/hardening.config")
-if [ "${HYB_KERNEL_DEBUG:-0}" = 1 ]; then
+debug=${HYB_KERNEL_DEBUG:-0}
+if [ "$debug" = 1 ]; then
 	fragments+=("$here/debug.config")
 fi
 
@@ -125,6 +125,10 @@ build() {	# DIR: an empty folder for the files
 	strip -o "$1/vmlinux" "$work/obj/vmlinux"
 	cp "$work/obj/.config" "$1/config"
 	cp "$work/obj/System.map" "$1/System.map"
+	if [ "$debug" = 1 ]; then
+		cp "$work/obj/vmlinux" "$1/vmlinux.debug"
+		return
+	fi
 	(($(stat -c %s "$1/vmlinux") <= max_size)) ||
 		die "vmlinux is larger than $max_size bytes"
 	say "$(text_room "$1/System.map")"
@@ -172,16 +176,18 @@ if [ ! -d "$cache/$hash" ]; then
 	say "built in $SECONDS s"
 fi
 touch "$cache/$hash"
+# shellcheck disable=SC2010
 ls -t "$cache" | grep -xE '[0-9a-f]{32}' | tail -n +$((cached_kernels + 1)) |
 	while read -r old; do
 		rm -rf "${cache:?}/$old"
 	done
 
 mkdir -p "$outdir"
-for file in "${files[@]}"; do
+for path in "$cache/$hash"/*; do
+	file=${path##*/}
 	# Replaced whole: a VM that starts now sees the old or the new one.
-	cmp -s "$cache/$hash/$file" "$outdir/$file" || {
-		cp "$cache/$hash/$file" "$outdir/.$file.new"
+	cmp -s "$path" "$outdir/$file" || {
+		cp "$path" "$outdir/.$file.new"
 		mv "$outdir/.$file.new" "$outdir/$file"
 	}
 done
