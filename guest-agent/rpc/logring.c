@@ -135,7 +135,7 @@ void logring_commit(struct logring *r, uint8_t stream, uint64_t now, size_t n)
 	put_header(r, r->last_pos, &r->last);
 }
 
-int logring_seek(const struct logring *r, uint64_t offset, struct logcursor *c)
+int logring_seek(struct logring *r, uint64_t offset, struct logcursor *c)
 {
 	uint64_t pos = r->head;
 	struct logrec rec;
@@ -144,6 +144,9 @@ int logring_seek(const struct logring *r, uint64_t offset, struct logcursor *c)
 		return -ERANGE;
 	if (offset < r->first)
 		offset = r->first;
+	/* The cursor may come to be behind the last record, which must not
+	 * grow past it then. */
+	r->open = false;
 	while (pos < r->tail) {
 		get_header(r, pos, &rec);
 		if (rec.length == 0 || rec.offset + rec.length > offset)

@@ -56,7 +56,7 @@ void logring_commit(struct logring *r, uint8_t stream, uint64_t now, size_t n);
 
 /* Puts a reader at byte `offset`, or at the first byte kept where that is
  * behind it. -ERANGE: beyond what was written. */
-int logring_seek(const struct logring *r, uint64_t offset, struct logcursor *c);
+int logring_seek(struct logring *r, uint64_t offset, struct logcursor *c);
 /* What the reader is to be sent next: up to three pieces; returns their length
  * together, 0: nothing. The records in it do not grow any more. */
 size_t logring_peek(struct logring *r, const struct logcursor *c,

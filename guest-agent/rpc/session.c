@@ -83,14 +83,13 @@ static void stream_end(struct session_stream *st)
 
 static void session_free(struct session *s)
 {
-	struct poller *l = &s->agent->poller;
 	size_t i;
 
 	if (!s->used)
 		return;
 	for (i = 0; i < STREAM_N; i++)
 		stream_end(&s->streams[i]);
-	poller_timer_cancel(l, &s->linger);
+	poller_timer_cancel(&s->agent->poller, &s->linger);
 	cleanup_close(&s->pidfd);
 	s->used = false;
 	if (s->control) {

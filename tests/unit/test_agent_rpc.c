@@ -1,0 +1,469 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The agent's server over a socketpair: calls and their order, waiting,
+ * events, forwards, limits. No container is made: the images' folder is
+ * empty. */
+#include "guest-agent/rpc/agent.h"
+
+#include "common/base/cleanup.h"
+#include "common/base/fd.h"
+
+#include <netinet/in.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include <cmocka.h>
+
+static char image_dir[] = "/tmp/hyb-agent-test.XXXXXX";
+static int claims, powered_off;
+
+static int fake_claim(const struct claim *c, struct err *e)
+{
+	(void)e;
+	assert_int_equal(c->entropy_len, 4);
+	assert_memory_equal(c->entropy, "\x01\x23\xab\xcd", 4);
+	claims++;
+	return 0;
+}
+
+static int fake_set_time(int64_t time, int64_t *ret, struct err *e)
+{
+	if (time == 13)
+		return err_set(e, EPERM, "not at 13");
+	*ret = time;
+	return 0;
+}
+
+static int fake_prepare(struct err *e)
+{
+	return err_set(e, EIO, "no container in this test");
+}
+
+static void fake_power_off(void)
+{
+	powered_off++;
+}
+
+static const struct agent_ops ops = {fake_claim, fake_set_time, fake_prepare,
+				     fake_power_off};
+
+struct fixture {
+	struct agent *a;
+	struct vl_conn c; /* the host's end */
+};
+
+static struct vl_conn dial(struct agent *a)
+{
+	struct vl_conn c;
+	int sv[2];
+
+	assert_int_equal(socketpair(AF_UNIX,
+				    SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK,
+				    0, sv),
+			 0);
+	assert_non_null(peer_add(a, sv[1]));
+	vl_conn_init(&c, sv[0], 0);
+	return c;
+}
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	struct err e = ERR_INIT;
+
+	f->a = calloc(1, sizeof(*f->a));
+	assert_int_equal(agent_init(f->a, &ops, &e), 0);
+	f->a->image_dir = image_dir;
+	f->c = dial(f->a);
+	claims = 0;
+	powered_off = 0;
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+	size_t i;
+
+	vl_conn_done(&f->c);
+	agent_done(f->a);
+	for (i = 0; i < AGENT_PEERS_MAX; i++)
+		assert_false(f->a->peers[i].used);
+	for (i = 0; i < AGENT_FORWARDS_MAX; i++)
+		assert_false(f->a->forwards[i].used);
+	free(f->a);
+	free(f);
+	return 0;
+}
+
+static void run(struct agent *a, int rounds)
+{
+	while (rounds-- > 0)
+		assert_int_equal(agent_step(a, 0), 0);
+}
+
+static void send_text(struct vl_conn *c, const char *text)
+{
+	assert_int_equal(write_full(c->fd, text, strlen(text) + 1), 0);
+}
+
+/* The next message as text, or "" when the agent has ended the connection, or
+ * "-" when nothing comes. */
+static char *next(struct agent *a, struct vl_conn *c)
+{
+	struct err e = ERR_INIT;
+	json_t *msg;
+	char *text;
+	ssize_t n = -EAGAIN;
+
+	for (int i = 0; i < 8; i++) {
+		if (vl_conn_next(c, &msg, &e) > 0) {
+			text = json_dumps(msg, JSON_COMPACT | JSON_SORT_KEYS);
+			json_decref(msg);
+			return text;
+		}
+		if (n == 0)
+			return strdup("");
+		run(a, 2);
+		n = vl_conn_fill(c);
+		if (n == -ECONNRESET || n == -EPIPE)
+			n = 0;
+	}
+	return strdup(n == 0 ? "" : "-");
+}
+
+static void expect(struct fixture *f, const char *call, const char *part)
+{
+	_cleanup_free_ char *got = NULL;
+
+	if (call)
+		send_text(&f->c, call);
+	got = next(f->a, &f->c);
+	if (!strstr(got, part))
+		fail_msg("%s\n gave %s\n not  %s", call ? call : "", got, part);
+}
+
+#define CLAIM(instance, more)                                                         \
+	"{\"method\":\"io.hyb.Agent.Claim\",\"parameters\":{\"instance\":\"" instance \
+	"\",\"hostname\":\"vm\",\"machine_id\":"                                      \
+	"\"00112233445566778899aabbccddeeff\",\"time\":1,"                            \
+	"\"entropy\":\"0123abcd\"" more "}}"
+#define CALL(method, params) \
+	"{\"method\":\"io.hyb.Agent." method "\",\"parameters\":{" params "}}"
+
+static void test_machine(void **state)
+{
+	struct fixture *f = *state;
+
+	expect(f, CALL("Hello", ""), "\"instance\":\"\"");
+	expect(f, CALL("Hello", "\"x\":1"), "InvalidConfig");
+	expect(f, CALL("Start", "\"id\":\"a\""), "WrongState");
+	expect(f, CLAIM("i 1", ""), "instance");
+	expect(f, CLAIM("i1", ",\"x\":1"), "\"field\":\"x\"");
+	expect(f, CLAIM("i1", ""), "{\"parameters\":{}}");
+	expect(f, CLAIM("i1", ""), "{\"parameters\":{}}");
+	expect(f, CLAIM("i2", ""), "AlreadyClaimed");
+	assert_int_equal(claims, 1);
+	expect(f, CALL("Hello", ""), "\"instance\":\"i1\"");
+	expect(f, CALL("SetTime", "\"time\":5"), "\"offset\":5");
+	expect(f, CALL("SetTime", "\"time\":13"), "not at 13");
+	expect(f, CALL("SetTime", "\"time\":-1"), "\"field\":\"time\"");
+	expect(f, CALL("SetTime", "\"time\":1.5"), "InvalidConfig");
+	expect(f, CALL("List", ""), "\"containers\":[]");
+	expect(f, CALL("Stats", ""), "\"memory_total\":");
+	expect(f, CALL("Delete", "\"id\":\"a\",\"force\":true"),
+	       "{\"parameters\":{}}");
+	expect(f, CALL("Wait", "\"id\":\"a\""), "NotFound");
+	expect(f, CALL("Nope", ""), "MethodNotFound");
+	expect(f, "{\"method\":\"org.varlink.service.GetInfo\"}", "hyb-agent");
+	expect(f,
+	       "{\"method\":\"org.varlink.service.GetInterfaceDescription\","
+	       "\"parameters\":{\"interface\":\"io.hyb.Agent\"}}",
+	       "method Create(");
+	expect(f, "{\"method\":\"io.hyb.Agent.Hello\",\"more\":true}",
+	       "InvalidParameter");
+	expect(f, "{\"method\":\"io.hyb.Agent.Hello\",\"oneway\":true}",
+	       "InvalidParameter");
+}
+
+static void test_pipelined(void **state)
+{
+	struct fixture *f = *state;
+	char text[4096];
+	size_t len = 0;
+
+	for (int i = 0; i < 20; i++) {
+		strcpy(text + len, CALL("SetTime", "\"time\":7"));
+		len += strlen(text + len) + 1;
+	}
+	assert_int_equal(write_full(f->c.fd, text, len), 0);
+	for (int i = 0; i < 20; i++)
+		expect(f, NULL, "\"offset\":7");
+	expect(f, NULL, "-");
+}
+
+static void test_broken(void **state)
+{
+	static const char *const texts[] = {
+		"nonsense",
+		"[]",
+		"{}",
+		"{\"method\":1}",
+		"{\"method\":\"io.hyb.Agent.Hello\",\"parameters\":[]}",
+		"{\"a\":1,\"a\":2}",
+		"",
+	};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		_cleanup_vl_conn_ struct vl_conn c = dial(f->a);
+		_cleanup_free_ char *got = NULL;
+
+		send_text(&c, texts[i]);
+		got = next(f->a, &c);
+		assert_string_equal(got, "");
+	}
+	expect(f, CALL("Hello", ""), "protocol");
+}
+
+#define CREATE(id, more)                                             \
+	CALL("Create",                                               \
+	     "\"id\":\"" id "\",\"image\":\"i\",\"scratch_size\":0," \
+	     "\"user\":\"\",\"init\":false,\"log_size\":65536,"      \
+	     "\"config\":{\"ociVersion\":\"1.2.0\",\"linux\":{}}" more)
+
+static void test_create(void **state)
+{
+	struct fixture *f = *state;
+	char path[64];
+
+	expect(f, CLAIM("i1", ""), "{\"parameters\":{}}");
+	/* What a Create does before it waits needs the engine: it fails. */
+	expect(f, CREATE("a", ",\"disk_timeout\":5"),
+	       "no container in this test");
+	expect(f, CREATE("../a", ",\"disk_timeout\":5"), "\"field\":\"id\"");
+	expect(f, CREATE("a", ",\"disk_timeout\":-1"), "disk_timeout");
+	expect(f, CREATE("a", ""), "disk_timeout");
+	f->a->prepared = true;
+	f->a->seccomp_ready = true;
+	expect(f, CREATE("a", ",\"disk_timeout\":5"), "-");
+	assert_int_equal(f->a->peers[0].wait, WAIT_DISK);
+	usleep(10000);
+	expect(f, NULL, "no disk with the serial 'i' came");
+	/* The host leaves while it waits. */
+	send_text(&f->c, CREATE("a", ",\"disk_timeout\":60000"));
+	run(f->a, 3);
+	assert_int_equal(f->a->peers[0].wait, WAIT_DISK);
+	vl_conn_done(&f->c);
+	run(f->a, 3);
+	assert_false(f->a->peers[0].used);
+	/* A disk that comes: the configuration has no process. */
+	f->c = dial(f->a);
+	send_text(&f->c, CREATE("a", ",\"disk_timeout\":60000"));
+	run(f->a, 3);
+	snprintf(path, sizeof(path), "%s/i", image_dir);
+	assert_int_equal(mkdir(path, 0700), 0);
+	containers_disks_changed(f->a);
+	expect(f, NULL, "InvalidConfig");
+	rmdir(path);
+}
+
+static void test_events(void **state)
+{
+	struct fixture *f = *state;
+
+	expect(f, "{\"method\":\"io.hyb.Agent.Events\",\"more\":true}",
+	       "\"container\":null");
+	expect(f, NULL, "-");
+	assert_true(f->a->heartbeat.armed);
+	poller_timer_set(&f->a->poller, &f->a->heartbeat, 0);
+	expect(f, NULL, "\"continues\":true");
+	/* A subscriber that does not read costs nothing but itself. */
+	for (int i = 0; i < 10000; i++) {
+		poller_timer_set(&f->a->poller, &f->a->heartbeat, 0);
+		run(f->a, 1);
+	}
+	assert_true(f->a->peers[0].out.cap <= AGENT_OUT_MAX);
+	vl_conn_done(&f->c);
+	run(f->a, 3);
+	assert_false(f->a->peers[0].used);
+}
+
+/* Asks without reading the answers: its queue fills, it is ended. */
+static void test_never_reads(void **state)
+{
+	struct fixture *f = *state;
+	struct vl_conn c = dial(f->a);
+	const char *call = "{\"method\":\"org.varlink.service."
+			   "GetInterfaceDescription\",\"parameters\":{"
+			   "\"interface\":\"io.hyb.Agent\"}}";
+	int i;
+
+	for (i = 0; i < 10000 && f->a->peers[1].used; i++) {
+		if (send(c.fd, call, strlen(call) + 1, MSG_NOSIGNAL) < 0)
+			break;
+		run(f->a, 1);
+		assert_true(f->a->peers[1].out.len <= AGENT_OUT_MAX);
+	}
+	assert_false(f->a->peers[1].used);
+	vl_conn_done(&c);
+	expect(f, CALL("Hello", ""), "protocol");
+}
+
+static void test_too_long(void **state)
+{
+	struct fixture *f = *state;
+	static char text[AGENT_MESSAGE_MAX + 100000];
+	size_t at = 0;
+	ssize_t n;
+
+	memset(text, ' ', sizeof(text));
+	while (at < sizeof(text)) {
+		n = send(f->c.fd, text + at, sizeof(text) - at, MSG_NOSIGNAL);
+		if (n > 0)
+			at += (size_t)n;
+		else if (errno != EAGAIN)
+			break;
+		run(f->a, 1);
+	}
+	run(f->a, 4);
+	assert_false(f->a->peers[0].used);
+}
+
+static void test_many(void **state)
+{
+	struct fixture *f = *state;
+	int sv[2], used = 1;
+
+	while (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, sv) == 0) {
+		struct peer *p = peer_add(f->a, sv[1]);
+
+		close(sv[0]);
+		if (!p)
+			break;
+		used++;
+	}
+	assert_int_equal(used, AGENT_PEERS_MAX);
+	run(f->a, 40);
+	expect(f, CALL("Hello", ""), "protocol");
+	assert_false(f->a->peers[1].used);
+}
+
+static int listen_tcp(uint16_t *port)
+{
+	struct sockaddr_in addr = {.sin_family = AF_INET,
+				   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t len = sizeof(addr);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_int_equal(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	assert_int_equal(listen(fd, 8), 0);
+	getsockname(fd, (struct sockaddr *)&addr, &len);
+	*port = ntohs(addr.sin_port);
+	return fd;
+}
+
+static void test_forward(void **state)
+{
+	struct fixture *f = *state;
+	char call[200], buf[64];
+	uint16_t port;
+	int fd = listen_tcp(&port), conn;
+	size_t len;
+
+	expect(f, CLAIM("i1", ""), "{\"parameters\":{}}");
+	/* Bytes right behind the call belong to the stream. */
+	snprintf(call, sizeof(call),
+		 "{\"method\":\"io.hyb.Agent.Forward\",\"upgrade\":true,"
+		 "\"parameters\":{\"port\":%u}}",
+		 port);
+	assert_int_equal(write_full(f->c.fd, call, strlen(call) + 1), 0);
+	assert_int_equal(write_full(f->c.fd, "early", 5), 0);
+	expect(f, NULL, "{\"parameters\":{}}");
+	conn = accept(fd, NULL, NULL);
+	assert_true(conn >= 0);
+	run(f->a, 4);
+	assert_int_equal(read(conn, buf, sizeof(buf)), 5);
+	assert_memory_equal(buf, "early", 5);
+	/* Half close, either way. */
+	shutdown(f->c.fd, SHUT_WR);
+	run(f->a, 4);
+	assert_int_equal(read(conn, buf, sizeof(buf)), 0);
+	assert_int_equal(write(conn, "answer", 6), 6);
+	close(conn);
+	run(f->a, 6);
+	(void)vl_conn_leftover(&f->c, &len);
+	assert_int_equal(len, 0);
+	assert_int_equal(read_full(f->c.fd, buf, 7), 6);
+	assert_memory_equal(buf, "answer", 6);
+	assert_false(f->a->peers[0].used);
+	close(fd);
+	/* Nobody listens any more. */
+	vl_conn_done(&f->c);
+	f->c = dial(f->a);
+	expect(f, call, "Connection refused");
+	expect(f, CALL("Hello", ""), "protocol");
+}
+
+static void test_shutdown(void **state)
+{
+	struct fixture *f = *state;
+
+	expect(f, CALL("Shutdown", "\"grace\":1000"), "{\"parameters\":{}}");
+	assert_int_equal(powered_off, 1);
+	assert_true(f->a->stopping);
+}
+
+static void test_sessions_unknown(void **state)
+{
+	struct fixture *f = *state;
+
+	expect(f, CLAIM("i1", ""), "{\"parameters\":{}}");
+	expect(f,
+	       "{\"method\":\"io.hyb.Agent.Attach\",\"upgrade\":true,"
+	       "\"parameters\":{\"session\":\"x\",\"stream\":\"stdout\"}}",
+	       "NotFound");
+	expect(f,
+	       "{\"method\":\"io.hyb.Agent.Attach\",\"upgrade\":true,"
+	       "\"parameters\":{\"session\":\"x\",\"stream\":\"std\"}}",
+	       "\"field\":\"stream\"");
+	expect(f,
+	       "{\"method\":\"io.hyb.Agent.Exec\",\"upgrade\":true,"
+	       "\"parameters\":{\"session\":\"0\",\"id\":\"a\",\"args\":[\"x\"]"
+	       ",\"env\":[],\"cwd\":\"\",\"user\":\"\",\"tty\":false,"
+	       "\"rows\":0,\"cols\":0,\"stdin\":false}}",
+	       "\"field\":\"session\"");
+	expect(f,
+	       "{\"method\":\"io.hyb.Agent.Exec\",\"upgrade\":true,"
+	       "\"parameters\":{\"session\":"
+	       "\"00112233445566778899aabbccddeeff\",\"id\":\"a\","
+	       "\"args\":[],\"env\":[],\"cwd\":\"\",\"user\":\"\","
+	       "\"tty\":false,\"rows\":0,\"cols\":0,\"stdin\":false}}",
+	       "\"field\":\"args\"");
+	expect(f,
+	       "{\"method\":\"io.hyb.Agent.Logs\",\"upgrade\":true,"
+	       "\"parameters\":{\"id\":\"x\",\"offset\":0}}",
+	       "NotFound");
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(test_machine),	     TEST(test_pipelined),
+		TEST(test_broken),	     TEST(test_create),
+		TEST(test_events),	     TEST(test_never_reads),
+		TEST(test_too_long),	     TEST(test_many),
+		TEST(test_forward),	     TEST(test_shutdown),
+		TEST(test_sessions_unknown),
+	};
+	int r;
+
+	if (!mkdtemp(image_dir))
+		return 2;
+	r = cmocka_run_group_tests(tests, NULL, NULL);
+	rmdir(image_dir);
+	return r;
+}
