@@ -33,6 +33,7 @@
 #define UID_VMS	     (UID_BASE + 16)
 #define UID_VM_COUNT 60000u
 #define NOFILE_WANT  65536
+#define TAKE_UP_MS   6000
 
 struct options {
 	char root[256];
@@ -402,6 +403,8 @@ static int serve(const struct options *o, const struct paths *p, struct err *e)
 	atomic_store(&the_world, world);
 	if (r < 0)
 		return r;
+	/* A guest that does not answer holds nobody up for longer. */
+	world_await_taken_up(world, TAKE_UP_MS);
 	api.world = world;
 	api.quit_fd = eventfd(0, EFD_CLOEXEC);
 	api.listen_fd = listen_socket(o, socket_path, e);

@@ -56,7 +56,8 @@ static void observe_vm(struct observed *o, struct observed_vm *ov,
 
 	ov->name = keep_name(o, vm->name);
 	ov->exists = vm->row.exists || vm->row.applied;
-	ov->user_stopped = vm->row.user_stopped;
+	/* As with containers: the next deployment starts what has failed. */
+	ov->user_stopped = vm->row.user_stopped || vm->state == VM_FAILED;
 	ov->applied = keep_json(o, vm->row.applied);
 	ov->containers = &o->ctrs[o->n_ctrs];
 	ov->n_containers = vm->n_ctrs;

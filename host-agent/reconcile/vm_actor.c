@@ -418,6 +418,27 @@ static void on_failure(struct vm *vm, const struct model_vm *m,
 	world_unlock(vm->world);
 }
 
+/* At the start of a hybd: the VM that an earlier one made is taken up. One
+ * that was not up yet when that hybd ended is not dead: it is made again. */
+static void take_up(struct vm *vm)
+{
+	struct err e = ERR_INIT;
+
+	if (vm->row.exists && vm_reattach(vm, &e) < 0) {
+		log_warn("%s/%s: %s", vm->stack, vm->name, e.msg);
+		if (vm->row.started_at) {
+			mark_dead(vm, "VMKilled");
+			on_death(vm, vm->desired);
+		} else if (vm_destroy(vm, "", &e) < 0) {
+			log_warn("%s/%s: %s", vm->stack, vm->name, e.msg);
+		}
+	}
+	world_lock(vm->world);
+	vm->taking_up = false;
+	world_changed(vm->world);
+	world_unlock(vm->world);
+}
+
 void *vm_actor(void *arg)
 {
 	struct vm *vm = arg;
@@ -428,10 +449,7 @@ void *vm_actor(void *arg)
 	bool died;
 	int r;
 
-	if (vm->row.exists && vm_reattach(vm, &e) < 0) {
-		log_warn("%s/%s: %s", vm->stack, vm->name, e.msg);
-		mark_dead(vm, "VMKilled");
-	}
+	take_up(vm);
 	for (;;) {
 		world_lock(vm->world);
 		wish = vm->wanted;

@@ -226,10 +226,14 @@ static int announce(struct vm *vm, const struct model_vm *m, struct err *e)
 	int r;
 
 	if (vm->row.created_at) {
+		/* Under the lock: others write rows by this id. */
+		world_lock(vm->world);
 		r = state_vm_renew(vm->world->state, &vm->row, e);
+		if (r == 0)
+			vm_set_id(vm);
+		world_unlock(vm->world);
 		if (r < 0)
 			return r;
-		vm_set_id(vm);
 	}
 	if (!vm->addr.path[0])
 		return err_set(e, ENAMETOOLONG,
@@ -244,6 +248,7 @@ static int announce(struct vm *vm, const struct model_vm *m, struct err *e)
 	vm->row.applied = applied;
 	vm->row.exists = true;
 	vm->row.created_at = (int64_t)now_realtime_ns();
+	vm->row.started_at = 0; /* until its guest has been claimed */
 	vm->row.reason[0] = '\0';
 	vm->row.message[0] = '\0';
 	vm->n_disks = 0;
@@ -441,7 +446,10 @@ int vm_reattach(struct vm *vm, struct err *e)
 	if (!vm->booted_at)
 		vm->booted_at = now_ms() - (uint64_t)hello.uptime_ns / 1000000;
 	set_state(vm, VM_RUNNING);
-	return 0;
+	if (vm->row.started_at)
+		return 0;
+	vm->row.started_at = (int64_t)now_realtime_ns();
+	return vm_store(vm, e);
 }
 
 /* --------------------------------------------------------------------- end */

@@ -281,6 +281,7 @@ static struct vm *vm_new(struct world *w, const struct state_vm *row,
 	vm->events.conn.fd = -1;
 	vm->portd.pidfd = -1;
 	vm->state = row->exists ? VM_STARTING : VM_PENDING;
+	vm->taking_up = row->exists;
 	if (row->user_stopped)
 		vm->state = VM_STOPPED;
 	vm_set_id(vm);
@@ -410,6 +411,26 @@ int world_open(const struct world_config *config, struct state *state,
 		if (!vm->thread)
 			r = vm_start_actor(vm, e);
 	return r;
+}
+
+static bool any_taking_up(const struct world *w)
+{
+	const struct vm *vm;
+
+	for (vm = w->vms; vm; vm = vm->next)
+		if (vm->taking_up)
+			return true;
+	return false;
+}
+
+void world_await_taken_up(struct world *w, uint64_t ms)
+{
+	uint64_t deadline = now_ms() + ms;
+
+	world_lock(w);
+	while (any_taking_up(w) && now_ms() < deadline)
+		world_wait(w, 100);
+	world_unlock(w);
 }
 
 /* ----------------------------------------------------------------- wishes */

@@ -113,7 +113,8 @@ struct vm {
 	uint64_t booted_at; /* ms, monotonic */
 	uint64_t restart_at;
 	uint32_t backoff;
-	bool gone; /* its actor has ended; to be freed */
+	bool taking_up; /* an earlier hybd's; it is not known yet what is there */
+	bool gone;	/* its actor has ended; to be freed */
 
 	/* The actor's own. */
 	pthread_t thread;
@@ -181,6 +182,9 @@ void world_unlock(struct world *w);
 void world_changed(struct world *w);
 /* Waits for a change, at most ms; the lock is held before and after. */
 void world_wait(struct world *w, uint64_t ms);
+
+/* Waits until what earlier hybds made has been taken up, at most ms. */
+void world_await_taken_up(struct world *w, uint64_t ms);
 
 /* ------------------------------------------------------------- wishes */
 

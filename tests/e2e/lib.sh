@@ -65,6 +65,7 @@ field() { hyb ps -a -o json "$1" | jq -r ".[0].$2"; }
 vm_field() { hyb vm ls -o json | jq -r ".[] | select(.stack + \"/\" + .vm == \"$1\") | .$2"; }
 has() { [ "$(field "$1" "$2")" = "$3" ]; }
 vm_has() { [ "$(vm_field "$1" "$2")" = "$3" ]; }
+vm_restarts() { [ "$(hyb inspect "$1" | jq -r .restarts)" = "$2" ]; }
 hybd_pid() { hyb version -o json 2>/dev/null | jq -r '.hybd.pid // .pid'; }
 
 # The processes that work for this root: by their command lines and the VM's
