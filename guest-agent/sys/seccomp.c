@@ -140,14 +140,15 @@ static int add_default_rules(scmp_filter_ctx ctx)
 			return r;
 	}
 	for (i = 0; i < seccomp_families_n; i++) {
-		arg = SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)seccomp_families[i]);
+		arg = SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)seccomp_families[i],
+			      0);
 		r = seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, SYS_socket, 1,
 					   &arg);
 		if (r < 0)
 			return r;
 	}
 	for (i = 0; i < seccomp_personalities_n; i++) {
-		arg = SCMP_A0(SCMP_CMP_EQ, seccomp_personalities[i]);
+		arg = SCMP_A0(SCMP_CMP_EQ, seccomp_personalities[i], 0);
 		r = seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, SYS_personality,
 					   1, &arg);
 		if (r < 0)
