@@ -5,8 +5,10 @@
 
 #include <stdarg.h>
 
-/* Sizes of TCG's buffer of translated code: QEMU's own default is a gigabyte
- * of address space, of which a guest that idles has touched tens of MiB. */
+/* TCG's buffer of translated code, an eighth of the guest's memory: all of it
+ * is touched sooner or later and counts as QEMU's own memory. Booting needs
+ * 25 MiB; with 16 some code is translated twice (40 ms), and QEMU is 17 MB
+ * smaller. */
 #define TB_CACHE_MIN_MIB 16
 #define TB_CACHE_MAX_MIB 128
 
@@ -116,7 +118,7 @@ static void put_uuid(struct buf *b, const unsigned char u[16])
 
 static unsigned int tb_cache_mib(uint64_t memory)
 {
-	uint64_t mib = memory >> 22; /* a quarter */
+	uint64_t mib = memory >> 23;
 
 	if (mib < TB_CACHE_MIN_MIB)
 		return TB_CACHE_MIN_MIB;
@@ -222,20 +224,25 @@ static void put_devices(struct buf *b, const struct xml_domain *d)
 /* What libvirt has no words for. */
 static void put_qemu(struct buf *b, const struct xml_domain *d)
 {
+	/* Devices of the machine that nothing uses: less for a guest to reach
+	 * and 40 ms less of its boot (a disk controller, a bus of sensors, a
+	 * keyboard). The PIT stays: the kernel measures its clock by it. */
+	xml_put(b, "  <qemu:commandline>\n"
+		   "    <qemu:arg value='-machine'/>\n"
+		   "    <qemu:arg value='sata=off,smbus=off,i8042=off'/>\n");
 	/* QEMU is the socket's server and waits for the device, so that a new
 	 * device can take the place of a dead one. */
 	if (d->vm->carrier == VIRT_VSOCK_UNIX)
 		xml_put(b,
-			"  <qemu:commandline>\n"
 			"    <qemu:arg value='-chardev'/>\n"
 			"    <qemu:arg value='socket,id=" XML_VHOST_CHARDEV
 			",path=%s/" XML_VHOST_SOCK ",server=on,wait=on'/>\n"
 			"    <qemu:arg value='-device'/>\n"
 			"    <qemu:arg value='vhost-user-vsock-pci,"
 			"id=hybvsock0,chardev=" XML_VHOST_CHARDEV
-			",bus=pcie.0,addr=" VSOCK_SLOT_TEXT "'/>\n"
-			"  </qemu:commandline>\n",
+			",bus=pcie.0,addr=" VSOCK_SLOT_TEXT "'/>\n",
 			d->vm->vm_dir);
+	xml_put(b, "  </qemu:commandline>\n");
 	/* With this capability libvirt asks for each of some 400 properties
 	 * of the CPU in a question of its own before every start: without, it
 	 * asks once. */
