@@ -180,7 +180,7 @@ static int run(struct cli *cli, const void *args, int n, char **words)
 	return CLI_DONE;
 }
 
-const struct verb verb_complete = {
+const struct verb cli_verb_complete = {
 	.name = "__complete",
 	.words = "WORD...",
 	.brief = "Candidates for a shell's completion",

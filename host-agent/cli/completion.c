@@ -75,7 +75,7 @@ static int run(struct cli *cli, const void *args, int n, char **words)
 			 words[0]);
 }
 
-const struct verb verb_completion = {
+const struct verb cli_verb_completion = {
 	.name = "completion",
 	.words = "bash|zsh|fish",
 	.brief = "Prints a shell's completion script",

@@ -130,7 +130,7 @@ static int run(struct cli *cli, const void *args, int n, char **words)
 	return st;
 }
 
-const struct verb verb_deploy = {
+const struct verb cli_verb_deploy = {
 	.name = "deploy",
 	.words = "FILE...",
 	.brief = "Makes what the manifests declare, and waits until it runs",

@@ -35,6 +35,21 @@ void doctor_add(json_t *checks, const char *name, const char *status,
 						"message", text, "hint", hint));
 }
 
+/* hybd's checks; what was looked at from here is not shown twice. */
+static void add_hybds(json_t *checks, const json_t *theirs)
+{
+	json_t *mine = json_object(), *c;
+	size_t i;
+
+	json_array_foreach(checks, i, c)
+		json_object_set_new(mine, out_str(c, "name"), json_true());
+	json_array_foreach(theirs, i, c) {
+		if (!json_object_get(mine, out_str(c, "name")))
+			json_array_append(checks, c);
+	}
+	json_decref(mine);
+}
+
 /* What hybd finds, where one answers. */
 static int ask_hybd(struct cli *cli, bool repair, json_t *checks)
 {
@@ -59,7 +74,7 @@ static int ask_hybd(struct cli *cli, bool repair, json_t *checks)
 		return st;
 	}
 	doctor_add(checks, "hybd", "ok", "", "serves '%s'", cli->root);
-	json_array_extend(checks, json_object_get(reply.parameters, "checks"));
+	add_hybds(checks, json_object_get(reply.parameters, "checks"));
 	return 0;
 }
 
@@ -129,7 +144,7 @@ static int run(struct cli *cli, const void *args, int n, char **words)
 	return failed ? CLI_FAILED : CLI_DONE;
 }
 
-const struct verb verb_doctor = {
+const struct verb cli_verb_doctor = {
 	.name = "doctor",
 	.words = "",
 	.brief = "Checks the host, and says what to do",

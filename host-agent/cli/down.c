@@ -23,7 +23,7 @@ static int run(struct cli *cli, const void *args, int n, char **words)
 			  &a->timeout, n, words);
 }
 
-const struct verb verb_down = {
+const struct verb cli_verb_down = {
 	.name = "down",
 	.words = "NAME...",
 	.brief = "Takes a stack down, for good",

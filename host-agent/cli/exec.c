@@ -189,7 +189,7 @@ static int run(struct cli *cli, const void *args, int n, char **words)
 	return st;
 }
 
-const struct verb verb_exec = {
+const struct verb cli_verb_exec = {
 	.name = "exec",
 	.words = "NAME -- CMD...",
 	.brief = "Runs a command in a container; its exit status is CMD's",

@@ -95,7 +95,7 @@ static int run(struct cli *cli, const void *args, int n, char **words)
 			 n > 1 ? " " : "", n > 1 ? words[1] : "");
 }
 
-const struct verb verb_help = {
+const struct verb cli_verb_help = {
 	.name = "help",
 	.words = "[VERB]",
 	.brief = "Shows the verbs, or what one does",

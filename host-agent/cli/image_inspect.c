@@ -23,7 +23,7 @@ static int run(struct cli *cli, const void *args, int n, char **words)
 	return cli_fail(st, what, &e);
 }
 
-const struct verb verb_image_inspect = {
+const struct verb cli_verb_image_inspect = {
 	.name = "image inspect",
 	.words = "REF",
 	.brief = "Shows all that is known of an image, as JSON",

@@ -138,7 +138,7 @@ static int run(struct cli *cli, const void *args, int n, char **words)
 	return st;
 }
 
-const struct verb verb_image_load = {
+const struct verb cli_verb_image_load = {
 	.name = "image load",
 	.words = "FILE|DIR|-",
 	.brief = "Takes images from an archive or a folder into the store",

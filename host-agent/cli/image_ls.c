@@ -34,7 +34,7 @@ static int run(struct cli *cli, const void *args, int n, char **words)
 	return CLI_DONE;
 }
 
-const struct verb verb_image_ls = {
+const struct verb cli_verb_image_ls = {
 	.name = "image ls",
 	.words = "",
 	.brief = "Lists the store's images",

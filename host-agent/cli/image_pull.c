@@ -104,7 +104,7 @@ static int run(struct cli *cli, const void *args, int n, char **words)
 	return st;
 }
 
-const struct verb verb_image_pull = {
+const struct verb cli_verb_image_pull = {
 	.name = "image pull",
 	.words = "REF",
 	.brief = "Fetches an image from a registry into the store",

@@ -50,7 +50,7 @@ static int run(struct cli *cli, const void *args, int n, char **words)
 	return first;
 }
 
-const struct verb verb_image_rm = {
+const struct verb cli_verb_image_rm = {
 	.name = "image rm",
 	.words = "REF...",
 	.brief = "Removes images that no stack uses",

@@ -23,7 +23,7 @@ static int run(struct cli *cli, const void *args, int n, char **words)
 	return cli_fail(st, what, &e);
 }
 
-const struct verb verb_inspect = {
+const struct verb cli_verb_inspect = {
 	.name = "inspect",
 	.words = "NAME",
 	.brief = "Shows all that is known of a stack, VM or container, as JSON",

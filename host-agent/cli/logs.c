@@ -424,7 +424,7 @@ static int run(struct cli *cli, const void *args, int n, char **words)
 	return st;
 }
 
-const struct verb verb_logs = {
+const struct verb cli_verb_logs = {
 	.name = "logs",
 	.words = "NAME...",
 	.brief = "Shows what containers wrote, byte for byte",

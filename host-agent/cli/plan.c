@@ -64,7 +64,7 @@ static int run(struct cli *cli, const void *args, int n, char **words)
 	return st;
 }
 
-const struct verb verb_plan = {
+const struct verb cli_verb_plan = {
 	.name = "plan",
 	.words = "FILE...",
 	.brief = "Shows what deploy would do, and does nothing",

@@ -283,7 +283,7 @@ static int run(struct cli *cli, const void *args, int n, char **words)
 	return cli_fail(st, what, &e);
 }
 
-const struct verb verb_port_forward = {
+const struct verb cli_verb_port_forward = {
 	.name = "port-forward",
 	.words = "NAME LOCAL:REMOTE...",
 	.brief = "Carries TCP connections from here to a port in a VM",

@@ -136,7 +136,7 @@ static int run(struct cli *cli, const void *args, int n, char **words)
 	return CLI_DONE;
 }
 
-const struct verb verb_ps = {
+const struct verb cli_verb_ps = {
 	.name = "ps",
 	.words = "[NAME]",
 	.brief = "Lists containers",

@@ -22,7 +22,7 @@ static int run(struct cli *cli, const void *args, int n, char **words)
 			  &a->timeout, n, words);
 }
 
-const struct verb verb_start = {
+const struct verb cli_verb_start = {
 	.name = "start",
 	.words = "NAME...",
 	.brief = "Starts what was stopped",

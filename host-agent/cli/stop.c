@@ -22,7 +22,7 @@ static int run(struct cli *cli, const void *args, int n, char **words)
 			  &a->timeout, n, words);
 }
 
-const struct verb verb_stop = {
+const struct verb cli_verb_stop = {
 	.name = "stop",
 	.words = "NAME...",
 	.brief = "Stops a stack, a VM or a container, until it is started",

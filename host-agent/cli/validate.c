@@ -30,7 +30,7 @@ static int run(struct cli *cli, const void *args, int n, char **words)
 	return st;
 }
 
-const struct verb verb_validate = {
+const struct verb cli_verb_validate = {
 	.name = "validate",
 	.words = "FILE...",
 	.brief = "Checks manifests, showing every error with its place",

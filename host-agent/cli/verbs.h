@@ -5,10 +5,12 @@
 
 #include "host-agent/cli/cli.h"
 
-extern const struct verb verb_deploy, verb_plan, verb_validate, verb_ps,
-	verb_logs, verb_exec, verb_start, verb_stop, verb_down, verb_image_load,
-	verb_image_pull, verb_image_ls, verb_image_inspect, verb_image_rm,
-	verb_vm_ls, verb_port_forward, verb_inspect, verb_doctor, verb_version,
-	verb_completion, verb_complete, verb_help;
+extern const struct verb cli_verb_deploy, cli_verb_plan, cli_verb_validate,
+	cli_verb_ps, cli_verb_logs, cli_verb_exec, cli_verb_start,
+	cli_verb_stop, cli_verb_down, cli_verb_image_load, cli_verb_image_pull,
+	cli_verb_image_ls, cli_verb_image_inspect, cli_verb_image_rm,
+	cli_verb_vm_ls, cli_verb_port_forward, cli_verb_inspect,
+	cli_verb_doctor, cli_verb_version, cli_verb_completion,
+	cli_verb_complete, cli_verb_help;
 
 #endif

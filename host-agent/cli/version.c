@@ -71,7 +71,7 @@ static int run(struct cli *cli, const void *args, int n, char **words)
 	return st ? cli_fail(st, "version", &e) : CLI_DONE;
 }
 
-const struct verb verb_version = {
+const struct verb cli_verb_version = {
 	.name = "version",
 	.words = "",
 	.brief = "Shows the versions of hyb, hybd and what they use",

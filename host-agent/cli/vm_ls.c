@@ -62,7 +62,8 @@ static void print_row(struct out_table *t, const json_t *row)
 	out_table_cell(t, size_or_none(row, "host_memory", text));
 	out_table_cell(t, up < 0 ? "" : out_span((uint64_t)up, text));
 	out_table_cell(t, out_str(row, "kernel"));
-	snprintf(text, sizeof(text), "%.40s, %.40s", out_str(row, "isolation"),
+	snprintf(text, sizeof(text), "%.40s%s%.40s", out_str(row, "isolation"),
+		 *out_str(row, "accelerator") ? ", " : "",
 		 out_str(row, "accelerator"));
 	out_table_cell(t, text);
 	out_table_cell(t, out_str(row, "pool"));
@@ -98,7 +99,7 @@ static int run(struct cli *cli, const void *args, int n, char **words)
 	return CLI_DONE;
 }
 
-const struct verb verb_vm_ls = {
+const struct verb cli_verb_vm_ls = {
 	.name = "vm ls",
 	.words = "[NAME]",
 	.brief = "Lists VMs",

@@ -1,0 +1,587 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* hyb against a scripted hybd: exit status, tables, JSON, errors, calls. What
+ * it prints is in tests/golden/cli. */
+#include "tests/unit/cli_fake.h"
+#include "tests/unit/golden.h"
+
+#define GOLDEN "tests/golden/cli/"
+
+static const char manifest[] = "hyb: 1\n"
+			       "name: shop\n"
+			       "vms:\n"
+			       "  web:\n"
+			       "    containers:\n"
+			       "      nginx: { image: nginx }\n";
+
+#define ROW_RUNNING                                                      \
+	"{\"tenant\":\"default\",\"stack\":\"shop\",\"vm\":\"web-0\","   \
+	"\"container\":\"nginx\",\"state\":\"running\",\"reason\":\"\"," \
+	"\"exit_code\":null,\"image\":\"local/nginx\","                  \
+	"\"digest\":\"sha256:0123456789abcdef0123456789abcdef\","        \
+	"\"health\":\"\",\"restarts\":2,\"created_at\":null,"            \
+	"\"started_at\":null,\"ports\":\"127.0.0.1:8080->80/tcp\","      \
+	"\"pid\":41,\"extra\":{\"a\":1}}"
+#define ROW_EXITED                                                        \
+	"{\"tenant\":\"default\",\"stack\":\"shop\",\"vm\":\"db\","       \
+	"\"container\":\"pg\\u001b[31m\",\"state\":\"exited\","           \
+	"\"reason\":\"Error\",\"exit_code\":3,\"image\":\"postgres:15\"," \
+	"\"digest\":\"\",\"health\":\"\",\"restarts\":0,"                 \
+	"\"created_at\":\"2026-01-01T00:00:00Z\",\"ports\":\"\",\"pid\":null}"
+
+static void test_ps(void **state)
+{
+	static const struct answer answers[] = {
+		{.method = "Ps",
+		 .replies = {"{\"rows\":[" ROW_RUNNING "," ROW_EXITED "]}"}},
+		{0}};
+	struct ran r;
+
+	(void)state;
+	fake_start(answers);
+	r = HYB("ps");
+	assert_int_equal(r.status, 0);
+	golden_check(GOLDEN "ps.txt", r.out);
+	assert_string_equal(r.err, "");
+	assert_null(strchr(r.out, '\x1b'));
+	assert_string_equal(fake_call(0), "Ps {\"all\":false,\"name\":\"\"}");
+	ran_done(&r);
+	r = HYB("ps", "-a", "--no-trunc", "shop/web-0");
+	golden_check(GOLDEN "ps-no-trunc.txt", r.out);
+	assert_string_equal(fake_call(1),
+			    "Ps {\"all\":true,\"name\":\"shop/web-0\"}");
+	ran_done(&r);
+	r = HYB("ps", "-ojson");
+	golden_check(GOLDEN "ps.json", r.out);
+	ran_done(&r);
+	fake_stop();
+}
+
+static void test_vm_ls(void **state)
+{
+	static const struct answer answers[] = {
+		{.method = "VmList",
+		 .replies =
+			 {"{\"rows\":[{\"tenant\":\"default\",\"stack\":"
+			  "\"shop\",\"vm\":\"web\",\"state\":\"running\","
+			  "\"reason\":\"\",\"vcpus\":1,\"memory\":134217728,"
+			  "\"host_memory\":91234567,\"accelerator\":\"tcg\","
+			  "\"isolation\":\"emulated\",\"cid\":7,\"uid\":1000,"
+			  "\"qemu_pid\":99,\"agent_version\":\"0.1.0\","
+			  "\"kernel\":\"6.12\",\"uptime\":3700,\"pool\":"
+			  "\"cold\"},{\"stack\":\"shop\",\"vm\":\"db\","
+			  "\"state\":\"failed\",\"reason\":\"GuestPanic\","
+			  "\"vcpus\":2,\"memory\":1610612736,\"uptime\":null}]"
+			  "}"}},
+		{0}};
+	struct ran r;
+
+	(void)state;
+	fake_start(answers);
+	r = HYB("vm", "ls");
+	assert_int_equal(r.status, 0);
+	golden_check(GOLDEN "vm-ls.txt", r.out);
+	ran_done(&r);
+	r = HYB("vm", "ls", "--output=json");
+	golden_check(GOLDEN "vm-ls.json", r.out);
+	ran_done(&r);
+	fake_stop();
+}
+
+static void test_images(void **state)
+{
+	static const struct answer answers[] = {
+		{.method = "ImageList",
+		 .replies = {"{\"images\":[{\"name\":\"busybox:latest\","
+			     "\"digest\":\"sha256:dc9faa4fea2bd939762f\","
+			     "\"size\":1036800,\"disk_size\":2048000,"
+			     "\"architecture\":\"amd64\",\"created\":\"\"}]}"}},
+		{.method = "ImageInspect",
+		 .replies = {"{\"object\":{\"name\":\"x\",\"layers\":[1,2]}}"}},
+		{.method = "ImageRemove",
+		 .replies = {"{\"removed\":[\"busybox:latest\","
+			     "\"bad\\u001b]0;x\"]}"}},
+		{0}};
+	struct ran r;
+
+	(void)state;
+	fake_start(answers);
+	r = HYB("image", "ls");
+	golden_check(GOLDEN "image-ls.txt", r.out);
+	ran_done(&r);
+	r = HYB("image", "ls", "-o", "json");
+	golden_check(GOLDEN "image-ls.json", r.out);
+	ran_done(&r);
+	r = HYB("image", "inspect", "x");
+	assert_int_equal(r.status, 0);
+	golden_check(GOLDEN "image-inspect.json", r.out);
+	ran_done(&r);
+	r = HYB("image", "rm", "busybox");
+	assert_string_equal(r.out, "removed busybox:latest\n"
+				   "removed bad\\x1b]0;x\n");
+	ran_done(&r);
+	fake_stop();
+}
+
+/* ------------------------------------------------------------------ deploy */
+
+static void write_file(const char *name, const char *text)
+{
+	char path[128];
+	struct err e = ERR_INIT;
+
+	snprintf(path, sizeof(path), "%s/%s", fake.root, name);
+	if (file_write_atomic(path, text, strlen(text), 0644, &e) < 0)
+		fail_msg("%s", e.msg);
+}
+
+static const char *path_of(const char *name)
+{
+	static char paths[4][128];
+	static size_t at;
+	char *p = paths[at++ % 4];
+
+	snprintf(p, sizeof(paths[0]), "%s/%s", fake.root, name);
+	return p;
+}
+
+#define EVENT(object, phase, ms)                                   \
+	"{\"event\":{\"object\":\"" object "\",\"phase\":\"" phase \
+	"\",\"state\":\"" phase "\",\"message\":\"\",\"elapsed_ms\":" ms "}}"
+#define CHANGES                                                          \
+	"[{\"action\":\"create\",\"object\":\"shop/web\",\"class\":"     \
+	"\"live\",\"why\":\"new\"},{\"action\":\"recreate\",\"object\":" \
+	"\"shop/web/nginx\",\"class\":\"restart_container\",\"why\":"    \
+	"\"image changed\"}]"
+
+static void test_deploy(void **state)
+{
+	static const struct answer answers[] = {
+		{.method = "Deploy",
+		 .replies = {EVENT("shop/web", "starting", "12"),
+			     EVENT("shop/web", "running", "1530"),
+			     EVENT("shop/web/nginx", "running", "1733"),
+			     "{\"changes\":" CHANGES
+			     ",\"stacks\":[\"shop\"],\"timings\":{\"total_ms\":"
+			     "1800}}"}},
+		{0}};
+	struct ran r;
+
+	(void)state;
+	fake_start(answers);
+	write_file("shop.yaml", manifest);
+	r = HYB("deploy", path_of("shop.yaml"), "--timeout", "5s");
+	assert_int_equal(r.status, 0);
+	golden_check(GOLDEN "deploy.stderr.txt", r.err);
+	assert_memory_equal(r.out, "shop: 2 changes, all as declared in ", 35);
+	assert_non_null(strstr(fake_call(0), "\"timeout\":5000,\"wait\":true"));
+	assert_non_null(strstr(fake_call(0), "\"dry_run\":false"));
+	assert_non_null(strstr(fake_call(0), "name: shop\\nvms:"));
+	ran_done(&r);
+	r = HYB("deploy", "--timings", "--no-wait", path_of("shop.yaml"));
+	assert_non_null(strstr(r.out, "shop: 2 changes accepted in "));
+	assert_non_null(strstr(r.out, "shop/web        starting  12 ms"));
+	assert_non_null(strstr(fake_call(1), "\"wait\":false"));
+	ran_done(&r);
+	r = HYB("deploy", "--dry-run", path_of("shop.yaml"));
+	golden_check(GOLDEN "deploy-dry-run.txt", r.out);
+	ran_done(&r);
+	fake_stop();
+}
+
+static void test_deploy_nothing(void **state)
+{
+	static const struct answer answers[] = {
+		{.method = "Deploy",
+		 .replies = {"{\"changes\":[],\"stacks\":[\"shop\"]}"}},
+		{.method = "Plan", .replies = {"{\"changes\":[]}"}},
+		{0}};
+	struct ran r;
+
+	(void)state;
+	fake_start(answers);
+	r = hyb_with(manifest, WORDS("deploy", "-"));
+	assert_int_equal(r.status, 0);
+	assert_string_equal(r.out, "shop: nothing to do\n");
+	ran_done(&r);
+	r = hyb_with(manifest, WORDS("plan", "-"));
+	assert_int_equal(r.status, 0);
+	assert_string_equal(r.out, "nothing to do\n");
+	ran_done(&r);
+	fake_stop();
+}
+
+static void test_plan(void **state)
+{
+	static const struct answer answers[] = {
+		{.method = "Plan", .replies = {"{\"changes\":" CHANGES "}"}},
+		{0}};
+	struct ran r;
+
+	(void)state;
+	fake_start(answers);
+	write_file("a.yaml", manifest);
+	write_file("b.yaml", manifest);
+	r = HYB("plan", path_of("a.yaml"));
+	assert_int_equal(r.status, CLI_CHANGES);
+	golden_check(GOLDEN "plan.txt", r.out);
+	ran_done(&r);
+	r = HYB("plan", "-ojson", path_of("a.yaml"), path_of("b.yaml"));
+	assert_int_equal(r.status, CLI_CHANGES);
+	golden_check(GOLDEN "plan.json", r.out);
+	ran_done(&r);
+	r = HYB("plan", path_of("a.yaml"), path_of("a.yaml"));
+	assert_int_equal(r.status, CLI_USAGE);
+	ran_done(&r);
+	fake_stop();
+}
+
+static void test_env_files(void **state)
+{
+	static const struct answer answers[] = {
+		{.method = "Deploy",
+		 .replies = {"{\"changes\":[],\"stacks\":[\"e\"]}"}},
+		{0}};
+	static const char text[] = "hyb: 1\nname: e\nvms:\n  v:\n"
+				   "    containers:\n      c:\n"
+				   "        image: x\n"
+				   "        env_file: [./web.env]\n";
+	struct ran r;
+
+	(void)state;
+	fake_start(answers);
+	write_file("e.yaml", text);
+	r = HYB("deploy", path_of("e.yaml"));
+	assert_int_equal(r.status, CLI_MANIFEST);
+	assert_non_null(strstr(r.err, "e.yaml:8:20: "));
+	assert_int_equal(fake.n_calls, 0);
+	ran_done(&r);
+	write_file("web.env", "A=1\nB=two words\n");
+	r = HYB("deploy", path_of("e.yaml"));
+	assert_int_equal(r.status, 0);
+	assert_non_null(strstr(fake_call(0),
+			       "\"env_files\":{\"./web.env\":\"A=1\\nB=two "
+			       "words\\n\"}"));
+	ran_done(&r);
+	fake_stop();
+}
+
+static void test_validate(void **state)
+{
+	struct ran r;
+
+	(void)state;
+	fake_root();
+	write_file("good.yaml", manifest);
+	write_file("bad.yaml", "hyb: 1\nname: shop\nvmz: {}\n");
+	r = HYB("validate", path_of("good.yaml"));
+	assert_int_equal(r.status, 0);
+	assert_non_null(strstr(r.out, "good.yaml: valid, 1 stack\n"));
+	ran_done(&r);
+	r = HYB("validate", path_of("bad.yaml"), path_of("good.yaml"));
+	assert_int_equal(r.status, CLI_MANIFEST);
+	assert_non_null(strstr(r.err, "bad.yaml:3:1: "));
+	assert_non_null(strstr(r.err, "hyb: validate: "));
+	ran_done(&r);
+	r = HYB("validate", path_of("none.yaml"));
+	assert_int_equal(r.status, CLI_FAILED);
+	ran_done(&r);
+	r = HYB("validate", fake.root);
+	assert_int_equal(r.status, CLI_FAILED);
+	assert_non_null(strstr(r.err, "Is a directory"));
+	ran_done(&r);
+	fake_stop();
+}
+
+/* One event, and then nothing for as long as the client is there. */
+static bool never_ends(struct vl_conn *c, const struct vl_call *call)
+{
+	char byte;
+
+	(void)call;
+	fake_send(c, EVENT("shop/web", "starting", "12"), true, NULL, 0);
+	return read_full(c->fd, &byte, 1) > 0;
+}
+
+static void test_interrupt(void **state)
+{
+	static const struct answer answers[] = {
+		{.method = "Deploy", .answer = never_ends}, {0}};
+	struct hyb h;
+	struct ran r;
+	char first;
+
+	(void)state;
+	fake_start(answers);
+	write_file("shop.yaml", manifest);
+	hyb_start_fds(&h, -1, -1, -1, WORDS("deploy", path_of("shop.yaml")));
+	assert_int_equal(read_full(h.err, &first, 1), 1);
+	kill(h.pid, SIGINT);
+	r = hyb_wait(&h);
+	assert_int_equal(r.status, CLI_INTERRUPTED);
+	assert_non_null(strstr(r.err, "goes on in hybd"));
+	ran_done(&r);
+	fake_stop();
+}
+
+/* ------------------------------------------------------------------ errors */
+
+static bool fail_by_name(struct vl_conn *c, const struct vl_call *call)
+{
+	char text[512];
+	const char *name =
+		json_string_value(json_object_get(call->parameters, "name"));
+
+	snprintf(text, sizeof(text),
+		 "{\"error\":\"io.hyb.Host.%s\",\"message\":\"the \\u001b[2J "
+		 "message\",\"hint\":\"the hint\"}",
+		 name);
+	fake_send(c, text, false, NULL, 0);
+	return true;
+}
+
+static void test_errors(void **state)
+{
+	static const struct answer answers[] = {
+		{.method = "Ps", .answer = fail_by_name}, {0}};
+	static const struct {
+		const char *name;
+		int status;
+	} cases[] = {
+		{"InvalidManifest", 3},
+		{"NotFound", 4},
+		{"Denied", 5},
+		{"TimedOut", 6},
+		{"Unavailable", 7},
+		{"Invalid", 2},
+		{"Busy", 1},
+		{"Failed", 1},
+		{"Whatever", 1},
+	};
+	struct ran r;
+	size_t i;
+
+	(void)state;
+	fake_start(answers);
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		r = HYB("ps", cases[i].name);
+		assert_int_equal(r.status, cases[i].status);
+		assert_string_equal(r.out, "");
+		assert_string_equal(r.err, "hyb: ps: the \\x1b[2J message\n"
+					   "hint: the hint\n");
+		ran_done(&r);
+	}
+	r = HYB("vm", "ls");
+	assert_int_equal(r.status, CLI_FAILED);
+	assert_non_null(strstr(r.err, "hint: are hyb and hybd of the same"));
+	ran_done(&r);
+	fake_stop();
+}
+
+static bool hang_up(int fd, const struct vl_call *call)
+{
+	(void)fd;
+	(void)call;
+	return true;
+}
+
+static bool garbage(struct vl_conn *c, const struct vl_call *call)
+{
+	(void)call;
+	return write_full(c->fd, "nonsense", 9) < 0;
+}
+
+static bool wrong_types(struct vl_conn *c, const struct vl_call *call)
+{
+	(void)call;
+	fake_send(c, "{\"rows\":{\"a\":[1]},\"images\":7,\"names\":null}",
+		  false, NULL, 0);
+	return true;
+}
+
+static void test_bad_hybd(void **state)
+{
+	static const struct answer answers[] = {
+		{.method = "Ps", .replies = {NULL}, .then = hang_up},
+		{.method = "VmList", .answer = garbage},
+		{.method = "ImageList", .answer = wrong_types},
+		{.method = "Resolve", .answer = wrong_types},
+		{0}};
+	struct ran r;
+
+	(void)state;
+	fake_start(answers);
+	r = HYB("ps");
+	assert_int_equal(r.status, CLI_UNREACHABLE);
+	assert_non_null(strstr(r.err, "hybd closed the connection\nhint: "));
+	ran_done(&r);
+	r = HYB("vm", "ls");
+	assert_int_equal(r.status, CLI_FAILED);
+	ran_done(&r);
+	r = HYB("image", "ls", "-o", "json");
+	assert_int_equal(r.status, 0);
+	assert_string_equal(r.out, "[]\n");
+	ran_done(&r);
+	r = HYB("logs", "shop");
+	assert_int_equal(r.status, CLI_NOT_FOUND);
+	ran_done(&r);
+	fake_stop();
+}
+
+/* ------------------------------------------------------------ start and stop */
+
+static void test_change(void **state)
+{
+	static const struct answer answers[] = {
+		{.method = "Stop",
+		 .replies = {EVENT("shop/web/nginx", "stopped", "20"),
+			     "{\"changes\":[{\"action\":\"stop\"}]}"}},
+		{.method = "Down", .replies = {"{\"changes\":[]}"}},
+		{0}};
+	struct ran r;
+
+	(void)state;
+	fake_start(answers);
+	r = HYB("stop", "shop/web/nginx", "--timeout=1m");
+	assert_int_equal(r.status, 0);
+	assert_memory_equal(r.out, "shop/web/nginx: stopped in ", 27);
+	assert_string_equal(fake_call(0), "Stop {\"name\":\"shop/web/nginx\","
+					  "\"timeout\":60000}");
+	ran_done(&r);
+	r = HYB("down", "shop");
+	assert_string_equal(r.out, "shop: nothing to do\n");
+	ran_done(&r);
+	r = HYB("down", "--volumes", "shop");
+	assert_int_equal(r.status, CLI_USAGE);
+	assert_non_null(strstr(r.err, "'--volumes': not supported yet"));
+	ran_done(&r);
+	fake_stop();
+}
+
+/* -------------------------------------------------------------- image load */
+
+static bool take_image(struct vl_conn *c, const struct vl_call *call)
+{
+	char text[256], data[64] = "";
+	int fd = -1;
+
+	(void)call;
+	if (vl_conn_take_fds(c, &fd, 1) != 1 ||
+	    read_full(fd, data, sizeof(data) - 1) < 0)
+		snprintf(data, sizeof(data), "nothing");
+	if (fd >= 0)
+		close(fd);
+	snprintf(text, sizeof(text), "{\"images\":[{\"name\":\"%s\"}]}", data);
+	fake_send(c, "{\"event\":{\"phase\":\"store\",\"done\":5,\"total\":9}}",
+		  true, NULL, 0);
+	fake_send(c, text, false, NULL, 0);
+	return true;
+}
+
+static void test_image_load(void **state)
+{
+	static const struct answer answers[] = {
+		{.method = "ImageLoad", .answer = take_image}, {0}};
+	struct ran r;
+
+	(void)state;
+	fake_start(answers);
+	write_file("image.tar", "from-a-file");
+	r = HYB("image", "load", path_of("image.tar"), "--name", "n");
+	assert_int_equal(r.status, 0);
+	assert_non_null(strstr(r.out, "\nfrom-a-file  "));
+	assert_string_equal(fake_call(0), "ImageLoad {\"name\":\"n\"}");
+	ran_done(&r);
+	/* A pipe is no file: it is copied into one. */
+	r = hyb_with("from-a-pipe", WORDS("image", "load", "-"));
+	assert_int_equal(r.status, 0);
+	assert_non_null(strstr(r.out, "\nfrom-a-pipe  "));
+	ran_done(&r);
+	r = HYB("image", "load", path_of("nothing.tar"));
+	assert_int_equal(r.status, CLI_FAILED);
+	assert_non_null(strstr(r.err, "No such file"));
+	ran_done(&r);
+	fake_stop();
+}
+
+static void test_image_pull(void **state)
+{
+	static const struct answer answers[] = {
+		{.method = "ImagePull", .replies = {"{\"images\":[]}"}}, {0}};
+	struct ran r;
+
+	(void)state;
+	fake_start(answers);
+	r = HYB("image", "pull", "--tls-verify=false", "reg/x");
+	assert_int_equal(r.status, 0);
+	assert_string_equal(fake_call(0), "ImagePull {\"reference\":\"reg/x\","
+					  "\"tls_verify\":false}");
+	ran_done(&r);
+	r = HYB("image", "pull", "--tls-verify=no", "reg/x");
+	assert_int_equal(r.status, CLI_USAGE);
+	ran_done(&r);
+	r = HYB("image", "pull", "--authfile", "/no/such", "reg/x");
+	assert_int_equal(r.status, CLI_FAILED);
+	ran_done(&r);
+	fake_stop();
+}
+
+/* ------------------------------------------------------------------ settings */
+
+static void test_settings(void **state)
+{
+	static const struct answer answers[] = {
+		{.method = "Version",
+		 .replies = {"{\"version\":\"0.1.0\",\"pid\":5,\"accelerator\":"
+			     "\"tcg\",\"connect\":\"qemu:///embed?root=/x\"}"}},
+		{.method = "Ps", .replies = {"{\"rows\":[]}"}},
+		{0}};
+	struct ran r;
+
+	(void)state;
+	fake_start(answers);
+	r = HYB("--accel", "kvm", "ps");
+	assert_int_equal(r.status, CLI_FAILED);
+	assert_non_null(strstr(r.err, "accelerator 'tcg', not 'kvm'\nhint: "));
+	ran_done(&r);
+	r = HYB("ps", "--connect", "qemu:///system");
+	assert_int_equal(r.status, CLI_FAILED);
+	ran_done(&r);
+	r = HYB("ps", "--connect", "qemu:///embed", "--accel=tcg", "-ojson");
+	assert_int_equal(r.status, 0);
+	ran_done(&r);
+	r = HYB("ps", "--accel=turbo");
+	assert_int_equal(r.status, CLI_USAGE);
+	ran_done(&r);
+	r = HYB("version", "-o", "json");
+	assert_non_null(strstr(r.out, "\"pid\": 5"));
+	ran_done(&r);
+	/* --root counts before the environment. */
+	setenv("HYB_ROOT", "/nonexistent", 1);
+	r = HYB("ps", "--root", fake.root);
+	assert_int_equal(r.status, 0);
+	ran_done(&r);
+	fake_stop();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_ps),
+		cmocka_unit_test(test_vm_ls),
+		cmocka_unit_test(test_images),
+		cmocka_unit_test(test_deploy),
+		cmocka_unit_test(test_deploy_nothing),
+		cmocka_unit_test(test_plan),
+		cmocka_unit_test(test_env_files),
+		cmocka_unit_test(test_validate),
+		cmocka_unit_test(test_interrupt),
+		cmocka_unit_test(test_errors),
+		cmocka_unit_test(test_bad_hybd),
+		cmocka_unit_test(test_change),
+		cmocka_unit_test(test_image_load),
+		cmocka_unit_test(test_image_pull),
+		cmocka_unit_test(test_settings),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
