@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <jansson.h>
+#include <malloc.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <pthread.h>
@@ -166,6 +167,9 @@ static int confine(const struct options *o, uint64_t max_file, struct err *e)
 			    NULL);
 	EVP_MD_free(EVP_MD_fetch(NULL, "SHA256", NULL));
 	json_object_seed(0);
+	/* With more than one arena the C library counts processors in /sys and
+	 * reads /proc/sys/vm/overcommit_memory when it gives memory back. */
+	mallopt(M_ARENA_MAX, 1);
 	r = sandbox_enter(&spec, &confined, e);
 	if (r == 0)
 		r = set_limits(e);
