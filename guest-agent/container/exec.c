@@ -83,6 +83,23 @@ static void exec_caps(struct plan_process *pp, const struct container *c)
 		pp->caps = c->plan->root_caps;
 }
 
+/* The HOME that the engine gave the first process is that process's user's:
+ * another user has another. */
+static int exec_home(struct plan *p, int rootfd,
+		     const struct container_exec_spec *spec, struct err *e)
+{
+	char **env = p->process.envp;
+	size_t i, n = 0;
+
+	if (spec->env && env_get((char *const *)(uintptr_t)spec->env, "HOME"))
+		return 0;
+	for (i = 0; env[i]; i++)
+		if (strncmp(env[i], "HOME=", 5) != 0)
+			env[n++] = env[i];
+	env[n] = NULL;
+	return plan_home(p, rootfd, e);
+}
+
 static int exec_user(struct plan *p, const struct container *c,
 		     const struct container_exec_spec *spec, struct err *e)
 {
@@ -104,7 +121,7 @@ static int exec_user(struct plan *p, const struct container *c,
 			       "namespace",
 			       p->process.uid, p->process.gid);
 	exec_caps(&p->process, c);
-	return 0;
+	return c->plan->home_added ? exec_home(p, root, spec, e) : 0;
 }
 
 static int exec_plan(struct plan *p, const struct container *c,

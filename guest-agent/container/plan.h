@@ -110,6 +110,8 @@ struct plan {
 	size_t n_sysctls;
 
 	struct plan_process process;
+	/* HOME was not in the configuration: it is the user's. */
+	bool home_added;
 	/* What uid 0 of this container has, for an exec as another user. */
 	struct cap_sets root_caps;
 

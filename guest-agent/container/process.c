@@ -96,6 +96,7 @@ int plan_home(struct plan *p, int rootfd, struct err *e)
 
 	if (env_get(p->process.envp, "HOME"))
 		return 0;
+	p->home_added = true;
 	user_find_home(rootfd, p->process.uid, home, sizeof(home));
 	return env_add(p, "HOME", home[0] ? home : "/", e);
 }

@@ -196,8 +196,7 @@ static int open_target(struct setup *s, const struct plan_mount *m)
 	int fd;
 
 	if (m->special != MOUNT_PLAIN) {
-		fd = sys_openat2(s->root, m->destination,
-				 O_PATH | O_CLOEXEC, 0,
+		fd = sys_openat2(s->root, m->destination, O_PATH | O_CLOEXEC, 0,
 				 RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS);
 		if (fd >= 0)
 			return fd;

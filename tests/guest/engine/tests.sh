@@ -181,6 +181,8 @@ is "exec's exit code" "$($RT exec c1 sh -c 'exit 7'; echo $?)" 7
 is "exec of nothing" "$($RT exec c1 nothing 2>/dev/null; echo $?)" 127
 is "exec of no program" "$($RT exec c1 /etc/passwd 2>/dev/null; echo $?)" 126
 is "exec as a user" "$($RT exec -u u c1 id -u)" 1000
+is "exec as a user has that user's home" "$($RT exec -u u c1 sh -c 'echo $HOME')" /home/u
+is "exec as a user with a home of its own" "$($RT exec -u u -e HOME=/x c1 sh -c 'echo $HOME')" /x
 is "exec is as confined" "$($RT exec c1 sh -c 'awk "/NoNewPrivs|Seccomp:|CapEff/{print \$2}" /proc/self/status | tr "\n" " "')" "00000000800405fb 1 2 "
 is "exec is in all its namespaces" "$($RT exec c1 sh -c 'for n in pid mnt uts ipc user net cgroup; do [ "$(readlink /proc/self/ns/$n)" = "$(readlink /proc/1/ns/$n)" ] || echo $n; done')" ""
 is "exec is in its cgroup" "$($RT exec c1 cat /proc/self/cgroup)" "0::/"
@@ -222,6 +224,33 @@ is "no state is left" "$(ls /run/rt | wc -l)" 0
 is "no staging folder is left" "$(ls -d /run/hyb-rootfs* 2>/dev/null | wc -l)" 0
 i=0; while [ $i -lt 200 ] && [ "$(ps | grep -c '[s]leep')" != 0 ]; do usleep 20000; i=$((i + 1)); done
 is "no process is left" "$(ps | grep -c '[s]leep')" 0
+
+# ------------------------------------------- without a user namespace, as root
+# What an OCI bundle may ask for: the engine's binary must hold out even then.
+mkdir -p /run/plain/rootfs
+mount -t tmpfs plain /run/plain/rootfs
+mkdir -p /run/plain/rootfs/bin /run/plain/rootfs/proc /run/plain/rootfs/dev
+cp /bin/busybox /run/plain/rootfs/bin/sh
+cp /bin/busybox /run/plain/rootfs/bin/cat
+printf '#!/proc/self/exe\n' >/run/plain/rootfs/bin/script
+chmod 755 /run/plain/rootfs/bin/script
+plain() { # plain ARGS-JSON
+	cat >/run/plain/config.json <<E
+{"ociVersion":"1.0.2","process":{"args":$1,"cwd":"/","env":["PATH=/bin"]},"root":{"path":"rootfs"},
+"mounts":[{"destination":"/proc","type":"proc","source":"proc"}],
+"linux":{"namespaces":[{"type":"pid"},{"type":"mount"}]}}
+E
+	{ $RT create -b /run/plain p1 </dev/null && $RT start p1; } 2>/run/err | timeout 20 cat >/run/out
+	wait_stopped p1
+	out=$(cat /run/out) err=$(cat /run/err)
+	$RT delete -f p1
+}
+sum=$(md5sum /bin/hyb-runtime)
+plain '["/bin/script"]'
+like "a script whose interpreter is /proc/self/exe gets the engine's usage" "$err" "there is no verb"
+plain '["/bin/sh","-c","cat /proc/self/status"]'
+like "no capabilities unless asked for" "$out" "CapEff:	0000000000000000"
+is "the engine's binary is as it was" "$(md5sum /bin/hyb-runtime)" "$sum"
 
 # speed: create + start + delete of true
 bundle c1 '["/bin/true"]'
