@@ -461,6 +461,15 @@ static int sweep_erofs(struct image_store *s, const char *name, struct err *e)
 	return 0;
 }
 
+/* A names.json that was being written. */
+static int sweep_top(struct image_store *s, const char *name, struct err *e)
+{
+	(void)e;
+	if (strncmp(name, "names.json.", 11) == 0)
+		unlinkat(s->dir_fd, name, 0);
+	return 0;
+}
+
 int store_index_load(struct image_store *s, struct err *e)
 {
 	int r;
@@ -471,6 +480,8 @@ int store_index_load(struct image_store *s, struct err *e)
 		r = load_names(s, e);
 	if (r == 0)
 		r = each_file(s->erofs_fd, sweep_erofs, s, e);
+	if (r == 0)
+		r = each_file(s->dir_fd, sweep_top, s, e);
 	return r;
 }
 
