@@ -51,24 +51,26 @@ hyb vm ls
 
 step "what is shared and what is not, read inside each container"
 fact() { hyb exec "demo/$1" -- sh -c "$2" 2>/dev/null | tr -d '\n'; }
+# line TREE NAME BOOT-ID KERNEL HOSTNAME PID-NAMESPACE MEMORY NETWORK
+line() { printf '%s%-*s %-10s %-17s %-9s %-17s %-8s %s\n' "$1" $((24 - ${#1})) "$2" "${@:3}"; }
 row() {
-	local c=$1
-	printf '%-26s %-10s %-17s %-9s %-17s %-10s %s\n' "$2" \
-		"$(fact "$c" 'cut -c1-8 /proc/sys/kernel/random/boot_id')" \
-		"$(fact "$c" 'uname -r')" \
-		"$(fact "$c" 'hostname')" \
-		"$(fact "$c" 'readlink /proc/self/ns/pid')" \
-		"$(fact "$c" 'echo $(($(cat /sys/fs/cgroup/memory.max) >> 20))M')" \
-		"$(fact "$c" 'readlink /proc/self/ns/net')"
+	line "$2" "$3" \
+		"$(fact "$1" 'cut -c1-8 /proc/sys/kernel/random/boot_id')" \
+		"$(fact "$1" 'uname -r')" \
+		"$(fact "$1" 'hostname')" \
+		"$(fact "$1" 'readlink /proc/self/ns/pid')" \
+		"$(fact "$1" 'echo $(($(cat /sys/fs/cgroup/memory.max) >> 20))M')" \
+		"$(fact "$1" 'readlink /proc/self/ns/net')"
 }
-printf '%-26s %-10s %-17s %-9s %-17s %-10s %s\n' "" "boot id" kernel hostname "pid namespace" memory network
-printf '%-26s %-10s %-17s %-9s %-17s\n' "host" "$(cut -c1-8 /proc/sys/kernel/random/boot_id)" "$(uname -r | cut -c1-16)" "-" "$(readlink /proc/self/ns/pid)"
+line "" "" "boot id" kernel hostname "pid namespace" memory "network"
+line "" host "$(cut -c1-8 /proc/sys/kernel/random/boot_id)" "$(uname -r | cut -c1-16)" - "$(readlink /proc/self/ns/pid)" - "$(readlink /proc/self/ns/net)"
 echo "├─ VM left"
-row left/a "│  ├─ container a"
-row left/b "│  └─ container b"
+row left/a "│  ├─ " "container a"
+row left/b "│  └─ " "container b"
 echo "└─ VM right"
-row right/c "   ├─ container c (nginx)"
-row right/d "   └─ container d"
+row right/c "   ├─ " "container c (nginx)"
+row right/d "   └─ " "container d"
+echo "(a namespace's number counts within its kernel)"
 
 A=$(fact left/a 'cat /proc/sys/kernel/random/boot_id') B=$(fact left/b 'cat /proc/sys/kernel/random/boot_id')
 C=$(fact right/c 'cat /proc/sys/kernel/random/boot_id') D=$(fact right/d 'cat /proc/sys/kernel/random/boot_id')
