@@ -274,6 +274,13 @@ static void out_read(struct loop *l, struct flow *f)
 		l->silent_since = now_ms();
 }
 
+/* A slow reader is no silence: the guest could not go on while it read. */
+static void out_write(struct loop *l, struct flow *f)
+{
+	flow_write(f);
+	l->silent_since = now_ms();
+}
+
 /* -------------------------------------------------------------------- loop */
 
 static void set_poll(struct pollfd *p, int fd, short events, bool wanted)
@@ -316,9 +323,9 @@ static void serve(struct loop *l, const struct pollfd p[P_COUNT], struct err *e)
 		out_read(l, &l->errout);
 	/* Written at once where nobody has to be waited for: one poll less. */
 	if (p[P_OUT_TO].revents || (l->out.len && l->out.whole))
-		flow_write(&l->out);
+		out_write(l, &l->out);
 	if (p[P_ERR_TO].revents || (l->errout.len && l->errout.whole))
-		flow_write(&l->errout);
+		out_write(l, &l->errout);
 	if (p[P_CONTROL].revents)
 		on_control(l, e);
 	finish_in(l);
