@@ -455,8 +455,9 @@ int main(int argc, char **argv)
 		log_error("%s", e.msg);
 		if (e.hint[0])
 			log_error("hint: %s", e.hint);
-		/* Threads are running: no exit handlers. */
-		_exit(e.code == EBUSY ? 7 : 1);
+		/* 7: there is no hybd to be had. Threads are running: no exit
+		 * handlers. */
+		_exit(e.code == EBUSY || e.code == ENOPKG ? 7 : 1);
 	}
 	_exit(0);
 }
