@@ -110,6 +110,9 @@ static const struct sysctl_row sysctls[] = {
 	{"fs/suid_dumpable", "0"},
 	/* One user namespace a container, and some for the way. */
 	{"user/max_user_namespaces", "256"},
+	/* Free pages that a CPU holds for itself are lost to all others, and
+	 * by default may be 5 MiB in the smallest VMs. */
+	{"vm/percpu_pagelist_high_fraction", "1024"},
 	/* Containers serve any port and may ping without privileges: the
 	 * network namespace is theirs alone. */
 	{"net/ipv4/ip_unprivileged_port_start", "0"},

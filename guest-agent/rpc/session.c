@@ -389,6 +389,8 @@ static void control_gone(struct peer *p)
 	for (i = 0; !s->tty && i < STREAM_N; i++) {
 		struct session_stream *st = &s->streams[i];
 
+		/* Nobody will come for it any more. */
+		st->attached = true;
 		if (st->watch.fd < 0 || st->peer)
 			continue;
 		if (is_output(st)) {

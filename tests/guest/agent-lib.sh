@@ -104,9 +104,10 @@ vm_start() {
 	chmod 0644 "$dir"/{vmlinux,initramfs,img.erofs}
 	chown $vm_uid:$vm_uid "$dir/run"
 	rm -f "$dir"/run/*
-	if [ -n "${NODISK:-}" ]; then
-		disk=()
-	else
+	# The monitor's commands: vm_monitor writes them.
+	[ -p "$dir/monitor" ] || mkfifo "$dir/monitor"
+	exec 9<>"$dir/monitor"
+	if [ -z "${NODISK:-}" ]; then
 		disk+=(-device virtio-blk-pci,drive=img,serial=img)
 	fi
 	vm_started=$(date +%s%N)
@@ -120,12 +121,11 @@ vm_start() {
 		-append "$(cat kernel-config/cmdline) ${VM_APPEND:-}" \
 		-chardev "socket,id=vs,path=$dir/run/vhost,server=on,wait=on" \
 		-device vhost-user-vsock-pci,chardev=vs \
-		-chardev "socket,id=qmp,path=$dir/run/qmp,server=on,wait=off" \
-		-mon chardev=qmp,mode=control \
+		-monitor stdio \
 		-device pcie-root-port,id=p1,slot=1 \
 		-device pcie-root-port,id=p2,slot=2 \
 		-serial "file:$dir/run/console" "${disk[@]}" \
-		>"$dir/qemu.log" 2>&1 &
+		<&9 >"$dir/qemu.log" 2>&1 &
 	qemu_pid=$!
 	"$device" --vhost "$dir/run/vhost" --listen "$dir/run/vsock" --cid 3 --wait 20s \
 		--peer-uid $vm_uid --uid $vm_uid --gid $vm_uid \
@@ -135,6 +135,15 @@ vm_start() {
 		[ -S "$dir/run/vsock" ] && break
 		sleep 0.01
 	done
+}
+
+vm_monitor() {
+	echo "$*" >&9
+}
+
+# Plugs the image's disk in.
+vm_plug() {
+	vm_monitor device_add virtio-blk-pci,drive=img,serial=img,bus=p1,id=d1
 }
 
 # Waits (20 s) for the VM's end: 0 when it came.

@@ -6,7 +6,12 @@
  *   agent_client ADDRESS events N                   prints N of them
  *   agent_client ADDRESS exec [-i] [-t] ID PROGRAM [ARGUMENT...]
  *   agent_client ADDRESS logs ID [OFFSET [keep]]    output; "keep": no acks
+ *   agent_client ADDRESS logcut ID OFFSET N         N bytes, then leaves
  *   agent_client ADDRESS logstat ID                 bytes and seconds
+ *   agent_client ADDRESS detach [-t] ID PROGRAM [ARGUMENT...]
+ *                                                   leaves after the start
+ *   agent_client ADDRESS stall ID SECONDS           reads no output of "yes"
+ *   agent_client ADDRESS hold N                     N connections at once
  *   agent_client ADDRESS forward PORT               standard input and output
  *   agent_client ADDRESS ping N                     median of N Hellos, us
  *
@@ -253,49 +258,95 @@ static int read_exit(struct vl_conn *c)
 	return (int)json_integer_value(json_object_get(ex, "code"));
 }
 
-static int do_exec(int argc, char **argv)
-{
-	static struct pipe pipes[3];
-	struct vl_reply reply = VL_REPLY_INIT;
-	struct vl_conn c, streams[3];
-	unsigned char raw[16];
-	json_t *args = json_array();
+struct exec {
 	char session[33];
-	bool in = false, tty = false;
-	size_t n = 0, first;
+	struct vl_conn c;
+	bool in, tty;
+};
+
+static void exec_start(struct exec *x, int argc, char **argv)
+{
+	struct vl_reply reply = VL_REPLY_INIT;
+	json_t *args = json_array();
+	unsigned char raw[16];
 	int i = 0;
 
 	for (; i < argc && argv[i][0] == '-'; i++) {
-		in |= strcmp(argv[i], "-i") == 0;
-		tty |= strcmp(argv[i], "-t") == 0;
+		x->in |= strcmp(argv[i], "-i") == 0;
+		x->tty |= strcmp(argv[i], "-t") == 0;
 	}
 	if (i + 1 >= argc)
-		return 2;
+		exit(2);
 	random_bytes(raw, sizeof(raw));
-	hex_format(raw, sizeof(raw), session);
-	vl_conn_init(&c, dial(), 0);
+	hex_format(raw, sizeof(raw), x->session);
+	vl_conn_init(&x->c, dial(), 0);
 	for (int j = i + 1; j < argc; j++)
 		json_array_append_new(args, json_string(argv[j]));
-	call(&c, "Exec",
+	call(&x->c, "Exec",
 	     json_pack("{s:s,s:s,s:o,s:[],s:s,s:s,s:b,s:i,s:i,s:b}", "session",
-		       session, "id", argv[i], "args", args, "env", "cwd", "",
-		       "user", "", "tty", (int)tty, "rows", 24, "cols", 80,
-		       "stdin", (int)in),
+		       x->session, "id", argv[i], "args", args, "env", "cwd",
+		       "", "user", "", "tty", (int)x->tty, "rows", 24, "cols",
+		       80, "stdin", (int)x->in),
 	     VL_UPGRADE, &reply);
-	if (in) {
-		attach(session, "stdin", &streams[0]);
+}
+
+static int do_exec(int argc, char **argv)
+{
+	static struct pipe pipes[3];
+	struct vl_conn streams[3];
+	struct exec x = {.in = false};
+	size_t n = 0, first;
+	int i;
+
+	exec_start(&x, argc, argv);
+	if (x.in) {
+		attach(x.session, "stdin", &streams[0]);
 		pipes[n].from = 0;
 		pipes[n++].to = streams[0].fd;
 	}
 	first = n;
-	for (i = 1; i < (tty ? 2 : 3); i++) {
-		attach(session, i == 1 ? "stdout" : "stderr", &streams[i]);
+	for (i = 1; i < (x.tty ? 2 : 3); i++) {
+		attach(x.session, i == 1 ? "stdout" : "stderr", &streams[i]);
 		pipes[n].from = streams[i].fd;
 		pipes[n].to = i;
 		take_leftover(&streams[i], &pipes[n++]);
 	}
 	relay(pipes, n, first);
-	return read_exit(&c);
+	return read_exit(&x.c);
+}
+
+static int do_detach(int argc, char **argv)
+{
+	struct exec x = {.in = false};
+
+	exec_start(&x, argc, argv);
+	return 0;
+}
+
+static int do_stall(char *id, int seconds)
+{
+	char yes[] = "yes", *argv[] = {id, yes};
+	struct exec x = {.in = false};
+	struct vl_conn out;
+
+	exec_start(&x, 2, argv);
+	attach(x.session, "stdout", &out);
+	sleep((unsigned int)seconds);
+	return 0;
+}
+
+static int do_hold(int n)
+{
+	struct vl_reply reply = VL_REPLY_INIT;
+	struct vl_conn c;
+	int i;
+
+	for (i = 0; i < n; i++) {
+		vl_conn_init(&c, dial(), 0);
+		call(&c, "Hello", NULL, 0, &reply);
+	}
+	printf("%d\n", i);
+	return 0;
 }
 
 static int do_forward(int port)
@@ -329,7 +380,8 @@ static bool take(struct vl_conn *c, void *buf, size_t len)
 	       read_full(c->fd, p + n, len - n) == (ssize_t)(len - n);
 }
 
-static int do_logs(const char *id, int64_t offset, bool ack, bool stat)
+static int do_logs(const char *id, int64_t offset, bool ack, bool stat,
+		   uint64_t max)
 {
 	static unsigned char payload[LOGREC_LENGTH_MAX];
 	unsigned char head[LOGREC_HEADER_SIZE];
@@ -342,7 +394,8 @@ static int do_logs(const char *id, int64_t offset, bool ack, bool stat)
 	call(&c, "Logs",
 	     json_pack("{s:s,s:I}", "id", id, "offset", (json_int_t)offset),
 	     VL_UPGRADE, &reply);
-	while (take(&c, head, sizeof(head))) {
+	while ((next == UINT64_MAX || next - (uint64_t)offset < max) &&
+	       take(&c, head, sizeof(head))) {
 		if (logrec_decode(head, &rec) < 0 ||
 		    (next != UINT64_MAX && rec.offset != next) ||
 		    !take(&c, payload, rec.length)) {
@@ -384,8 +437,17 @@ int main(int argc, char **argv)
 		return do_forward(atoi(argv[3]));
 	if (strcmp(verb, "logs") == 0)
 		return do_logs(argv[3], argc > 4 ? atoll(argv[4]) : 0,
-			       argc <= 5, false);
+			       argc <= 5, false, UINT64_MAX);
+	if (strcmp(verb, "logcut") == 0 && argc > 5)
+		return do_logs(argv[3], atoll(argv[4]), true, false,
+			       (uint64_t)atoll(argv[5]));
+	if (strcmp(verb, "detach") == 0)
+		return do_detach(argc - 3, argv + 3);
+	if (strcmp(verb, "stall") == 0 && argc > 4)
+		return do_stall(argv[3], atoi(argv[4]));
+	if (strcmp(verb, "hold") == 0)
+		return do_hold(atoi(argv[3]));
 	if (strcmp(verb, "logstat") == 0)
-		return do_logs(argv[3], 0, true, true);
+		return do_logs(argv[3], 0, true, true, UINT64_MAX);
 	return 2;
 }
