@@ -214,8 +214,7 @@ static int get_labels(const struct ctx *c, json_t *o, const char *key,
 }
 
 /* The document as an object or array; the caller decrefs *ret. */
-static int load(const struct ctx *c, const char *text, size_t len,
-		json_t **ret)
+static int load(const struct ctx *c, const char *text, size_t len, json_t **ret)
 {
 	char why[2 * JSON_ERROR_TEXT_LENGTH];
 	json_error_t je;
@@ -269,8 +268,9 @@ static int get_descriptor(const struct ctx *c, json_t *o, const char *path,
 		return r;
 	d->media = oci_media_parse(d->media_type);
 	if (!oci_digest_is_valid(d->digest))
-		return bad(c, path, "its digest is not 'sha256:' and 64 "
-				    "hexadecimal digits");
+		return bad(c, path,
+			   "its digest is not 'sha256:' and 64 "
+			   "hexadecimal digits");
 	if (d->size > INT64_MAX / 4)
 		return bad(c, path, "its size is too large");
 	return 0;
@@ -534,8 +534,8 @@ int docker_manifest_parse(const char *text, size_t len, struct arena *a,
 			r = get_list(&c, v, "RepoTags", "RepoTags",
 				     &list[i].repo_tags, NULL);
 		if (r == 0)
-			r = get_list(&c, v, "Layers", "Layers",
-				     &list[i].layers, &list[i].n_layers);
+			r = get_list(&c, v, "Layers", "Layers", &list[i].layers,
+				     &list[i].n_layers);
 		if (r < 0)
 			return r;
 		if (list[i].n_layers > HYB_OCI_LAYERS_MAX)

@@ -43,7 +43,7 @@ struct oci_descriptor {
 	const char *architecture; /* of an index's entry, or "" */
 	const char *os;
 	const char *variant;
-	const char *ref_name; /* org.opencontainers.image.ref.name, or "" */
+	const char *ref_name;  /* org.opencontainers.image.ref.name, or "" */
 	const char *full_name; /* io.containerd.image.name, or "" */
 };
 

@@ -162,8 +162,9 @@ static int read_answer(struct run *r, struct err *e)
 			return 0;
 		err = buf_append(&r->answer, chunk, (size_t)n);
 		if (err < 0)
-			return err_set(e, -err, "hyb-image: its answer is too "
-						"long");
+			return err_set(e, -err,
+				       "hyb-image: its answer is too "
+				       "long");
 		while ((nl = memchr(r->answer.data, '\n', r->answer.len))) {
 			size_t len = (size_t)(nl - r->answer.data);
 
@@ -207,10 +208,10 @@ static int judge(struct run *r, int status, json_t **ret, struct err *e)
 	/* Names in it are escaped already; what still is not printable is not
 	 * hyb-image's. */
 	return err_set(e, n, "%s",
-		       strpbrk(json_string_value(error), "\n\r\t\033") ?
-			       text_escape(json_string_value(error), text,
-					   sizeof(text)) :
-			       json_string_value(error));
+		       strpbrk(json_string_value(error), "\n\r\t\033")
+			       ? text_escape(json_string_value(error), text,
+					     sizeof(text))
+			       : json_string_value(error));
 }
 
 int image_child_run(const struct image_child *c, json_t **ret, struct err *e)

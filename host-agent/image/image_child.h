@@ -22,13 +22,13 @@ struct image_child {
 	bool drop_ids;
 	uid_t uid;
 	gid_t gid;
-	int in;	 /* -1: none */
-	int out; /* -1: none */
+	int in;		     /* -1: none */
+	int out;	     /* -1: none */
 	const uint8_t *uuid; /* 16 bytes; NULL: zeros */
 	uint64_t max_bytes;
 	const struct image_child_layer *layers;
 	size_t n_layers;
-	uint64_t deadline_ms; /* of CLOCK_MONOTONIC */
+	uint64_t deadline_ms;	 /* of CLOCK_MONOTONIC */
 	image_progress progress; /* may be NULL */
 	void *arg;
 	const char *phase;

@@ -30,7 +30,9 @@ const char *image_host_architecture(void)
 	static const struct {
 		const char *machine, *name;
 	} table[] = {
-		{"x86_64", "amd64"}, {"aarch64", "arm64"}, {"riscv64", "riscv64"},
+		{"x86_64", "amd64"},
+		{"aarch64", "arm64"},
+		{"riscv64", "riscv64"},
 	};
 	struct utsname u;
 	size_t i;
@@ -89,11 +91,11 @@ static int check_config(struct finder *f, struct image_found *x)
 			       text_escape(x->config.os, text, sizeof(text)));
 	if (x->config.architecture[0] &&
 	    strcmp(x->config.architecture, arch) != 0)
-		return err_set(f->e, ENOTSUP,
-			       "the image is for %s, and this host is %s",
-			       text_escape(x->config.architecture, text,
-					   sizeof(text)),
-			       arch);
+		return err_set(
+			f->e, ENOTSUP,
+			"the image is for %s, and this host is %s",
+			text_escape(x->config.architecture, text, sizeof(text)),
+			arch);
 	return 0;
 }
 
@@ -276,8 +278,7 @@ static const struct oci_descriptor *choose(const struct oci_index *index,
 
 static int no_platform(struct finder *f)
 {
-	return err_set(f->e, ENOTSUP,
-		       "it has no image for linux/%s",
+	return err_set(f->e, ENOTSUP, "it has no image for linux/%s",
 		       image_host_architecture());
 }
 
@@ -292,9 +293,10 @@ static int on_entry(struct finder *f, const struct oci_descriptor *named)
 
 	for (depth = 0; d->media == OCI_MEDIA_INDEX; depth++) {
 		if (depth == INDEX_DEPTH_MAX)
-			return err_set(f->e, ELOOP,
-				       "more than %d indexes inside one another",
-				       INDEX_DEPTH_MAX);
+			return err_set(
+				f->e, ELOOP,
+				"more than %d indexes inside one another",
+				INDEX_DEPTH_MAX);
 		r = read_blob(f, d, &text, &len);
 		if (r == 0)
 			r = oci_index_parse(text, len, f->a, &index, f->e);
@@ -399,9 +401,9 @@ static int on_docker(struct finder *f, const struct docker_image *d)
 
 		r = image_source_find(f->s, d->layers[i], &p, f->e);
 		if (r == -ENOENT)
-			r = err_set(f->e, ENOENT, "'%s' is missing",
-				    text_escape(d->layers[i], text,
-						sizeof(text)));
+			r = err_set(
+				f->e, ENOENT, "'%s' is missing",
+				text_escape(d->layers[i], text, sizeof(text)));
 		if (r < 0)
 			return name_layer(f, i, x.config.diff_ids[i]);
 		x.layers[i] = (struct image_child_layer){
@@ -469,8 +471,7 @@ int image_found_read(struct image_source *s, const char *source_name,
 		     struct arena *a, struct image_found **ret, size_t *ret_n,
 		     struct err *e)
 {
-	struct finder f = {
-		.s = s, .source_name = source_name, .a = a, .e = e};
+	struct finder f = {.s = s, .source_name = source_name, .a = a, .e = e};
 	const char *text;
 	size_t len;
 	int r;

@@ -148,8 +148,10 @@ static int take_list(struct image_source *s, json_t *list, struct err *e)
 	for (i = 0; i < n; i++) {
 		json_t *o = json_array_get(list, i);
 		struct entry *x = &s->entries[s->n_entries];
-		json_int_t off = json_integer_value(json_object_get(o, "offset"));
-		json_int_t size = json_integer_value(json_object_get(o, "size"));
+		json_int_t off =
+			json_integer_value(json_object_get(o, "offset"));
+		json_int_t size =
+			json_integer_value(json_object_get(o, "size"));
 
 		x->name = get_string(s, o, "name");
 		x->link = get_string(s, o, "link");
@@ -161,8 +163,7 @@ static int take_list(struct image_source *s, json_t *list, struct err *e)
 		x->order = i;
 		s->n_entries++;
 	}
-	qsort(s->entries, s->n_entries, sizeof(*s->entries),
-	      by_name_and_order);
+	qsort(s->entries, s->n_entries, sizeof(*s->entries), by_name_and_order);
 	return 0;
 }
 
@@ -170,8 +171,8 @@ static const struct entry *find_entry(const struct image_source *s,
 				      const char *name)
 {
 	const struct entry key = {.name = name};
-	const struct entry *x = bsearch(&key, s->entries, s->n_entries,
-					sizeof(key), by_name);
+	const struct entry *x =
+		bsearch(&key, s->entries, s->n_entries, sizeof(key), by_name);
 
 	while (x && x + 1 < s->entries + s->n_entries &&
 	       strcmp(x[1].name, name) == 0)
@@ -211,8 +212,8 @@ int image_source_find(struct image_source *s, const char *path,
 /* A file without a name in the store's folder for such. */
 static int make_copy(const struct image_source *s, struct err *e)
 {
-	int fd = openat(s->c.tmp_dir, ".", O_TMPFILE | O_RDWR | O_CLOEXEC,
-			0600);
+	int fd =
+		openat(s->c.tmp_dir, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 
 	return fd < 0 ? err_sys(e, errno, "make a temporary file") : fd;
 }
@@ -247,8 +248,7 @@ static int copy_pipe(struct image_source *s, struct err *e)
 		r = write_full(s->file, chunk, (size_t)n);
 		if (r < 0)
 			return err_sys(e, -r, "write a temporary file");
-		if (c->progress &&
-		    c->progress(c->arg, "read", done, 0) != 0)
+		if (c->progress && c->progress(c->arg, "read", done, 0) != 0)
 			return err_set(e, ECANCELED, "cancelled");
 	}
 }

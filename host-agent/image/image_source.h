@@ -18,7 +18,7 @@
 struct image_source;
 
 struct image_source_config {
-	int fd; /* regular file, pipe, or folder; kept by the caller */
+	int fd;		/* regular file, pipe, or folder; kept by the caller */
 	bool as_caller; /* files of the folder are opened as this user */
 	uid_t uid;
 	gid_t gid;

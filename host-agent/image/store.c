@@ -97,8 +97,7 @@ static int open_folders(struct image_store *s, struct err *e)
 	return r < 0 ? r : sweep_tmp(s, e);
 }
 
-static int set_config(struct image_store *s,
-		      const struct image_store_config *c)
+static int set_config(struct image_store *s, const struct image_store_config *c)
 {
 	s->c = *c;
 	s->dir = strdup(c->dir);
@@ -229,8 +228,7 @@ int image_store_list(struct image_store *s, struct image_info ***ret,
 	return 0;
 }
 
-int image_store_usage(struct image_store *s, uint64_t *ret_bytes,
-		      struct err *e)
+int image_store_usage(struct image_store *s, uint64_t *ret_bytes, struct err *e)
 {
 	_cleanup_closedir_ DIR *d = NULL;
 	struct dirent *de;

@@ -61,16 +61,17 @@ static inline void cleanup_image_info_list(struct image_info ***l)
 	if (*l)
 		image_info_free_list(*l);
 }
-#define _cleanup_image_info_	  __attribute__((cleanup(cleanup_image_info)))
-#define _cleanup_image_info_list_ __attribute__((cleanup(cleanup_image_info_list)))
+#define _cleanup_image_info_ __attribute__((cleanup(cleanup_image_info)))
+#define _cleanup_image_info_list_ \
+	__attribute__((cleanup(cleanup_image_info_list)))
 
 struct image_store_config {
-	const char *dir;	/* ROOT/images, made where it is missing */
-	const char *hyb_image;	/* path of the program */
-	const char *skopeo;	/* NULL: "skopeo" */
-	uid_t uid;		/* hyb-image becomes this user, if we are root */
+	const char *dir;       /* ROOT/images, made where it is missing */
+	const char *hyb_image; /* path of the program */
+	const char *skopeo;    /* NULL: "skopeo" */
+	uid_t uid;	       /* hyb-image becomes this user, if we are root */
 	gid_t gid;
-	uint64_t max_bytes; /* of an image, uncompressed; 0: 64 GiB */
+	uint64_t max_bytes;  /* of an image, uncompressed; 0: 64 GiB */
 	uint64_t timeout_ms; /* of one load or pull; 0: one hour */
 };
 

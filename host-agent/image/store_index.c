@@ -516,8 +516,8 @@ static int info_names(const struct image_store *s, const struct stored *i,
 {
 	size_t k, n = 0;
 
-	info->names = arena_alloc(info->arena, s->n_names + 1,
-				  sizeof(*info->names));
+	info->names =
+		arena_alloc(info->arena, s->n_names + 1, sizeof(*info->names));
 	if (!info->names)
 		return -ENOMEM;
 	for (k = 0; k < s->n_names; k++) {

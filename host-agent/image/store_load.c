@@ -82,8 +82,9 @@ static int convert(struct image_store *s, const struct image_child *base,
 	if (fchmod(fd, 0444) < 0 || fsync(fd) < 0 || fstat(fd, &st) < 0)
 		return err_sys(e, errno, "write the image file");
 	if (st.st_size <= 0 || (uint64_t)st.st_size != ret->erofs_size)
-		return err_set(e, EIO, "hyb-image wrote a file of the wrong "
-				       "size");
+		return err_set(e, EIO,
+			       "hyb-image wrote a file of the wrong "
+			       "size");
 	ret->erofs_mtime_ns =
 		st.st_mtim.tv_sec * 1000000000ll + st.st_mtim.tv_nsec;
 	*ret_fd = steal_fd(&fd);
@@ -116,7 +117,8 @@ static bool take_existing(struct image_store *s, struct stored *i)
 	for (k = 0; k < s->n_images; k++) {
 		const struct stored *x = &s->images[k];
 
-		if (strcmp(x->key, i->key) == 0 && store_check_file(s, x) == 0) {
+		if (strcmp(x->key, i->key) == 0 &&
+		    store_check_file(s, x) == 0) {
 			i->erofs_size = x->erofs_size;
 			i->erofs_mtime_ns = x->erofs_mtime_ns;
 			return true;
@@ -165,8 +167,9 @@ static int commit(struct image_store *s, struct stored *i, int fd,
 		return r;
 	i->config_text = NULL; /* the store's now */
 	r = store_save_names(s, e);
-	return r < 0 ? r : store_make_info(s, store_find_digest(s, i->digest),
-					   ret, e);
+	return r < 0 ? r
+		     : store_make_info(s, store_find_digest(s, i->digest), ret,
+				       e);
 }
 
 static int add_found(struct image_store *s, const struct image_child *child,

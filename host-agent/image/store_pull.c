@@ -128,8 +128,8 @@ static int copy_auth(const struct pull *u, struct err *e)
 static int make_env(const struct pull *u, char **env, size_t max)
 {
 	static const char *const keep[] = {
-		"http_proxy", "https_proxy", "no_proxy",      "HTTP_PROXY",
-		"HTTPS_PROXY", "NO_PROXY",   "SSL_CERT_FILE", "SSL_CERT_DIR",
+		"http_proxy",  "https_proxy", "no_proxy",      "HTTP_PROXY",
+		"HTTPS_PROXY", "NO_PROXY",    "SSL_CERT_FILE", "SSL_CERT_DIR",
 	};
 	static const char *const home[] = {"HOME", "TMPDIR", "XDG_RUNTIME_DIR"};
 	size_t i, n = 0;
@@ -256,8 +256,7 @@ static int watch(const struct pull *u, int fd, struct buf *errors,
 		if (now_ms() > u->deadline_ms)
 			return err_set(e, ETIMEDOUT,
 				       "the registry did not deliver in time");
-		if (u->progress &&
-		    u->progress(u->arg, "fetch", bytes, 0) != 0)
+		if (u->progress && u->progress(u->arg, "fetch", bytes, 0) != 0)
 			return err_set(e, ECANCELED, "cancelled");
 	}
 }
@@ -336,8 +335,8 @@ static int load_fetched(const struct pull *u, struct image_info **ret,
 			struct err *e)
 {
 	_cleanup_free_ struct image_info **list = NULL;
-	_cleanup_close_ int fd = open(u->out, O_RDONLY | O_DIRECTORY |
-						      O_NOFOLLOW | O_CLOEXEC);
+	_cleanup_close_ int fd =
+		open(u->out, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	struct load l = {
 		.fd = fd,
 		.name = u->ref.full,

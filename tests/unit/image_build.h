@@ -67,7 +67,10 @@ __attribute__((unused)) static void tar_header(char h[512], const struct ent *t,
 	h[156] = t->type;
 	if (t->link)
 		strncpy(h + 157, t->link, 100);
-	memcpy(h + 257, "ustar\0" "00", 8);
+	memcpy(h + 257,
+	       "ustar\0"
+	       "00",
+	       8);
 	tar_octal(h + 329, 8, 1);
 	tar_octal(h + 337, 8, 3);
 	tar_sum(h);
@@ -250,8 +253,7 @@ __attribute__((unused)) static void erofs_list_one(const struct erofs_img *g,
 		buf_printf(out, "l %s", path);
 	else
 		buf_printf(out, "%c %s", S_ISFIFO(i.mode) ? 'p' : 'c', path);
-	if ((S_ISREG(i.mode) || S_ISLNK(i.mode)) && i.size &&
-	    i.size < 4096) {
+	if ((S_ISREG(i.mode) || S_ISLNK(i.mode)) && i.size && i.size < 4096) {
 		buf_putc(out, ' ');
 		buf_append(out, erofs_at(g, &i, 0), (size_t)i.size);
 	}
@@ -277,20 +279,20 @@ __attribute__((unused)) static void erofs_list_dir(const struct erofs_img *g,
 	erofs_get(g, nid, &i);
 	for (off = 0; off < i.size; off += 4096) {
 		const uint8_t *b = erofs_at(g, &i, off);
-		size_t room = i.size - off < 4096 ? (size_t)(i.size - off)
-						  : 4096;
+		size_t room =
+			i.size - off < 4096 ? (size_t)(i.size - off) : 4096;
 		size_t n = get_le(b + 8, 2) / 12, k;
 
 		for (k = 0; k < n; k++) {
 			size_t at = get_le(b + 12 * k + 8, 2);
-			size_t end = k + 1 < n ? get_le(b + 12 * k + 20, 2)
-					       : room;
+			size_t end =
+				k + 1 < n ? get_le(b + 12 * k + 20, 2) : room;
 			char name[300], sub[5000];
 			struct erofs_ino child;
 
 			if (k + 1 == n)
-				end = at + strnlen((const char *)b + at,
-						   room - at);
+				end = at +
+				      strnlen((const char *)b + at, room - at);
 			memcpy(name, b + at, end - at);
 			name[end - at] = '\0';
 			assert(strcmp(last, name) < 0); /* sorted */

@@ -102,10 +102,10 @@ static void fill(char *p, size_t len, unsigned int seed)
 /* Each size on its own and all together, with and without an attribute. */
 static void test_sizes(void **state)
 {
-	static const size_t sizes[] = {0,    1,	   31,	 32,   4000, 4031,
-				       4032, 4033, 4063, 4064, 4095, 4096,
-				       4097, 8127, 8128, 8129, 8191, 8192,
-				       8193, 131071, 131072, 131073, 1500000};
+	static const size_t sizes[] = {
+		0,    1,    31,	  32,	  4000,	  4031,	  4032,	  4033,
+		4063, 4064, 4095, 4096,	  4097,	  8127,	  8128,	  8129,
+		8191, 8192, 8193, 131071, 131072, 131073, 1500000};
 	struct image g;
 	struct buf b = BUF_INIT;
 	char *data = malloc(1500000), name[64];
@@ -115,8 +115,10 @@ static void test_sizes(void **state)
 	image_init(&g, "sizes");
 	for (k = 0; k < 2; k++) {
 		for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
-			struct ent t = {.type = '0', .name = name,
-					.mode = 0644, .data = data,
+			struct ent t = {.type = '0',
+					.name = name,
+					.mode = 0644,
+					.data = data,
 					.len = sizes[i]};
 
 			snprintf(name, sizeof(name), "d%zu/f%zu", k, sizes[i]);
@@ -210,8 +212,11 @@ static void test_blocks_used_again(void **state)
 
 	(void)state;
 	for (i = 0; i < 300; i++) {
-		struct ent t = {.type = '0', .name = name, .mode = 0644,
-				.data = data, .len = (i * 331) % 100000};
+		struct ent t = {.type = '0',
+				.name = name,
+				.mode = 0644,
+				.data = data,
+				.len = (i * 331) % 100000};
 
 		snprintf(name, sizeof(name), "d%zu/f%zu", i % 7, i);
 		fill(data, t.len, (unsigned int)i);
@@ -243,8 +248,8 @@ static void test_large(void **state)
 	static const char a[] = "34 GNU.sparse.realsize=5000000000\n";
 	static const char c[] = "31 GNU.sparse.map=4999999999,1\n";
 	struct ent x = {.type = 'x', .name = "x"};
-	struct ent t = {.type = '0', .name = "s", .mode = 0644, .data = "z",
-			.len = 1};
+	struct ent t = {
+		.type = '0', .name = "s", .mode = 0644, .data = "z", .len = 1};
 	struct image g;
 	struct buf b = BUF_INIT;
 

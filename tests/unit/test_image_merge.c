@@ -77,30 +77,40 @@ struct tree_case {
 
 static const struct tree_case trees[] = {
 	{"one file", {"f a hello"}, "f /a hello\n"},
-	{"names in front of the dots", {"f ! x\nf - y\nf ... z\nf .a w"},
+	{"names in front of the dots",
+	 {"f ! x\nf - y\nf ... z\nf .a w"},
 	 "f /! x\nf /- y\nf /... z\nf /.a w\n"},
 	{"parents appear", {"f a/b/c x"}, "d /a\nd /a/b\nf /a/b/c x\n"},
-	{"absolute and dotted names", {"f /a 1\nf ./b 2\nf .//c/./d 3"},
+	{"absolute and dotted names",
+	 {"f /a 1\nf ./b 2\nf .//c/./d 3"},
 	 "f /a 1\nf /b 2\nd /c\nf /c/d 3\n"},
 	{"a later entry replaces", {"f a 1\nf a 2"}, "f /a 2\n"},
-	{"a file replaces a folder with all in it", {"d a\nf a/b 1", "f a 2"},
+	{"a file replaces a folder with all in it",
+	 {"d a\nf a/b 1", "f a 2"},
 	 "f /a 2\n"},
-	{"a folder replaces a file", {"f a 1", "d a\nf a/b 2"},
+	{"a folder replaces a file",
+	 {"f a 1", "d a\nf a/b 2"},
 	 "d /a\nf /a/b 2\n"},
-	{"folders merge", {"d a\nf a/x 1", "d a 700\nf a/y 2"},
+	{"folders merge",
+	 {"d a\nf a/x 1", "d a 700\nf a/y 2"},
 	 "d /a\nf /a/x 1\nf /a/y 2\n"},
 	{"whiteout of a file", {"f a 1\nf b 2", "f .wh.a"}, "f /b 2\n"},
-	{"whiteout of a folder", {"f d/a 1\nf d/e/b 2\nf c 3", "f .wh.d"},
+	{"whiteout of a folder",
+	 {"f d/a 1\nf d/e/b 2\nf c 3", "f .wh.d"},
 	 "f /c 3\n"},
 	{"whiteout of nothing", {"f a 1", "f .wh.b\nf x/.wh.y"}, "f /a 1\n"},
-	{"whiteout, then the name anew", {"f a 1", "f .wh.a\nf a 2"},
+	{"whiteout, then the name anew",
+	 {"f a 1", "f .wh.a\nf a 2"},
 	 "f /a 2\n"},
-	{"the name anew, then whiteout", {"f a 1", "f a 2\nf .wh.a"},
+	{"the name anew, then whiteout",
+	 {"f a 1", "f a 2\nf .wh.a"},
 	 "f /a 2\n"},
 	{"a whiteout hides lower layers only",
-	 {"f d/a 1", "f d/b 2\nf .wh.d"}, "d /d\nf /d/b 2\n"},
+	 {"f d/a 1", "f d/b 2\nf .wh.d"},
+	 "d /d\nf /d/b 2\n"},
 	{"hidden, then seen again", {"f a 1", "f .wh.a", "f a 3"}, "f /a 3\n"},
-	{"opaque", {"f d/a 1\nf d/s/b 2", "d d\nf d/.wh..wh..opq\nf d/c 3"},
+	{"opaque",
+	 {"f d/a 1\nf d/s/b 2", "d d\nf d/.wh..wh..opq\nf d/c 3"},
 	 "d /d\nf /d/c 3\n"},
 	{"opaque at the end",
 	 {"f d/a 1\nf d/s/b 2", "d d\nf d/c 3\nf d/.wh..wh..opq"},
@@ -110,43 +120,53 @@ static const struct tree_case trees[] = {
 	 "d /d\nd /d/s\nf /d/s/c 3\n"},
 	{"opaque root", {"f a 1\nd b", "f .wh..wh..opq\nf c 2"}, "f /c 2\n"},
 	{"opaque of nothing", {"f a 1", "f x/.wh..wh..opq"}, "f /a 1\n"},
-	{"aufs leftovers", {"f .wh..wh.aufs\nd .wh..wh.plnk\nf "
-			    ".wh..wh.plnk/1.2 x\nf a 1"},
+	{"aufs leftovers",
+	 {"f .wh..wh.aufs\nd .wh..wh.plnk\nf "
+	  ".wh..wh.plnk/1.2 x\nf a 1"},
 	 "f /a 1\n"},
 	{"hard link", {"f a 1\nh b a"}, "f /a 1 x2\nf /b 1 x2\n"},
-	{"hard link to a lower layer", {"f a 1", "h b a"},
+	{"hard link to a lower layer",
+	 {"f a 1", "h b a"},
 	 "f /a 1 x2\nf /b 1 x2\n"},
-	{"hard link, then the first name goes", {"f a 1\nh b a", "f .wh.a"},
+	{"hard link, then the first name goes",
+	 {"f a 1\nh b a", "f .wh.a"},
 	 "f /b 1\n"},
 	{"hard link to itself", {"f a 1\nh a a"}, "f /a 1\n"},
-	{"hard link to an absolute name", {"f d/a 1\nh b /d/a"},
+	{"hard link to an absolute name",
+	 {"f d/a 1\nh b /d/a"},
 	 "f /b 1 x2\nd /d\nf /d/a 1 x2\n"},
-	{"hard link to a symbolic link", {"l a x\nh b a"},
+	{"hard link to a symbolic link",
+	 {"l a x\nh b a"},
 	 "l /a x x2\nl /b x x2\n"},
-	{"hard link over its target's folder", {"f d/a 1\nh d d/a"},
+	{"hard link over its target's folder",
+	 {"f d/a 1\nh d d/a"},
 	 "f /d 1\n"},
-	{"hard link of a hard link", {"f a 1\nh b a\nh c b"},
+	{"hard link of a hard link",
+	 {"f a 1\nh b a\nh c b"},
 	 "f /a 1 x3\nf /b 1 x3\nf /c 1 x3\n"},
-	{"symbolic links stay", {"l a /etc/passwd\nl b ../../x\nl c c"},
+	{"symbolic links stay",
+	 {"l a /etc/passwd\nl b ../../x\nl c c"},
 	 "l /a /etc/passwd\nl /b ../../x\nl /c c\n"},
-	{"a folder that is a link below", {"d usr/lib\nl lib usr/lib",
-					   "f lib/x 1"},
+	{"a folder that is a link below",
+	 {"d usr/lib\nl lib usr/lib", "f lib/x 1"},
 	 "l /lib usr/lib\nd /usr\nd /usr/lib\nf /usr/lib/x 1\n"},
 	{"an explicit folder replaces the link",
 	 {"d usr/lib\nl lib usr/lib", "d lib\nf lib/x 1"},
 	 "d /lib\nf /lib/x 1\nd /usr\nd /usr/lib\n"},
-	{"a link out of the image stays in it", {"l a ../../../etc\nf a/b 1"},
+	{"a link out of the image stays in it",
+	 {"l a ../../../etc\nf a/b 1"},
 	 "l /a ../../../etc\nd /etc\nf /etc/b 1\n"},
-	{"an absolute link stays in the image", {"l a /x\nf a/b 1"},
+	{"an absolute link stays in the image",
+	 {"l a /x\nf a/b 1"},
 	 "l /a /x\nd /x\nf /x/b 1\n"},
-	{"a whiteout through a link", {"f x/b 1\nf x/c 2\nl a x", "f a/.wh.b"},
+	{"a whiteout through a link",
+	 {"f x/b 1\nf x/c 2\nl a x", "f a/.wh.b"},
 	 "l /a x\nd /x\nf /x/c 2\n"},
 	{"devices and fifos", {"c null\np pipe"}, "c /null\np /pipe\n"},
 	{"an empty layer", {"f a 1", "", "f b 2"}, "f /a 1\nf /b 2\n"},
 	{"nothing at all", {""}, ""},
 	{"a folder by a slash", {"f a/"}, "d /a\n"},
-	{"a folder by a slash, with data", {"f a/ 1\nf b 2"},
-	 "d /a\nf /b 2\n"},
+	{"a folder by a slash, with data", {"f a/ 1\nf b 2"}, "d /a\nf /b 2\n"},
 	{"the root's own entry", {"d ./ 700\nf a 1"}, "f /a 1\n"},
 };
 
@@ -186,7 +206,8 @@ static const struct bad_case bads[] = {
 	{"up at the end", {"d a/.."}, "'..'"},
 	{"link up", {"f a 1\nh b ../a"}, "entry 'b': a hard link to '../a'"},
 	{"link to nothing", {"h b a"}, "which does not exist"},
-	{"link to a hidden file", {"f a 1", "f .wh.a\nh b a"},
+	{"link to a hidden file",
+	 {"f a 1", "f .wh.a\nh b a"},
 	 "which does not exist"},
 	{"link to a folder", {"d a\nh b a"}, "which is a folder"},
 	{"link to the root", {"h b /"}, "a hard link to the root"},
@@ -195,7 +216,8 @@ static const struct bad_case bads[] = {
 	{"below a file", {"f a 1\nf a/b 2"}, "is a file, not a folder"},
 	{"below a device", {"c a\nf a/b 2"}, "is a file, not a folder"},
 	{"loop of links", {"l a b\nl b a\nf a/x 1"}, "too many symbolic links"},
-	{"link to itself as a folder", {"l a a\nf a/x 1"},
+	{"link to itself as a folder",
+	 {"l a a\nf a/x 1"},
 	 "too many symbolic links"},
 	{"root as a file", {"f . 1"}, "it would replace the root"},
 	{"root as a link", {"l . x"}, "it would replace the root"},
@@ -367,8 +389,8 @@ static void test_cut_anywhere(void **state)
 static void test_pax(void **state)
 {
 	struct raw w = {.b = BUF_INIT};
-	struct ent t = {.type = '0', .name = "a", .mode = 04755, .data = "x",
-			.len = 1};
+	struct ent t = {
+		.type = '0', .name = "a", .mode = 04755, .data = "x", .len = 1};
 	char long_name[301];
 
 	(void)state;
@@ -405,9 +427,11 @@ static void test_pax(void **state)
 static void test_bad_pax(void **state)
 {
 	static const char *const records[] = {
-		"5 a=b\n",     "7 a=b\n",  "999 a=b\n", "6 a=bc",
-		"-6 a=b\n",    "6  a=b\n", "6 abcd\n",	"06 a=b",
-		"0 a=b\n",     "18446744073709551621 a=b\n",
+		"5 a=b\n",   "7 a=b\n",
+		"999 a=b\n", "6 a=bc",
+		"-6 a=b\n",  "6  a=b\n",
+		"6 abcd\n",  "06 a=b",
+		"0 a=b\n",   "18446744073709551621 a=b\n",
 	};
 	static const struct {
 		const char *key, *value;
@@ -436,7 +460,9 @@ static void test_bad_pax(void **state)
 
 	(void)state;
 	for (i = 0; i < sizeof(records) / sizeof(records[0]); i++) {
-		struct ent x = {.type = 'x', .name = "x", .data = records[i],
+		struct ent x = {.type = 'x',
+				.name = "x",
+				.data = records[i],
 				.len = strlen(records[i])};
 
 		if (strcmp(records[i], "6 a=b\n") == 0)
@@ -489,8 +515,8 @@ static void check_sparse(struct raw *w, uint64_t size, const char *want)
 	for (n = 0; n < size; n++) {
 		uint8_t c = *erofs_at(&g, &i, n);
 
-		if (c != (uint8_t)(n < strlen(want) && want[n] != '.' ? want[n]
-								      : 0))
+		if (c !=
+		    (uint8_t)(n < strlen(want) && want[n] != '.' ? want[n] : 0))
 			fail_msg("byte %zu is %d", n, c);
 	}
 	munmap((void *)(uintptr_t)g.p, g.len);
@@ -501,7 +527,10 @@ static void check_sparse(struct raw *w, uint64_t size, const char *want)
 static void test_sparse(void **state)
 {
 	struct raw w = {.b = BUF_INIT};
-	struct ent t = {.type = '0', .name = "s", .mode = 0644, .data = "abcd",
+	struct ent t = {.type = '0',
+			.name = "s",
+			.mode = 0644,
+			.data = "abcd",
 			.len = 4};
 	char map[516] = "2\n1\n2\n6\n2\n";
 
@@ -635,8 +664,8 @@ static void test_limits(void **state)
 static void test_xattrs(void **state)
 {
 	struct raw w = {.b = BUF_INIT};
-	struct ent t = {.type = '0', .name = "a", .mode = 0644, .data = "x",
-			.len = 1};
+	struct ent t = {
+		.type = '0', .name = "a", .mode = 0644, .data = "x", .len = 1};
 	char *big = calloc(1, 70000);
 
 	(void)state;

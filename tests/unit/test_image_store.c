@@ -214,8 +214,7 @@ static void layout_make(struct layout *l, const char *name, const char *ref,
 	layout_index(l, ref);
 }
 
-static int load(const char *path, const char *name,
-		struct image_info ***ret)
+static int load(const char *path, const char *name, struct image_info ***ret)
 {
 	err_clear(&e);
 	return image_store_load(store, path, name, NULL, NULL, ret, &e);
@@ -333,9 +332,8 @@ static void test_callers_rights(void **state)
 		skip();
 	}
 	layout_make(&l, "web", "web:1", "f x hello", NULL);
-	assert_int_equal(sh("chmod 0600 %s/blobs/sha256/%s", l.dir,
-			    l.layer[0] + 7),
-			 0);
+	assert_int_equal(
+		sh("chmod 0600 %s/blobs/sha256/%s", l.dir, l.layer[0] + 7), 0);
 	fd = open(l.dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	assert_int_equal(image_store_load_fd(store, fd, "web", NULL, 12345,
 					     12345, NULL, NULL, &list, &e),
@@ -367,7 +365,8 @@ static void test_docker_archive(void **state)
 	(void)state;
 	layout_make(&l, "lay", "x:1", "d bin\nf bin/x hello", "f .wh.bin");
 	for (i = 0; i < 2; i++) {
-		const char *link = i ? "ln -s ../l1/layer.tar l2/layer.tar" : "";
+		const char *link =
+			i ? "ln -s ../l1/layer.tar l2/layer.tar" : "";
 
 		sh("rm -rf %s && mkdir -p %s/l1 %s/l2 && cd %s && cp "
 		   "../lay/blobs/sha256/%s l1/layer.tar && cp "
@@ -423,8 +422,7 @@ static void test_names_and_removal(void **state)
 	load_ok(b.dir, NULL, NULL);
 	check_clean(2);
 	/* Not found, with a hint. */
-	assert_int_equal(image_store_get(store, "secnd:name", &i, &e),
-			 -ENOENT);
+	assert_int_equal(image_store_get(store, "secnd:name", &i, &e), -ENOENT);
 	assert_non_null(strstr(e.hint, "second:name"));
 	assert_int_equal(image_store_get(store, "zzzzzzzzzzz", &i, &e),
 			 -ENOENT);
@@ -902,7 +900,8 @@ static void test_like_umoci(void **state)
 			    ">/dev/null 2>&1",
 			    at("ours"), top),
 			 0);
-	sh("cd %s && { %s; } >%s", at("bundle/rootfs"), facts, at("theirs.txt"));
+	sh("cd %s && { %s; } >%s", at("bundle/rootfs"), facts,
+	   at("theirs.txt"));
 	sh("cd %s && { %s; } >%s", at("ours"), facts, at("ours.txt"));
 	assert_int_equal(sh("diff %s %s", at("theirs.txt"), at("ours.txt")), 0);
 	layout_done(&l);
@@ -925,11 +924,13 @@ static void test_references(void **state)
 		{"quay.io/a/b/c:D_1", "quay.io/a/b/c:D_1", "quay.io/a/b/c:D_1"},
 	};
 	static const char *const bad[] = {
-		"",	    "A",	"a:",	  ":a",	 "a@",
-		"a@sha256", "a b",	"a//b",	  "/a",	 "a/",
-		"-a",	    "a/-b",	"a:b:c",  "..",	 "a/../b",
-		"a:.x",	    "x:y/z:%n", "a.b:/c", "a\n", "\xff",
-		"host:99999999/x",
+		"",	 "A",	     "a:",
+		":a",	 "a@",	     "a@sha256",
+		"a b",	 "a//b",     "/a",
+		"a/",	 "-a",	     "a/-b",
+		"a:b:c", "..",	     "a/../b",
+		"a:.x",	 "x:y/z:%n", "a.b:/c",
+		"a\n",	 "\xff",     "host:99999999/x",
 	};
 	struct image_ref r;
 	size_t i;

@@ -10,8 +10,10 @@
 
 #include <cmocka.h>
 
-#define D1 "sha256:1111111111111111111111111111111111111111111111111111111111111111"
-#define D2 "sha256:2222222222222222222222222222222222222222222222222222222222222222"
+#define D1 \
+	"sha256:1111111111111111111111111111111111111111111111111111111111111111"
+#define D2 \
+	"sha256:2222222222222222222222222222222222222222222222222222222222222222"
 
 static struct err e;
 
@@ -28,8 +30,8 @@ static void test_config(void **state)
 		"\"Healthcheck\":{\"Test\":[\"CMD\",\"/ok\"],"
 		"\"Interval\":1000000000,\"Timeout\":5,\"Retries\":3},"
 		"\"OnBuild\":[\"x\"],\"Unknown\":{\"a\":[1]}},"
-		"\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[\"" D1
-		"\",\"" D2 "\"]},\"history\":[{}]}";
+		"\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[\"" D1 "\",\"" D2
+		"\"]},\"history\":[{}]}";
 	struct arena *a = arena_new(0);
 	struct oci_image_config c;
 
@@ -121,10 +123,10 @@ static void test_index_and_manifest(void **state)
 	assert_string_equal(m.layers[0].digest, D2);
 	assert_int_equal(m.layers[0].size, 2);
 	/* One is not taken for the other. */
-	assert_true(oci_index_parse(manifest, sizeof(manifest) - 1, a, &x,
-				    &e) < 0);
-	assert_true(
-		oci_manifest_parse(index, sizeof(index) - 1, a, &m, &e) < 0);
+	assert_true(oci_index_parse(manifest, sizeof(manifest) - 1, a, &x, &e) <
+		    0);
+	assert_true(oci_manifest_parse(index, sizeof(index) - 1, a, &m, &e) <
+		    0);
 	arena_free(a);
 }
 
@@ -183,11 +185,13 @@ static void test_bad(void **state)
 		{'i', "{\"schemaVersion\":2,\"manifests\":{}}", "manifests"},
 		{'i', "{\"schemaVersion\":2,\"manifests\":[5]}",
 		 "manifests[0]"},
-		{'i', "{\"schemaVersion\":2,\"manifests\":[{\"digest\":\"" D1
-		      "x\"}]}",
+		{'i',
+		 "{\"schemaVersion\":2,\"manifests\":[{\"digest\":\"" D1
+		 "x\"}]}",
 		 "manifests[0]: its digest"},
-		{'i', "{\"schemaVersion\":2,\"manifests\":[{\"digest\":\"" D1
-		      "\",\"size\":9223372036854775807}]}",
+		{'i',
+		 "{\"schemaVersion\":2,\"manifests\":[{\"digest\":\"" D1
+		 "\",\"size\":9223372036854775807}]}",
 		 "size is too large"},
 		{'m', "{\"schemaVersion\":2,\"layers\":[]}", "config"},
 		{'m', "{\"schemaVersion\":\"2\"}", "schemaVersion"},

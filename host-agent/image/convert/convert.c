@@ -118,8 +118,7 @@ int convert_plain(int in, int out, uint64_t max_bytes, void (*confine)(void),
 			ssize_t w = pwrite(out, p, (size_t)n, (off_t)bytes);
 
 			if (w <= 0)
-				return err_sys(e, w < 0 ? errno : EIO,
-					       "write");
+				return err_sys(e, w < 0 ? errno : EIO, "write");
 			bytes += (uint64_t)w;
 			p += w;
 			n -= w;

@@ -15,7 +15,7 @@ struct convert_job {
 	size_t n_layers;
 	int out; /* empty regular file, open for reading and writing */
 	uint8_t uuid[16];
-	uint64_t max_bytes; /* 0: HYB_IMAGE_BYTES_MAX */
+	uint64_t max_bytes;   /* 0: HYB_IMAGE_BYTES_MAX */
 	uint32_t max_entries; /* 0: HYB_IMAGE_ENTRIES_MAX */
 	unsigned int threads; /* as in feed_new() */
 	/* Called by each thread, this one too, after all were started and

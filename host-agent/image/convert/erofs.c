@@ -18,13 +18,13 @@
 #include "host-agent/image/convert/erofs_out.h"
 #include "host-agent/image/convert/limits.h"
 
-#define BINS	 16
-#define META_RUN 16 /* blocks of metadata that are taken together */
-#define ROOT_AT	 (EROFS_SUPER_AT + (uint32_t)sizeof(struct erofs_super))
+#define BINS	  16
+#define META_RUN  16 /* blocks of metadata that are taken together */
+#define ROOT_AT	  (EROFS_SUPER_AT + (uint32_t)sizeof(struct erofs_super))
 #define INODE_LEN ((uint32_t)sizeof(struct erofs_inode))
 /* The largest inode with attributes, and a last block behind it. */
-#define META_MAX                                                               \
-	(sizeof(struct erofs_inode) + sizeof(struct erofs_xattr_head) +        \
+#define META_MAX                                                        \
+	(sizeof(struct erofs_inode) + sizeof(struct erofs_xattr_head) + \
 	 2 * HYB_IMAGE_XATTR_BYTES_MAX + EROFS_BLOCK)
 
 struct bin {
@@ -340,9 +340,9 @@ int erofs_put(struct erofs *w, uint64_t off, const void *data, size_t len,
 
 	if (off < w->full) {
 		size_t n = w->full - off < len ? (size_t)(w->full - off) : len;
-		int r = erofs_out_write(
-			&w->out, (uint64_t)w->block * EROFS_BLOCK + off, p, n,
-			e);
+		int r = erofs_out_write(&w->out,
+					(uint64_t)w->block * EROFS_BLOCK + off,
+					p, n, e);
 
 		if (r < 0)
 			return r;
@@ -433,8 +433,9 @@ int erofs_dir_place(struct erofs *w, const struct erofs_dir_size *s,
 
 	memset(ret, 0, sizeof(*ret));
 	if (is_root && len > room)
-		return err_set(e, E2BIG, "entry '/': its attributes take more "
-					 "than %u bytes",
+		return err_set(e, E2BIG,
+			       "entry '/': its attributes take more "
+			       "than %u bytes",
 			       (unsigned int)(room - INODE_LEN));
 	if (tail && len + tail <= room)
 		len += tail;
@@ -485,9 +486,9 @@ static uint32_t dir_block(struct erofs *w)
 
 static int dir_put_block(struct erofs *w, struct err *e)
 {
-	return erofs_out_write(
-		&w->out, (w->dir.block + w->dir_done++) * EROFS_BLOCK, w->tail,
-		EROFS_BLOCK, e);
+	return erofs_out_write(&w->out,
+			       (w->dir.block + w->dir_done++) * EROFS_BLOCK,
+			       w->tail, EROFS_BLOCK, e);
 }
 
 int erofs_dir_entry(struct erofs *w, const char *name, size_t name_len,
@@ -529,8 +530,8 @@ int erofs_dir_end(struct erofs *w, const struct erofs_attr *a, uint32_t nlink,
 {
 	uint32_t tail = dir_block(w), len;
 	uint64_t size = w->dir_done * EROFS_BLOCK + tail;
-	bool tail_in = w->dir.meta_len >
-		       INODE_LEN + xattr_body_len(a->xattrs_len);
+	bool tail_in =
+		w->dir.meta_len > INODE_LEN + xattr_body_len(a->xattrs_len);
 	int r;
 
 	if (!tail_in) {

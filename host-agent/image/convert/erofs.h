@@ -26,7 +26,7 @@ struct erofs_attr {
 	uint32_t gid;
 	int64_t mtime;
 	uint32_t mtime_nsec;
-	uint32_t rdev; /* erofs_rdev() of a device */
+	uint32_t rdev;	    /* erofs_rdev() of a device */
 	const void *xattrs; /* as erofs_xattr_add() made them, or NULL */
 	size_t xattrs_len;
 };
@@ -34,7 +34,7 @@ struct erofs_attr {
 /* Where an inode and its blocks are. */
 struct erofs_loc {
 	uint64_t nid;
-	uint32_t block;	 /* first block of data, where there are any */
+	uint32_t block; /* first block of data, where there are any */
 	uint32_t blocks;
 	uint32_t meta_len; /* bytes at the nid */
 };

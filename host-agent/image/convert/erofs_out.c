@@ -70,8 +70,8 @@ static int64_t find_run(struct erofs_out *o, uint64_t n)
 	return -1;
 }
 
-int erofs_out_alloc(struct erofs_out *o, uint64_t n, bool fresh,
-		    uint32_t *ret, struct err *e)
+int erofs_out_alloc(struct erofs_out *o, uint64_t n, bool fresh, uint32_t *ret,
+		    struct err *e)
 {
 	int64_t run = fresh ? -1 : find_run(o, n);
 	uint64_t i;

@@ -36,8 +36,8 @@ int erofs_out_init(struct erofs_out *o, int fd, uint64_t max_bytes,
 void erofs_out_done(struct erofs_out *o);
 
 /* n > 0 blocks in a row. fresh: never used before, so they read as zeros. */
-int erofs_out_alloc(struct erofs_out *o, uint64_t n, bool fresh,
-		    uint32_t *ret, struct err *e);
+int erofs_out_alloc(struct erofs_out *o, uint64_t n, bool fresh, uint32_t *ret,
+		    struct err *e);
 void erofs_out_free(struct erofs_out *o, uint64_t block, uint64_t n);
 
 int erofs_out_write(struct erofs_out *o, uint64_t at, const void *data,

@@ -48,10 +48,10 @@ struct feed {
 
 	pthread_mutex_t lock;
 	pthread_cond_t change;
-	size_t next; /* layer that no thread has taken */
+	size_t next;	 /* layer that no thread has taken */
 	size_t finished; /* layers that the consumer is done with */
 	bool stop;
-	uint64_t taken;	 /* compressed bytes */
+	uint64_t taken; /* compressed bytes */
 	uint64_t produced;
 };
 
@@ -93,8 +93,8 @@ static int put_full(struct feed *f, struct stream *s, size_t read,
 static ssize_t read_input(const struct feed_layer *l, uint64_t at, uint8_t *in,
 			  struct err *e)
 {
-	size_t want = l->size - at < INPUT_SIZE ? (size_t)(l->size - at)
-						: INPUT_SIZE;
+	size_t want =
+		l->size - at < INPUT_SIZE ? (size_t)(l->size - at) : INPUT_SIZE;
 	ssize_t n;
 
 	if (want == 0)
@@ -386,8 +386,9 @@ static int check_one(const char *what, const uint8_t *want, const uint8_t *have,
 		return 0;
 	hex_format(want, FEED_DIGEST_LEN, a);
 	hex_format(have, FEED_DIGEST_LEN, b);
-	return err_set(e, EBADMSG, "its %s is sha256:%s, and should be sha256:%s",
-		       what, b, a);
+	return err_set(e, EBADMSG,
+		       "its %s is sha256:%s, and should be sha256:%s", what, b,
+		       a);
 }
 
 int feed_check(struct feed *f, struct err *e)

@@ -45,7 +45,7 @@
 /* An hour of one processor. */
 #define CPU_MAX 3600
 /* Threads of all hyb-image processes that run as one user. */
-#define THREADS_MAX 256
+#define THREADS_MAX   256
 #define PROGRESS_STEP (8ull << 20)
 
 /* An address sanitizer takes terabytes of address space. */
@@ -78,8 +78,8 @@ static void say(json_t *o)
 
 		text[n] = '\n';
 		while (done <= n) {
-			ssize_t r = write(STDOUT_FILENO, text + done,
-					  n + 1 - done);
+			ssize_t r =
+				write(STDOUT_FILENO, text + done, n + 1 - done);
 
 			if (r <= 0)
 				break; /* nobody listens */
@@ -189,30 +189,18 @@ static int confine(const struct options *o, uint64_t max_file, struct err *e)
 static void filter(void)
 {
 	static const struct sandbox_call calls[] = {
-		{SYS_read, 0, 0},
-		{SYS_pread64, 0, 0},
-		{SYS_write, 0, 0},
-		{SYS_pwrite64, 0, 0},
-		{SYS_ftruncate, 0, 0},
-		{SYS_fallocate, 0, 0},
-		{SYS_fstat, 0, 0},
-		{SYS_newfstatat, 0, 0},
-		{SYS_close, 0, 0},
-		{SYS_brk, 0, 0},
-		{SYS_mmap, 2, PROT_EXEC},
-		{SYS_mprotect, 2, PROT_EXEC},
-		{SYS_mremap, 0, 0},
-		{SYS_munmap, 0, 0},
-		{SYS_madvise, 0, 0},
-		{SYS_futex, 0, 0},
-		{SYS_getrandom, 0, 0},
-		{SYS_clock_gettime, 0, 0},
-		{SYS_sched_yield, 0, 0},
-		{SYS_rt_sigprocmask, 0, 0},
-		{SYS_rt_sigreturn, 0, 0},
-		{SYS_restart_syscall, 0, 0},
-		{SYS_exit, 0, 0},
-		{SYS_exit_group, 0, 0},
+		{SYS_read, 0, 0},	  {SYS_pread64, 0, 0},
+		{SYS_write, 0, 0},	  {SYS_pwrite64, 0, 0},
+		{SYS_ftruncate, 0, 0},	  {SYS_fallocate, 0, 0},
+		{SYS_fstat, 0, 0},	  {SYS_newfstatat, 0, 0},
+		{SYS_close, 0, 0},	  {SYS_brk, 0, 0},
+		{SYS_mmap, 2, PROT_EXEC}, {SYS_mprotect, 2, PROT_EXEC},
+		{SYS_mremap, 0, 0},	  {SYS_munmap, 0, 0},
+		{SYS_madvise, 0, 0},	  {SYS_futex, 0, 0},
+		{SYS_getrandom, 0, 0},	  {SYS_clock_gettime, 0, 0},
+		{SYS_sched_yield, 0, 0},  {SYS_rt_sigprocmask, 0, 0},
+		{SYS_rt_sigreturn, 0, 0}, {SYS_restart_syscall, 0, 0},
+		{SYS_exit, 0, 0},	  {SYS_exit_group, 0, 0},
 	};
 	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 	struct err e = ERR_INIT;

@@ -128,8 +128,8 @@ static int path_clean(struct path *p, const char *s, const char **why)
 	return 0;
 }
 
-static int make_dir(struct merge *m, uint32_t dir, const char *name,
-		    size_t len, uint32_t *ret, struct err *e)
+static int make_dir(struct merge *m, uint32_t dir, const char *name, size_t len,
+		    uint32_t *ret, struct err *e)
 {
 	uint32_t inode;
 	int r = rootfs_new_inode(&m->tree, &inode, e);
@@ -279,9 +279,9 @@ static int apply_whiteout(struct merge *m, const struct path *p,
 static uint16_t file_mode(const struct tar_entry *n)
 {
 	static const mode_t types[] = {
-		[TAR_FILE] = S_IFREG,  [TAR_LINK] = S_IFREG,
+		[TAR_FILE] = S_IFREG,	 [TAR_LINK] = S_IFREG,
 		[TAR_SYMLINK] = S_IFLNK, [TAR_CHAR] = S_IFCHR,
-		[TAR_BLOCK] = S_IFBLK, [TAR_DIR] = S_IFDIR,
+		[TAR_BLOCK] = S_IFBLK,	 [TAR_DIR] = S_IFDIR,
 		[TAR_FIFO] = S_IFIFO,
 	};
 	/* Linux shows links with all bits, whatever an archive says. */

@@ -25,7 +25,7 @@ struct rootfs_node {
 	uint32_t inode;
 	uint32_t name_at;
 	uint8_t name_len;
-	uint8_t layer; /* the last that named it or something below it */
+	uint8_t layer;	   /* the last that named it or something below it */
 	uint8_t depth_low; /* depth, low and high byte */
 	uint8_t depth_high;
 };
@@ -34,7 +34,7 @@ struct rootfs_inode {
 	struct erofs_loc loc; /* not yet of a directory */
 	uint32_t nlink;	      /* names */
 	uint16_t mode;	      /* 0: not in use */
-	uint8_t layer; /* that gave it its attributes */
+	uint8_t layer;	      /* that gave it its attributes */
 	/* Of a directory, whose inode is written at the end. */
 	uint32_t uid, gid, mtime_nsec;
 	int64_t mtime;

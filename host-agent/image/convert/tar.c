@@ -183,8 +183,7 @@ static int skip(struct tar *t, uint64_t len, struct err *e)
 		if (r < 0)
 			return r;
 		if (r == 0)
-			return tar_fail(t, e, ENODATA,
-					"the tar stream is cut");
+			return tar_fail(t, e, ENODATA, "the tar stream is cut");
 		n = t->cur_len < len ? t->cur_len : (size_t)len;
 		take(t, n);
 		len -= n;
@@ -593,8 +592,7 @@ static int extension(struct tar *t, struct err *e)
 	case 'V': /* GNU: the volume's name */
 		if (tar_number(t->hdr + H_SIZE, 12, &size) < 0 || size < 0 ||
 		    size > HYB_IMAGE_TAR_EXTRA_MAX)
-			return tar_fail(t, e, EBADMSG,
-					"a size is not valid");
+			return tar_fail(t, e, EBADMSG, "a size is not valid");
 		size += -size & (TAR_BLOCK_SIZE - 1);
 		r = skip(t, (uint64_t)size, e);
 		break;

@@ -45,8 +45,8 @@ struct tar_entry {
 	uint32_t dev_minor;
 	int64_t mtime;
 	uint32_t mtime_nsec;
-	uint64_t size;	 /* of the file, holes included */
-	uint64_t stored; /* bytes of data in the stream */
+	uint64_t size;	  /* of the file, holes included */
+	uint64_t stored;  /* bytes of data in the stream */
 	uint64_t data_at; /* their offset in the stream */
 	bool sparse;
 	const struct tar_xattr *xattrs;

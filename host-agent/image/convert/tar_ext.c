@@ -106,8 +106,7 @@ static int map_list(struct tar *t, const char *v, size_t len)
 	return 0;
 }
 
-static int add_xattr(struct tar *t, const char *name, const char *v,
-		     size_t len)
+static int add_xattr(struct tar *t, const char *name, const char *v, size_t len)
 {
 	size_t i;
 
@@ -171,8 +170,7 @@ static int sparse_record(struct tar *t, const char *key, const char *v,
 }
 
 /* One record; values that are names must hold no NUL. */
-static int pax_record(struct tar *t, const char *key, const char *v,
-		      size_t len)
+static int pax_record(struct tar *t, const char *key, const char *v, size_t len)
 {
 	static const char xattr[] = "SCHILY.xattr.";
 	static const char sparse[] = "GNU.sparse.";
@@ -304,8 +302,7 @@ static int sparse_gnu(struct tar *t, struct err *e)
 		if (r < 0)
 			return r;
 		if (r == 0)
-			return tar_fail(t, e, ENODATA,
-					"the tar stream is cut");
+			return tar_fail(t, e, ENODATA, "the tar stream is cut");
 		extended = block[504];
 		r = add_gnu(t, block, 21, &more, e);
 		/* No piece left, yet more blocks: they would never end. */

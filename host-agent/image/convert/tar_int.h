@@ -17,9 +17,9 @@ struct tar_mem {
 
 enum tar_sparse {
 	TAR_DENSE,
-	TAR_SPARSE_GNU,	   /* map in the header and blocks behind it */
-	TAR_SPARSE_PAX,	   /* map in PAX records (0.0 and 0.1) */
-	TAR_SPARSE_PAX_1,  /* map at the start of the data (1.0) */
+	TAR_SPARSE_GNU,	  /* map in the header and blocks behind it */
+	TAR_SPARSE_PAX,	  /* map in PAX records (0.0 and 0.1) */
+	TAR_SPARSE_PAX_1, /* map at the start of the data (1.0) */
 };
 
 struct tar {
@@ -29,7 +29,7 @@ struct tar {
 	uint64_t pos; /* bytes of the stream taken so far */
 	uint8_t hdr[TAR_BLOCK_SIZE];
 
-	struct tar_mem path;	  /* of the current entry */
+	struct tar_mem path; /* of the current entry */
 	struct tar_mem link;
 	struct tar_mem pax;	  /* records, cut up in place */
 	struct tar_mem long_name; /* GNU L and K */
@@ -56,9 +56,9 @@ struct tar {
 	size_t n_xattrs;
 
 	struct tar_entry entry;
-	uint64_t left;	 /* stored bytes not yet handed on */
-	uint32_t pad;	 /* bytes behind them up to the block's end */
-	size_t map_at;	 /* current piece and what is done of it */
+	uint64_t left; /* stored bytes not yet handed on */
+	uint32_t pad;  /* bytes behind them up to the block's end */
+	size_t map_at; /* current piece and what is done of it */
 	uint64_t map_done;
 };
 
