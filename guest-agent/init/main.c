@@ -28,6 +28,8 @@
 /* The agent's memory that is never taken from it: itself, its kernel objects
  * and the log rings of a few containers. */
 #define OWN_MEMORY_MIN ((uint64_t)8 << 20)
+/* So long after boot the first containers are expected to run. */
+#define SETTLE_MS 1000
 
 static struct agent agent;
 static struct watch child_watch = {.fd = -1};
@@ -99,7 +101,7 @@ static int stage_disks(struct err *e)
 
 static int stage_network(struct err *e)
 {
-	return setup_network(&agent.pod_netns, &agent.own_netns, e);
+	return setup_pod_network(&agent.pod_netns, e);
 }
 
 static int stage_engine(struct err *e)
@@ -155,6 +157,23 @@ static int run_stage(struct err *e)
 	tell(s->name);
 	return 0;
 }
+
+/*
+ * Not needed by anybody, and it takes a while: it must not get between the
+ * first calls. Until then the agent is where the containers' network is, and
+ * has no socket there.
+ */
+static void on_settled(struct timer *t)
+{
+	struct err e = ERR_INIT;
+
+	(void)t;
+	if (setup_own_network(&agent.own_netns, &e) < 0)
+		machine_die("own network", &e);
+	tell("own network");
+}
+
+static struct timer settled_timer = {.fn = on_settled};
 
 /* A VM without one of them is none that containers may run in. */
 static int prepare(struct err *e)
@@ -235,6 +254,7 @@ static int boot(struct err *e)
 			return e->code ? r : err_sys(e, -r, "epoll");
 	}
 	agent.prepared = true;
+	poller_timer_set(&agent.poller, &settled_timer, now_ms() + SETTLE_MS);
 	return 0;
 }
 

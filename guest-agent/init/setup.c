@@ -156,30 +156,36 @@ static int loopback_up(struct err *e)
 	return 0;
 }
 
-static int own_netns_fd(struct err *e)
+static int netns_fd(struct err *e)
 {
 	int fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
 
 	return fd < 0 ? err_sys(e, errno, "/proc/self/ns/net") : fd;
 }
 
-int setup_network(int *ret_pod, int *ret_own, struct err *e)
+int setup_pod_network(int *ret_fd, struct err *e)
 {
-	_cleanup_close_ int pod = -1, own = -1;
-	int r = loopback_up(e);
+	int fd, r = loopback_up(e);
 
 	if (r < 0)
 		return r;
-	pod = own_netns_fd(e);
-	if (pod < 0)
-		return pod;
+	fd = netns_fd(e);
+	if (fd < 0)
+		return fd;
+	*ret_fd = fd;
+	return 0;
+}
+
+int setup_own_network(int *ret_fd, struct err *e)
+{
+	int fd;
+
 	if (unshare(CLONE_NEWNET) < 0)
 		return err_sys(e, errno, "make a network namespace");
-	own = own_netns_fd(e);
-	if (own < 0)
-		return own;
-	*ret_pod = steal_fd(&pod);
-	*ret_own = steal_fd(&own);
+	fd = netns_fd(e);
+	if (fd < 0)
+		return fd;
+	*ret_fd = fd;
 	return 0;
 }
 

@@ -13,9 +13,11 @@ int setup_root(struct err *e);
 int setup_mounts(struct err *e);
 /* Kernel settings; what the kernel does not have is passed over. */
 int setup_sysctls(struct err *e);
-/* The network namespace that the machine booted with becomes the containers'
- * (its NIC appears there); the agent moves into an empty one of its own. */
-int setup_network(int *ret_pod, int *ret_own, struct err *e);
+/* The network namespace that the machine booted with becomes the containers':
+ * its NIC appears there. */
+int setup_pod_network(int *ret_fd, struct err *e);
+/* Moves the agent out of it, into an empty one of its own. */
+int setup_own_network(int *ret_fd, struct err *e);
 /* The agent itself: never killed for memory, never traced, enough files. */
 int setup_self(struct err *e);
 

@@ -17,14 +17,16 @@ static void on_tcp(struct watch *w, uint32_t events);
  * namespace that it was made in. */
 static int pod_socket(const struct agent *a, int family, struct err *e)
 {
+	/* Where there is no other (yet), this one is it. */
+	bool other = a->own_netns >= 0;
 	int fd, error;
 
-	if (a->pod_netns >= 0 && setns(a->pod_netns, CLONE_NEWNET) < 0)
+	if (other && setns(a->pod_netns, CLONE_NEWNET) < 0)
 		return err_sys(e, errno, "enter the network namespace");
 	fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	error = errno;
 	/* Going back to where one came from does not fail. */
-	if (a->pod_netns >= 0 && setns(a->own_netns, CLONE_NEWNET) < 0) {
+	if (other && setns(a->own_netns, CLONE_NEWNET) < 0) {
 		error = errno;
 		cleanup_close(&fd);
 	}
