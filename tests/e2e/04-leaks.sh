@@ -21,7 +21,6 @@ state() {
 	echo "processes $(ours | wc -l)"
 	echo "links $(ip -o link 2>/dev/null | wc -l)"
 	echo "files $(find "$HYB_ROOT" -not -path '*/hybd.log*' -not -name '*-wal' -not -name '*-shm' -not -path '*/libvirt/*' | sort | md5sum)"
-	echo "namespaces $(lsns -n -o NS 2>/dev/null | wc -l)"
 }
 check "warm up" hyb deploy "$WORK/s.yaml"
 check "warm up" hyb down s
