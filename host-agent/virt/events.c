@@ -152,20 +152,25 @@ static void on_qemu_event(virConnectPtr conn, virDomainPtr dom,
 	vm_put(v, vm);
 }
 
-int events_register(struct virt *v, struct err *e)
+int events_register(struct virt *v, virConnectPtr conn, struct err *e)
 {
 	v->callback = virConnectDomainEventRegisterAny(
-		v->conn, NULL, VIR_DOMAIN_EVENT_ID_LIFECYCLE,
+		conn, NULL, VIR_DOMAIN_EVENT_ID_LIFECYCLE,
 		VIR_DOMAIN_EVENT_CALLBACK(on_lifecycle), v, NULL);
 	v->qemu_callback = virConnectDomainQemuMonitorEventRegister(
-		v->conn, NULL, "SHUTDOWN", on_qemu_event, v, NULL, 0);
+		conn, NULL, "SHUTDOWN", on_qemu_event, v, NULL, 0);
 	if (v->callback < 0 || v->qemu_callback < 0)
 		return virt_error(e, "ask libvirt for events");
+	if (!v->embedded &&
+	    virConnectRegisterCloseCallback(conn, on_conn_closed, v, NULL) < 0)
+		return virt_error(e, "ask libvirt for its end");
 	return 0;
 }
 
 void events_unregister(struct virt *v)
 {
+	if (!v->embedded)
+		virConnectUnregisterCloseCallback(v->conn, on_conn_closed);
 	if (v->callback >= 0)
 		virConnectDomainEventDeregisterAny(v->conn, v->callback);
 	if (v->qemu_callback >= 0)

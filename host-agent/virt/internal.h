@@ -100,6 +100,9 @@ void virt_warn(struct virt *v, const char *fmt, ...)
 /* What libvirt last said to this thread, as an error. */
 int virt_error(struct err *e, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
+/* The connection with a reference (it changes when libvirtd goes away and comes
+ * back); virConnectClose() it. */
+virConnectPtr conn_get(struct virt *v);
 /* The domain by name: 0, -ENOENT, or another error. */
 int virt_lookup(struct virt *v, const char *name, virDomainPtr *ret,
 		struct err *e);
@@ -114,8 +117,8 @@ void vm_set_gone(struct virt *v, struct vm *vm, enum virt_end end,
 		 const char *detail);
 /* Removes the sockets in its directory. */
 void vm_remove_sockets(const struct vm *vm);
-/* Runs fn(v, vm) on a thread of its own; a reference is held meanwhile. lock
- * is held. */
+/* Runs fn(v, vm) on a thread of its own; a reference is held meanwhile. vm may
+ * be NULL. lock is held. */
 int worker_start(struct virt *v, struct vm *vm,
 		 void (*fn)(struct virt *v, struct vm *vm));
 
@@ -164,12 +167,19 @@ void keeper_stop(struct virt *v);
 /* events.c */
 /* libvirt's VIR_DOMAIN_EVENT_STOPPED_... ; lock is held. */
 void vm_on_stopped(struct virt *v, struct vm *vm, int detail);
-int events_register(struct virt *v, struct err *e);
+/* Asks this connection for events, and for its own end. */
+int events_register(struct virt *v, virConnectPtr conn, struct err *e);
+/* Of the connection that v has. */
 void events_unregister(struct virt *v);
 int loop_start(struct virt *v, struct err *e);
 void loop_stop(struct virt *v);
 
 /* list.c: compares the table with libvirt and the processes. */
 int virt_take_up(struct virt *v, struct err *e);
+/* After libvirtd was away: what ended meanwhile. */
+void virt_take_up_again(struct virt *v);
+
+/* reconnect.c: libvirtd went away. Called on the loop's thread. */
+void on_conn_closed(virConnectPtr conn, int reason, void *opaque);
 
 #endif

@@ -260,7 +260,8 @@ static void *worker_main(void *arg)
 
 	free(arg);
 	w.fn(w.v, w.vm);
-	vm_put(w.v, w.vm);
+	if (w.vm)
+		vm_put(w.v, w.vm);
 	pthread_mutex_lock(&w.v->lock);
 	w.v->workers--;
 	pthread_cond_broadcast(&w.v->idle);
@@ -284,7 +285,8 @@ int worker_start(struct virt *v, struct vm *vm,
 		return -r;
 	}
 	pthread_detach(t);
-	vm->refs++;
+	if (vm)
+		vm->refs++;
 	v->workers++;
 	return 0;
 }

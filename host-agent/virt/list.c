@@ -99,6 +99,7 @@ static void take_up(struct virt *v, struct vm *vm)
 			state = VIR_DOMAIN_SHUTOFF;
 		virDomainFree(dom);
 	}
+	pthread_mutex_lock(&v->lock);
 	/* A VM that died is listed as running for a moment: ask the kernel. */
 	if (whole &&
 	    (state == VIR_DOMAIN_RUNNING || state == VIR_DOMAIN_PAUSED) &&
@@ -106,6 +107,7 @@ static void take_up(struct virt *v, struct vm *vm)
 		take_up_running(v, vm, &qemu, state == VIR_DOMAIN_PAUSED);
 	else
 		take_up_gone(v, vm);
+	pthread_mutex_unlock(&v->lock);
 }
 
 int virt_take_up(struct virt *v, struct err *e)
@@ -118,12 +120,25 @@ int virt_take_up(struct virt *v, struct err *e)
 	if (r < 0)
 		return r;
 	/* Nobody else has the table yet but libvirt's events, which only look
-	 * at entries that run. */
-	pthread_mutex_lock(&v->lock);
+	 * at entries that run, and workers for those already taken up. */
 	for (vm = v->vms; vm; vm = vm->next)
 		take_up(v, vm);
-	pthread_mutex_unlock(&v->lock);
 	return 0;
+}
+
+void virt_take_up_again(struct virt *v)
+{
+	struct vm *vm;
+
+	pthread_mutex_lock(&v->lock);
+	for (vm = v->vms; vm; vm = vm->next)
+		if (vm->state != VIRT_GONE && !vm->starting &&
+		    !process_is_alive(&vm->qemu))
+			vm_set_gone(v, vm,
+				    vm->panicked ? VIRT_END_PANIC
+						 : VIRT_END_UNKNOWN,
+				    "it ended while libvirt was away");
+	pthread_mutex_unlock(&v->lock);
 }
 
 /* lock is held. */

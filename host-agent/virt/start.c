@@ -183,17 +183,19 @@ static void *create_main(void *arg)
 {
 	struct creation *c = arg;
 	uint64_t one = 1;
+	virConnectPtr conn = conn_get(c->v);
 	virDomainPtr d;
 
 	if (unshare(CLONE_NEWNET) < 0) {
 		c->result = err_sys(&c->e, errno,
 				    "make a network namespace for QEMU");
 	} else {
-		d = virDomainCreateXML(c->v->conn, c->xml, 0);
+		d = virDomainCreateXML(conn, c->xml, 0);
 		c->result = d ? 0 : virt_error(&c->e, "start QEMU");
 		if (d)
 			virDomainFree(d);
 	}
+	virConnectClose(conn);
 	if (write(c->done_fd, &one, sizeof(one)) < 0)
 		return NULL;
 	return NULL;

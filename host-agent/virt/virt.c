@@ -364,7 +364,8 @@ static int open_all(struct virt *v, enum virt_accel accel, struct err *e)
 		return r;
 	if ((r = record_load_all(v, e)) < 0 || (r = loop_start(v, e)) < 0 ||
 	    (r = connect_libvirt(v, e)) < 0 ||
-	    (r = events_register(v, e)) < 0 || (r = virt_take_up(v, e)) < 0)
+	    (r = events_register(v, v->conn, e)) < 0 ||
+	    (r = virt_take_up(v, e)) < 0)
 		return r;
 	return keeper_start(v, e);
 }
@@ -442,13 +443,26 @@ const char *virt_isolation(struct virt *v)
 	return v->host.hardware ? "hardware" : "emulated";
 }
 
+virConnectPtr conn_get(struct virt *v)
+{
+	virConnectPtr conn;
+
+	pthread_mutex_lock(&v->lock);
+	conn = v->conn;
+	virConnectRef(conn);
+	pthread_mutex_unlock(&v->lock);
+	return conn;
+}
+
 int virt_lookup(struct virt *v, const char *name, virDomainPtr *ret,
 		struct err *e)
 {
-	virDomainPtr d = virDomainLookupByName(v->conn, name);
+	virConnectPtr conn = conn_get(v);
+	virDomainPtr d = virDomainLookupByName(conn, name);
+	int r = d ? 0 : virt_error(e, "VM '%s'", name);
 
-	if (!d)
-		return virt_error(e, "VM '%s'", name);
-	*ret = d;
-	return 0;
+	virConnectClose(conn);
+	if (d)
+		*ret = d;
+	return r;
 }

@@ -55,12 +55,10 @@ daemon_pids=
 cleanup() {
 	local p
 	exec {to}>&- 2>/dev/null
-	[ -z "$ctl_pid" ] || wait "$ctl_pid" 2>/dev/null
-	for p in "$root"/libvirt/run/qemu/*.pid; do
-		[ -e "$p" ] && kill -KILL "$(cat "$p")" 2>/dev/null
-	done
-	for p in $daemon_pids; do
-		kill -KILL "$p" 2>/dev/null
+	[ -z "$ctl_pid" ] || kill -KILL "$ctl_pid" 2>/dev/null
+	# Whatever names this test's own folder is this test's own process.
+	for p in $daemon_pids $(pgrep -f "$root/"); do
+		[ "$p" = $$ ] || kill -KILL "$p" 2>/dev/null
 	done
 	rm -rf "$root"
 }
@@ -101,7 +99,7 @@ events=
 ctl_read() {
 	local line
 	answer=
-	while IFS= read -r -t "${limit:-60}" line <&"$from"; do
+	while IFS= read -r -t "${limit:-40}" line <&"$from"; do
 		case $line in
 		event\ *) events+=$line$'\n' ;;
 		ok\ *) answer+=$line; return 0 ;;
