@@ -102,6 +102,19 @@ int cli_settle(struct cli *cli, struct err *e)
 
 /* ------------------------------------------------------------------ verbs */
 
+/* A full disk or a closed pipe must not look like success. */
+static int flush_output(int status)
+{
+	struct err e = ERR_INIT;
+
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return status;
+	err_sys(&e, errno ? errno : EIO, "write to standard output");
+	clearerr(stdout);
+	out_error("", &e);
+	return status ? status : CLI_FAILED;
+}
+
 const struct verb *cli_find_verb(int n, char **words, int *ret_used)
 {
 	char name[64] = "";
@@ -149,6 +162,30 @@ static bool is_group(const char *word)
 	return false;
 }
 
+/* What users of other tools type first. */
+static const char *other_name(const char *name)
+{
+	static const char *const names[][2] = {
+		{"up", "deploy"},	{"apply", "deploy"},
+		{"run", "deploy"},	{"list", "ps"},
+		{"ls", "ps"},		{"rm", "down"},
+		{"images", "image ls"}, {"pull", "image pull"},
+		{"load", "image load"}, {"attach", "exec"},
+		{"diff", "plan"},	{"check", "validate"},
+	};
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(names); i++)
+		if (strcmp(names[i][0], name) == 0)
+			return names[i][1];
+	return NULL;
+}
+
+static bool asks_help(const char *word)
+{
+	return strcmp(word, "-h") == 0 || strcmp(word, "--help") == 0;
+}
+
 static int unknown_verb(int n, char **words)
 {
 	struct err e = ERR_INIT;
@@ -157,6 +194,8 @@ static int unknown_verb(int n, char **words)
 	size_t count = 0;
 	bool two = n > 1 && (is_group(words[0]) || strlen(words[0]) < 8);
 
+	if (n > 1 && asks_help(words[1]) && cli_help_group(stdout, words[0]))
+		return flush_output(CLI_DONE);
 	snprintf(name, sizeof(name), "%.40s %.30s", words[0],
 		 two ? words[1] : "");
 	if (!two || (!is_group(words[0]) && !is_later(name)))
@@ -171,7 +210,9 @@ static int unknown_verb(int n, char **words)
 				 words[0]);
 	while (cli_verbs[count])
 		count++;
-	near = opt_nearest(name, count, next_verb, NULL);
+	near = other_name(name);
+	if (!near)
+		near = opt_nearest(name, count, next_verb, NULL);
 	err_set(&e, EINVAL, "there is no verb '%s'", name);
 	if (near)
 		err_hint(&e, "did you mean `hyb %s`?", near);
@@ -223,19 +264,6 @@ static int run_verb(struct cli *cli, const struct verb *v, int argc,
 	return r;
 }
 
-/* A full disk or a closed pipe must not look like success. */
-static int flush_output(int status)
-{
-	struct err e = ERR_INIT;
-
-	if (fflush(stdout) == 0 && !ferror(stdout))
-		return status;
-	err_sys(&e, errno ? errno : EIO, "write to standard output");
-	clearerr(stdout);
-	out_error("", &e);
-	return status ? status : CLI_FAILED;
-}
-
 int cli_main(int argc, char **argv)
 {
 	struct cli cli = {.root_option = NULL};
@@ -249,6 +277,10 @@ int cli_main(int argc, char **argv)
 	rest = calloc((size_t)argc + 1, sizeof(*rest));
 	if (!words || !rest || argc < 1)
 		return CLI_FAILED;
+	if (argc == 2 && strcmp(argv[1], "--version") == 0) {
+		puts("hyb " HYB_VERSION);
+		return flush_output(CLI_DONE);
+	}
 	r = opt_parse(&set, 1, OPT_STOP_EARLY, argc - 1, argv + 1, words, &n,
 		      &e);
 	if (r < 0)

@@ -98,5 +98,7 @@ int cli_usage(const char *verb, const char *fmt, ...)
 /* help.c */
 void cli_help_all(FILE *f);
 void cli_help_verb(FILE *f, const struct verb *v);
+/* The verbs of two words that begin with this one; false: there are none. */
+bool cli_help_group(FILE *f, const char *word);
 
 #endif

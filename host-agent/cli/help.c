@@ -56,8 +56,7 @@ void cli_help_verb(FILE *f, const struct verb *v)
 	print_options(f, cli_global_opts, cli_n_global_opts);
 }
 
-/* `hyb help image`: the verbs of two words. */
-static bool help_group(const char *word)
+bool cli_help_group(FILE *f, const char *word)
 {
 	size_t i, len = strlen(word);
 	bool found = false;
@@ -66,8 +65,8 @@ static bool help_group(const char *word)
 		if (strncmp(cli_verbs[i]->name, word, len) != 0 ||
 		    cli_verbs[i]->name[len] != ' ')
 			continue;
-		printf("  hyb %-15s %s\n", cli_verbs[i]->name,
-		       cli_verbs[i]->brief);
+		fprintf(f, "  hyb %-15s %s\n", cli_verbs[i]->name,
+			cli_verbs[i]->brief);
 		found = true;
 	}
 	return found;
@@ -89,7 +88,7 @@ static int run(struct cli *cli, const void *args, int n, char **words)
 		cli_help_verb(stdout, v);
 		return CLI_DONE;
 	}
-	if (n == 1 && help_group(words[0]))
+	if (n == 1 && cli_help_group(stdout, words[0]))
 		return CLI_DONE;
 	return cli_usage("help", "there is no verb '%s%s%s'", words[0],
 			 n > 1 ? " " : "", n > 1 ? words[1] : "");

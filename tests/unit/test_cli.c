@@ -4,6 +4,8 @@
 #include "tests/unit/cli_fake.h"
 #include "tests/unit/golden.h"
 
+#include <pty.h>
+
 #define GOLDEN "tests/golden/cli/"
 
 static const char manifest[] = "hyb: 1\n"
@@ -292,6 +294,46 @@ static void test_validate(void **state)
 	fake_stop();
 }
 
+/* On a terminal the table is drawn again; nothing of it is coloured where
+ * NO_COLOR is set. */
+static void test_live(void **state)
+{
+	static const struct answer answers[] = {
+		{.method = "Deploy",
+		 .replies = {EVENT("shop/web", "starting", "12"),
+			     EVENT("shop/web/nginx", "running", "1733"),
+			     "{\"changes\":" CHANGES
+			     ",\"stacks\":[\"shop\"]}"}},
+		{0}};
+	char shown[4096] = "";
+	int master, slave, colour;
+	struct hyb h;
+	struct ran r;
+
+	(void)state;
+	setenv("TERM", "xterm", 1);
+	fake_start(answers);
+	write_file("shop.yaml", manifest);
+	for (colour = 1; colour >= 0; colour--) {
+		if (!colour)
+			setenv("NO_COLOR", "1", 1);
+		assert_int_equal(openpty(&master, &slave, NULL, NULL, NULL), 0);
+		hyb_start_fds(&h, -1, -1, slave,
+			      WORDS("deploy", path_of("shop.yaml")));
+		r = hyb_wait(&h);
+		assert_int_equal(r.status, 0);
+		memset(shown, 0, sizeof(shown));
+		assert_true(read(master, shown, sizeof(shown) - 1) > 0);
+		assert_non_null(strstr(shown, "\x1b[1A\x1b[J"));
+		assert_non_null(strstr(shown, "shop/web/nginx"));
+		assert_int_equal(strstr(shown, "\x1b[32m") != NULL, colour);
+		ran_done(&r);
+		close(master);
+		close(slave);
+	}
+	fake_stop();
+}
+
 /* One event, and then nothing for as long as the client is there. */
 static bool never_ends(struct vl_conn *c, const struct vl_call *call)
 {
@@ -574,6 +616,7 @@ int main(void)
 		cmocka_unit_test(test_plan),
 		cmocka_unit_test(test_env_files),
 		cmocka_unit_test(test_validate),
+		cmocka_unit_test(test_live),
 		cmocka_unit_test(test_interrupt),
 		cmocka_unit_test(test_errors),
 		cmocka_unit_test(test_bad_hybd),

@@ -185,6 +185,10 @@ static void test_verbs(void **state)
 	check_run(0, "complete -c hyb", WORDS("completion", "fish"));
 	check_run(2, "none of bash", WORDS("completion", "tcsh"));
 	check_run(0, "hyb image load", WORDS("help", "image"));
+	check_run(0, "hyb image load", WORDS("image", "--help"));
+	check_run(0, "hyb 0", WORDS("--version"));
+	check_run(2, "did you mean `hyb deploy`?", WORDS("up"));
+	check_run(2, "did you mean `hyb image ls`?", WORDS("images"));
 	check_run(2, "there is no verb 'nope'", WORDS("help", "nope"));
 }
 
