@@ -1,0 +1,78 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# The agent's server with the real engine, built with the address and undefined
+# behaviour sanitizers, on this host in place of a VM: sessions and logs under
+# hosts that leave, stall and come back. TAP.
+set -uo pipefail
+cd "$(dirname "$0")/../.." || exit 2
+# shellcheck source=tests/guest/agent-lib.sh
+. tests/guest/agent-lib.sh
+need /bin/busybox build/default/libcommon.a
+# No interface of the host is in reach.
+[ "${1:-}" = inside ] || exec unshare --net --mount --ipc "$0" inside
+
+asan=build/gcc-address-undefined/bin/hyb-agent
+make -s SAN=address,undefined "$asan" >/tmp/hyb-agent-asan.$$ 2>&1 || {
+	sed 's/^/# /' /tmp/hyb-agent-asan.$$
+	rm -f /tmp/hyb-agent-asan.$$
+	echo "not ok 1 - builds with sanitizers"
+	echo 1..1
+	exit 1
+}
+rm -f /tmp/hyb-agent-asan.$$
+agent_prepare
+mkdir "$dir/images"
+mv "$dir/root" "$dir/images/img"
+seq 300000 >"$dir/images/img/lines"
+"$asan" --listen-unix "$dir/sock" --images "$dir/images" 2>"$dir/agent.log" &
+asan_pid=$!
+for _ in $(seq 100); do
+	[ -S "$dir/sock" ] && break
+	sleep 0.1
+done
+address=unix:$dir/sock
+claim i1 >/dev/null
+
+run x1 >/dev/null
+is "exec" hi "$(a exec x1 echo hi)"
+a exec x1 sh -c 'exit 42'
+is "exec: exit status" 42 $?
+is "exec: both ways" "$(seq 100000 | md5sum)" \
+	"$(seq 100000 | a exec -i x1 cat | md5sum)"
+is "exec: not found" 127 "$(a exec x1 nope 2>/dev/null; echo $?)"
+like "exec: a terminal" '/dev/pts/*' "$(a exec -t x1 tty)"
+is "exec: one left behind" "done" "$(a exec x1 sh -c 'sleep 100 & echo done')"
+a detach x1 sh -c 'sleep 71; :'
+a detach -t x1 sleep 72
+a detach x1 sh -c 'while :; do echo x; done'
+a stall x1 1
+for _ in $(seq 100); do
+	a detach x1 true
+done >"$dir/out" 2>&1
+is "100 hosts that leave" '' "$(cat "$dir/out")"
+is "200 connections" 200 "$(a hold 200)"
+
+run l1 '["cat","/lines"]' '' 65536 >/dev/null
+at=0
+for n in 100000 1 70000 300000; do
+	a logcut l1 "$at" "$n" >>"$dir/l1"
+	at=$(stat -c %s "$dir/l1")
+done
+a logs l1 "$at" >>"$dir/l1"
+is "logs with readers that die" "$(md5sum <"$dir/images/img/lines")" \
+	"$(md5sum <"$dir/l1")"
+is "Delete with sessions that run" '{}' "$(delete x1)"
+for i in 1 2 3 4; do
+	run "z$i" >/dev/null
+	a detach "z$i" yes
+	a stall "z$i" 0
+done
+is "Pause" '{}' "$(a call Pause '{"id":"z1"}')"
+is "Delete of what has sessions" '{}' "$(delete z2)"
+is "Shutdown" '{}' "$(a call Shutdown '{"grace":300}')"
+wait $asan_pid
+is "the agent ends without a finding" 0 $?
+is "nothing of it runs any more" '' "$(pgrep -P $asan_pid)"
+grep -E 'ERROR|runtime error|SUMMARY|#[0-9]' "$dir/agent.log" | head -20 | sed 's/^/# /'
+done_testing
