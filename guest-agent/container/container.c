@@ -344,6 +344,21 @@ static int release_child(struct create *cr, struct spawned *s, struct err *e)
 	return r < 0 ? err_sys(e, -r, "talk to the process") : 0;
 }
 
+/* A limit below what the set-up itself needs kills the child without a word. */
+static int explain(const struct container *c, int r, struct err *e)
+{
+	uint64_t kills = 0;
+
+	if (c->cgroup_fd >= 0)
+		cgroup_read_key(c->cgroup_fd, "memory.events", "oom_kill",
+				&kills);
+	if (kills)
+		return err_set(e, ENOMEM,
+			       "linux.resources.memory.limit: too little for "
+			       "the container's set-up");
+	return r;
+}
+
 static int run_setup(struct create *cr, struct container_failure *failure,
 		     struct err *e)
 {
@@ -359,7 +374,7 @@ static int run_setup(struct create *cr, struct container_failure *failure,
 		r = process_set_limits(&cr->plan->process, s.pid, e);
 	if (r < 0) {
 		spawned_abort(&s);
-		return r;
+		return explain(cr->c, r, e);
 	}
 	cr->c->pid = s.pid;
 	cr->c->pidfd = s.pidfd;

@@ -56,6 +56,7 @@ struct plan_mount {
 struct plan_rlimit {
 	int resource;
 	struct rlimit64 limit;
+	bool optional; /* as far as this machine lets the parent raise it */
 };
 
 struct plan_sysctl {

@@ -345,15 +345,37 @@ static int find_rlimit(const char *name)
 	return -EINVAL;
 }
 
+/* Where the configuration is silent. What a PID 1 without a service manager
+ * inherits from the kernel (1024, at most 4096 files) is too little for servers;
+ * core files would fill the scratch. */
+static const struct plan_rlimit default_rlimits[] = {
+	{RLIMIT_CORE, {0, 0}, false},
+	{RLIMIT_NOFILE, {65536, 1048576}, true},
+};
+
+static void add_default_rlimits(struct plan_process *pp)
+{
+	size_t i, j;
+
+	for (i = 0; i < ARRAY_SIZE(default_rlimits); i++) {
+		for (j = 0; j < pp->n_rlimits; j++)
+			if (pp->rlimits[j].resource ==
+			    default_rlimits[i].resource)
+				break;
+		if (j == pp->n_rlimits)
+			pp->rlimits[pp->n_rlimits++] = default_rlimits[i];
+	}
+}
+
 static int plan_rlimits(struct create *cr, struct err *e)
 {
 	const struct oci_process *op = cr->config->process;
 	struct plan_process *pp = &cr->plan->process;
-	bool has_core = false;
 	size_t i, j;
 	int resource;
 
-	pp->rlimits = arena_alloc(cr->plan->arena, op->n_rlimits + 1,
+	pp->rlimits = arena_alloc(cr->plan->arena,
+				  op->n_rlimits + ARRAY_SIZE(default_rlimits),
 				  sizeof(*pp->rlimits));
 	if (!pp->rlimits)
 		return no_memory(e);
@@ -377,26 +399,42 @@ static int plan_rlimits(struct create *cr, struct err *e)
 					       "process.rlimits[%zu]: '%s' "
 					       "twice",
 					       i, r->type);
-		has_core |= resource == RLIMIT_CORE;
 		pp->rlimits[i].resource = resource;
 		pp->rlimits[i].limit = (struct rlimit64){r->soft, r->hard};
 	}
 	pp->n_rlimits = i;
-	if (cr->spec->defaults && !has_core)
-		pp->rlimits[pp->n_rlimits++].resource = RLIMIT_CORE;
+	if (cr->spec->defaults)
+		add_default_rlimits(pp);
 	return 0;
+}
+
+static int set_limit(const struct plan_rlimit *l, pid_t pid)
+{
+	enum __rlimit_resource res = (enum __rlimit_resource)l->resource;
+	struct rlimit64 limit = l->limit, own;
+
+	if (prlimit64(pid, res, &limit, NULL) == 0)
+		return 0;
+	if (errno != EPERM || !l->optional || getrlimit64(res, &own) < 0)
+		return -errno;
+	if (limit.rlim_max > own.rlim_max)
+		limit.rlim_max = own.rlim_max;
+	if (limit.rlim_cur > limit.rlim_max)
+		limit.rlim_cur = limit.rlim_max;
+	return prlimit64(pid, res, &limit, NULL) < 0 ? -errno : 0;
 }
 
 int process_set_limits(const struct plan_process *pp, pid_t pid, struct err *e)
 {
 	size_t i;
+	int r;
 
-	for (i = 0; i < pp->n_rlimits; i++)
-		if (prlimit64(pid,
-			      (enum __rlimit_resource)pp->rlimits[i].resource,
-			      &pp->rlimits[i].limit, NULL) < 0)
-			return err_sys(e, errno, "process.rlimits: %d",
+	for (i = 0; i < pp->n_rlimits; i++) {
+		r = set_limit(&pp->rlimits[i], pid);
+		if (r < 0)
+			return err_sys(e, -r, "process.rlimits: %d",
 				       pp->rlimits[i].resource);
+	}
 	return 0;
 }
 
