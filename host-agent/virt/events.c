@@ -83,7 +83,10 @@ void vm_on_stopped(struct virt *v, struct vm *vm, int detail)
 
 	if (vm->starting)
 		vm->early_end = detail; /* virt_vm_start() looks at it */
-	if (vm->state == VIRT_GONE || vm->starting)
+	/* libvirt says so when QEMU is dead: if ours lives, this is about its
+	 * predecessor. */
+	if (vm->state == VIRT_GONE || vm->starting ||
+	    process_is_alive(&vm->qemu))
 		return;
 	vm_set_gone(v, vm, end, words[end] ? words[end] : "");
 }

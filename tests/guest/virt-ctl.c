@@ -11,6 +11,7 @@
 #include "common/base/parse.h"
 #include "host-agent/virt/virt.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -61,6 +62,52 @@ static int cmd_start(char **w, struct err *e)
 	random_bytes(s.uuid, sizeof(s.uuid));
 	snprintf(dir, sizeof(dir), "%s/vm/%s", root, w[1]);
 	return virt_vm_start(virt, &s, e);
+}
+
+/* stress THREADS ROUNDS: VMs start and end side by side. */
+struct stress {
+	pthread_t thread;
+	int n, rounds;
+	struct err e;
+	int result;
+};
+
+static void *stress_main(void *arg)
+{
+	struct stress *s = arg;
+	char name[16], n[16];
+	char *w[] = {"start", name, n, "64", "1", "2", NULL};
+	int i;
+
+	snprintf(name, sizeof(name), "st%d", s->n);
+	snprintf(n, sizeof(n), "%d", 20 + s->n);
+	for (i = 0; i < s->rounds && s->result == 0; i++) {
+		s->result = cmd_start(w, &s->e);
+		if (s->result == 0)
+			s->result = virt_vm_destroy(virt, name, &s->e);
+	}
+	return NULL;
+}
+
+static int cmd_stress(char **w, struct err *e)
+{
+	struct stress s[8] = {{.n = 0}};
+	int threads = atoi(w[1]), i, r = 0;
+
+	for (i = 0; i < threads && i < 8; i++) {
+		s[i].n = i;
+		s[i].rounds = atoi(w[2]);
+		if (pthread_create(&s[i].thread, NULL, stress_main, &s[i]))
+			return err_set(e, EAGAIN, "no thread");
+	}
+	for (i = 0; i < threads && i < 8; i++) {
+		pthread_join(s[i].thread, NULL);
+		if (s[i].result < 0 && r == 0) {
+			r = s[i].result;
+			*e = s[i].e;
+		}
+	}
+	return r;
 }
 
 static void print_info(const struct virt_vm_info *i)
@@ -137,6 +184,8 @@ static int run(char **w, size_t n, struct err *e)
 		return cmd_memory(w[1], e);
 	if (strcmp(w[0], "console") == 0 && n == 2)
 		return cmd_console(w[1], e);
+	if (strcmp(w[0], "stress") == 0 && n == 3)
+		return cmd_stress(w, e);
 	if (strcmp(w[0], "list") == 0)
 		return cmd_list(e);
 	if (strcmp(w[0], "sleep") == 0 && n == 2)

@@ -204,6 +204,22 @@ for ms in 20 80 150 220 300; do
 done
 is "$left" 0 "killed during a start: nothing is left"
 
+# ------------------------------------------- many, side by side; no leaks
+count_all() { # descriptors, children, files
+	ctl list
+	sleep 0.5
+	echo "$(ls "/proc/$ctl_pid/fd" | wc -l)" \
+		"$(wc -w <"/proc/$ctl_pid/task/$ctl_pid/children")" \
+		"$(find "$root/vm" "$root/libvirt" "$root/virt" ! -name '*.log*' \
+			! -name '*.xml' | wc -l)"
+}
+ctl stress 2 1
+ok $? "two VMs side by side"
+before=$(count_all)
+ctl stress 2 5
+ok $? "ten starts and ends from two threads"
+is "$(count_all)" "$before" "no descriptor, process or file more than before"
+
 # ------------------------------------------------------------- bad input
 ctl start ../x 5 128 1 2
 [[ $answer == "error 22 "* ]]
@@ -219,5 +235,28 @@ else
 	ok $? "kernel vsock without /dev/vhost-vsock is refused"
 fi
 ctl_stop
+
+# ------------------------------------------------- what the host may lack
+drivers=/usr/lib/x86_64-linux-gnu/libvirt/connection-driver
+if [ -d "$drivers" ]; then
+	answer=$(unshare -m sh -c "mount -t tmpfs virt-test $drivers &&
+		exec $root/tools/virt-ctl $root $kernel $initramfs $vsockd tcg" \
+		</dev/null 2>&1)
+	[[ $answer == "error 65 "*"apt-get install"* ]]
+	ok $? "libvirt's driver is missing: said so, with a hint"
+else
+	ok 0 "libvirt's driver is missing # SKIP host: not a Debian layout"
+fi
+answer=$("$root/tools/virt-ctl" "$root" "$kernel" "$initramfs" "$vsockd" kvm \
+	</dev/null 2>&1)
+[[ $answer == "error 95 "*"KVM was asked for"* ||
+	$answer == *"host kvm hardware"* ]]
+ok $? "kvm: had, or refused with the reason"
+grep -q "$(cat /proc/sys/kernel/random/boot_id)" "$root/virt/accel"
+ok $? "the verdict is kept for this boot"
+written=$(stat -c %Y.%i "$root/virt/accel")
+answer=$("$root/tools/virt-ctl" "$root" "$kernel" "$initramfs" "$vsockd" auto \
+	</dev/null 2>&1)
+is "$(stat -c %Y.%i "$root/virt/accel")" "$written" "and not asked for again"
 is "$(cat "$root/stderr")" "" "nothing was printed on standard error"
 finish
