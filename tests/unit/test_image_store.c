@@ -19,8 +19,6 @@
 
 #include <cmocka.h>
 
-/* ---------------------------------------------------------------- tests */
-
 static void test_sources(void **state)
 {
 	struct layout l;

@@ -187,7 +187,7 @@ int rootfs_add(struct rootfs *t, uint32_t dir, const char *name, size_t len,
 
 	if (t->live_nodes >= t->max_entries)
 		return err_set(e, E2BIG, "more than %u files",
-			       (unsigned int)t->max_entries);
+			       (unsigned int)t->max_entries - 1);
 	if (depth > HYB_IMAGE_DEPTH_MAX)
 		return err_set(e, E2BIG, "more than %u directories deep",
 			       HYB_IMAGE_DEPTH_MAX);
