@@ -263,7 +263,7 @@ static void test_digest(void **state)
 	assert_false(oci_digest_is_valid(""));
 	assert_false(oci_digest_is_valid("sha256:"));
 	assert_false(oci_digest_is_valid(D1 "1"));
-	assert_false(oci_digest_is_valid(D1 + 1));
+	assert_false(oci_digest_is_valid(&D1[1]));
 	assert_false(oci_digest_is_valid(
 		"sha256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 		"AAAAAAAAA"));
