@@ -172,41 +172,91 @@ static int commit(struct image_store *s, struct stored *i, int fd,
 				       e);
 }
 
-static int add_found(struct image_store *s, const struct image_child *child,
-		     const struct image_found *f, const char *const *names,
-		     struct image_info **ret, struct err *e)
-{
-	struct stored i = {.size = f->size};
-	_cleanup_close_ int fd = -1;
-	int r = convert(s, child, f, &i, &fd, e);
+/* An image that was converted and waits to be committed. */
+struct ready {
+	struct stored i;
+	int fd;
+};
 
+static int make_ready(struct image_store *s, const struct image_child *child,
+		      const struct image_found *f, struct ready *ret,
+		      struct err *e)
+{
+	int r;
+
+	ret->i.size = f->size;
+	r = convert(s, child, f, &ret->i, &ret->fd, e);
 	if (r < 0)
 		return r;
-	memcpy(i.digest, f->digest, sizeof(i.digest));
-	memcpy(i.config_digest, f->config_digest, sizeof(i.config_digest));
-	i.config_text = strndup(f->config_text, f->config_len);
-	if (!i.config_text)
-		return err_sys(e, ENOMEM, "image store");
-	if (child->progress)
-		child->progress(child->arg, "store", f->size, f->size);
+	memcpy(ret->i.digest, f->digest, sizeof(ret->i.digest));
+	memcpy(ret->i.config_digest, f->config_digest,
+	       sizeof(ret->i.config_digest));
+	ret->i.config_text = strndup(f->config_text, f->config_len);
+	return ret->i.config_text ? 0 : err_sys(e, ENOMEM, "image store");
+}
+
+/* All images of a source at once: none is seen before all are right. */
+static int commit_all(struct image_store *s, struct ready *list,
+		      const struct image_found *found, size_t n,
+		      const struct load *l, struct image_info **infos,
+		      struct err *e)
+{
+	const char *given[] = {l->name, NULL};
+	size_t i;
+	int r = 0;
+
 	pthread_mutex_lock(&s->lock);
-	r = commit(s, &i, fd, names, ret, e);
+	for (i = 0; r == 0 && i < n; i++)
+		r = commit(s, &list[i].i, list[i].fd,
+			   l->name ? given : found[i].names, &infos[i], e);
 	if (r < 0)
 		store_index_load(s, NULL); /* what is on disk counts */
 	pthread_mutex_unlock(&s->lock);
-	free(i.config_text);
 	return r;
 }
 
-static int load_source(struct image_store *s, const struct load *l,
-		       struct image_child *child, struct image_source *src,
+static int load_images(struct image_store *s, const struct load *l,
+		       const struct image_child *child,
+		       const struct image_found *found, size_t n,
 		       struct image_info ***ret, struct err *e)
 {
-	_cleanup_image_info_list_ struct image_info **list = NULL;
+	_cleanup_image_info_list_ struct image_info **infos = NULL;
+	struct ready *list = calloc(n, sizeof(*list));
+	size_t i;
+	int r = 0;
+
+	infos = calloc(n + 1, sizeof(struct image_info *));
+	if (!list || !infos) {
+		free(list);
+		return err_sys(e, ENOMEM, "image store");
+	}
+	for (i = 0; i < n; i++)
+		list[i].fd = -1;
+	for (i = 0; r == 0 && i < n; i++)
+		r = make_ready(s, child, &found[i], &list[i], e);
+	if (r == 0 && child->progress)
+		child->progress(child->arg, "store", 0, 0);
+	if (r == 0)
+		r = commit_all(s, list, found, n, l, infos, e);
+	for (i = 0; i < n; i++) {
+		cleanup_close(&list[i].fd);
+		free(list[i].i.config_text);
+	}
+	free(list);
+	if (r < 0)
+		return r;
+	*ret = steal_ptr(infos);
+	return 0;
+}
+
+static int load_source(struct image_store *s, const struct load *l,
+		       const struct image_child *child,
+		       struct image_source *src, struct image_info ***ret,
+		       struct err *e)
+{
 	_cleanup_arena_ struct arena *a = arena_new(0);
-	const char *given[] = {l->name, NULL};
 	struct image_found *found;
-	size_t i, n;
+	size_t n;
 	int r;
 
 	if (!a)
@@ -219,17 +269,7 @@ static int load_source(struct image_store *s, const struct load *l,
 			       "it holds %zu images, which cannot all be "
 			       "called '%s'",
 			       n, image_ref_familiar(l->name));
-	list = calloc(n + 1, sizeof(struct image_info *));
-	if (!list)
-		return err_sys(e, ENOMEM, "image store");
-	for (i = 0; i < n; i++) {
-		r = add_found(s, child, &found[i],
-			      l->name ? given : found[i].names, &list[i], e);
-		if (r < 0)
-			return r;
-	}
-	*ret = steal_ptr(list);
-	return 0;
+	return load_images(s, l, child, found, n, ret, e);
 }
 
 int store_load(struct image_store *s, const struct load *l,

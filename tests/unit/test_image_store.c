@@ -37,6 +37,11 @@ static void test_sources(void **state)
 	load_ok(at("web.tar"), "a", l.manifest_digest);
 	load_ok(at("web.tar.gz"), "b:2", l.manifest_digest);
 	load_ok(at("web.tar.zst"), "localhost:5000/c/d", l.manifest_digest);
+	/* gzip in several members, as pigz and estargz write it. */
+	sh("cd %s && { head -c 3000 web.tar | gzip; tail -c +3001 web.tar | "
+	   "gzip; } >two.gz",
+	   top);
+	load_ok(at("two.gz"), "two", l.manifest_digest);
 	/* A descriptor, of a folder and of a pipe. */
 	fd = open(l.dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	assert_int_equal(image_store_load_fd(store, fd, "web", "e", 12345,
@@ -137,6 +142,26 @@ static void test_docker_archive(void **state)
 	get_ok("dock:1", NULL);
 	get_ok("other/dock:2", NULL);
 	get_ok(l.config_digest, NULL);
+	/* Of two images the second is broken: neither is loaded. */
+	{
+		struct image_info **list;
+
+		snprintf(manifest, sizeof(manifest),
+			 "[{\"Config\":\"c.json\",\"RepoTags\":[\"one:1\"],"
+			 "\"Layers\":[\"l1/layer.tar\",\"l2/layer.tar\"]},"
+			 "{\"Config\":\"c.json\",\"RepoTags\":[\"one:2\"],"
+			 "\"Layers\":[\"l2/layer.tar\",\"l1/layer.tar\"]}]");
+		sh("mkdir %s && cd %s && tar xf ../dock0.tar", at("half"),
+		   at("half"));
+		write_file(at("half/manifest.json"), manifest,
+			   strlen(manifest));
+		assert_true(load(at("half"), NULL, &list) < 0);
+		assert_non_null(strstr(e.msg, "diff_id"));
+		assert_int_equal(image_store_get(store, "one:1",
+						 &(struct image_info *){NULL},
+						 &e),
+				 -ENOENT);
+	}
 	/* The second layer is a link to the first: not what the
 	 * configuration says. */
 	{
