@@ -9,10 +9,10 @@
  * is touched sooner or later and counts as QEMU's own memory. Booting needs
  * 25 MiB; with 16 some code is translated twice (40 ms), and QEMU is 17 MB
  * smaller. */
-/* Below 24 MiB the translations of a kernel and an engine at work do not fit:
+/* With less the translations of a kernel and an engine at work do not fit:
  * they are thrown away and made again all the time, and a container's creation
  * takes 150 ms in place of 16 (docs/virt.md has the table). */
-#define TB_CACHE_MIN_MIB 32
+#define TB_CACHE_MIN_MIB 24
 #define TB_CACHE_MAX_MIB 128
 
 /* Root ports sit on slots 2 ... of the root bus, eight to a slot; slot 1 is
