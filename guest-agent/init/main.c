@@ -202,11 +202,16 @@ static int listen_vsock(struct err *e)
 	struct sockaddr_vm addr = {.svm_family = AF_VSOCK,
 				   .svm_cid = VMADDR_CID_ANY,
 				   .svm_port = AGENT_PORT};
+	uint64_t buffer = AGENT_SOCKET_BUFFER;
 	_cleanup_close_ int fd = -1;
 
 	fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return err_sys(e, errno, "vsock");
+	/* Accepted ones have it from the listening one. */
+	if (setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_BUFFER_SIZE, &buffer,
+		       sizeof(buffer)) < 0)
+		return err_sys(e, errno, "vsock buffer");
 	if (bind(fd, (struct sockaddr *)(void *)&addr, sizeof(addr)) < 0 ||
 	    listen(fd, AGENT_BACKLOG) < 0)
 		return err_sys(e, errno, "listen on vsock port %d", AGENT_PORT);

@@ -87,6 +87,7 @@ struct peer {
 	bool want_in, want_out;	      /* of the mode */
 	bool ending;		      /* close when `out` is sent */
 	bool kicked;		      /* look again after this round */
+	uint64_t active_ms;	      /* when the host was last heard */
 	enum peer_wait wait;
 	struct slot *slot;   /* WAIT_END, WAIT_DELETE */
 	struct vl_call call; /* WAIT_DISK */
@@ -222,6 +223,13 @@ ssize_t peer_read(void *peer, void *buf, size_t len);
 ssize_t peer_write(void *peer, const void *buf, size_t len);
 /* Ends our direction; the connection goes when the host has ended its. */
 void peer_finish(struct peer *p);
+
+/* Text of an error, for the wire: whatever bytes an image put into it, it is
+ * UTF-8 and short, or JSON could not hold it. */
+struct wire_text {
+	char s[AGENT_TEXT_MAX];
+};
+const char *wire_text(struct wire_text *t, const char *text);
 
 /* Errors of the interface. */
 void peer_error_err(struct peer *p, const struct err *e);

@@ -24,16 +24,17 @@ struct slot *slot_find(struct agent *a, const char *id)
 json_t *slot_json(const struct slot *s)
 {
 	struct container_info i;
+	struct wire_text text;
 
 	container_get_info(s->container, &i);
-	return json_pack("{s:s,s:s,s:i,s:I,s:I,s:I,s:i,s:i,s:b,s:s,s:s}", "id",
-			 s->id, "status", container_status_name(i.status),
-			 "pid", (int)i.pid, "created_at",
-			 (json_int_t)i.created_at, "started_at",
-			 (json_int_t)i.started_at, "finished_at",
-			 (json_int_t)i.finished_at, "exit_code", i.exit_code,
-			 "signal", i.signal, "oom_killed", (int)i.oom_killed,
-			 "reason", i.reason, "message", i.message);
+	return json_pack(
+		"{s:s,s:s,s:i,s:I,s:I,s:I,s:i,s:i,s:b,s:s,s:s}", "id", s->id,
+		"status", container_status_name(i.status), "pid", (int)i.pid,
+		"created_at", (json_int_t)i.created_at, "started_at",
+		(json_int_t)i.started_at, "finished_at",
+		(json_int_t)i.finished_at, "exit_code", i.exit_code, "signal",
+		i.signal, "oom_killed", (int)i.oom_killed, "reason", i.reason,
+		"message", wire_text(&text, i.message));
 }
 
 static enum container_status slot_status(const struct slot *s)
@@ -490,13 +491,16 @@ static void wrong_state(struct peer *p, const struct slot *s, const char *msg)
 static void start_failed(struct peer *p, struct slot *s,
 			 const struct container_failure *f, const struct err *e)
 {
+	struct wire_text text;
+
 	events_changed(s);
 	peer_error(p, IFACE "StartError",
 		   json_pack("{s:i,s:s,s:s}", "exit_code",
 			     f->exit_code > 0 && f->exit_code < 256
 				     ? f->exit_code
 				     : 125,
-			     "step", f->step, "message", e->msg));
+			     "step", f->step, "message",
+			     wire_text(&text, e->msg)));
 }
 
 int method_start(void *ctx, struct vl_call *call, struct err *e)

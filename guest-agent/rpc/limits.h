@@ -39,6 +39,16 @@
 #define AGENT_OUT_MAX ((size_t)256 * 1024)
 /* Beyond this, events are not queued but remembered as one bit a container. */
 #define AGENT_EVENTS_HIGH ((size_t)32 * 1024)
+/* Of an error's text: so many that a List of 64 containers that failed with the
+ * longest stays below what is queued. */
+#define AGENT_TEXT_MAX 512
+/* What the kernel keeps of a connection that is not read; its default of 256
+ * KiB would make 64 MiB of all connections. */
+#define AGENT_SOCKET_BUFFER ((uint64_t)64 * 1024)
+/* When all connections are in use, one that carries no stream and was silent
+ * for so long gives way: a vsock device that died and was replaced cannot
+ * tell of the connections that died with it. */
+#define AGENT_STALE_MS 90000
 /* A control message of a session: {"resize":{"rows":N,"cols":N}}. */
 #define AGENT_CONTROL_MAX ((size_t)4096)
 

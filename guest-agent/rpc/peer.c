@@ -18,6 +18,7 @@
 #include "guest-agent/rpc/agent.h"
 
 #include "common/base/cleanup.h"
+#include "common/base/fd.h"
 #include "common/base/log.h"
 
 #include <sys/socket.h>
@@ -44,6 +45,25 @@ static void on_timer(struct timer *t)
 	}
 }
 
+/* The connection that was silent longest among those that may be stale. */
+static struct peer *stale_peer(struct agent *a)
+{
+	struct peer *oldest = NULL;
+	size_t i;
+
+	for (i = 0; i < AGENT_PEERS_MAX; i++) {
+		struct peer *p = &a->peers[i];
+
+		if (!p->mode && (p->wait == WAIT_NONE || p->wait == WAIT_END) &&
+		    (!oldest || p->active_ms < oldest->active_ms))
+			oldest = p;
+	}
+	if (!oldest || now_ms() - oldest->active_ms < AGENT_STALE_MS)
+		return NULL;
+	peer_close(oldest);
+	return oldest;
+}
+
 struct peer *peer_add(struct agent *a, int fd)
 {
 	struct peer *p = NULL;
@@ -52,6 +72,8 @@ struct peer *peer_add(struct agent *a, int fd)
 	for (i = 0; i < AGENT_PEERS_MAX && !p; i++)
 		if (!a->peers[i].used)
 			p = &a->peers[i];
+	if (!p)
+		p = stale_peer(a);
 	if (!p) {
 		close(fd);
 		return NULL;
@@ -63,6 +85,7 @@ struct peer *peer_add(struct agent *a, int fd)
 	p->out.max = AGENT_OUT_MAX;
 	p->watch = (struct watch){.fd = fd, .fn = on_peer};
 	p->timer.fn = on_timer;
+	p->active_ms = now_ms();
 	peer_update(p);
 	return p->used ? p : NULL;
 }
@@ -238,17 +261,42 @@ void peer_upgrade(struct peer *p, const struct peer_mode *mode, void *owner)
 	peer_send(p, vl_make_reply(NULL, false));
 }
 
+const char *wire_text(struct wire_text *t, const char *text)
+{
+	struct buf b = BUF_INIT;
+	size_t n;
+
+	buf_put_escaped(&b, text, strlen(text));
+	n = b.len;
+	if (n >= sizeof(t->s)) {
+		n = sizeof(t->s) - sizeof("...");
+		/* Not in the middle of a character. */
+		while (n > 0 && ((unsigned char)b.data[n] & 0xc0) == 0x80)
+			n--;
+	}
+	snprintf(t->s, sizeof(t->s), "%.*s%s", (int)n, buf_str(&b),
+		 n < b.len ? "..." : "");
+	buf_done(&b);
+	return t->s;
+}
+
 void peer_error_err(struct peer *p, const struct err *e)
 {
+	struct wire_text text;
+
 	peer_error(p, IFACE "Failed",
 		   json_pack("{s:s}", "message",
-			     e->msg[0] ? e->msg : "no reason known"));
+			     e->msg[0] ? wire_text(&text, e->msg)
+				       : "no reason known"));
 }
 
 void peer_error_invalid(struct peer *p, const char *field, const char *rule)
 {
+	struct wire_text name, text;
+
 	peer_error(p, IFACE "InvalidConfig",
-		   json_pack("{s:s,s:s}", "field", field, "message", rule));
+		   json_pack("{s:s,s:s}", "field", wire_text(&name, field),
+			     "message", wire_text(&text, rule)));
 }
 
 void peer_error_not_found(struct peer *p, const char *what)
@@ -348,6 +396,7 @@ static void peer_calls(struct peer *p)
 			peer_close(p);
 			return;
 		}
+		p->active_ms = now_ms();
 		dispatch(p, &call);
 		vl_call_done(&call);
 	}

@@ -282,6 +282,7 @@ static void send_exit(struct session *s, int code, int sig, bool oom,
 {
 	struct peer *p = s->control;
 	_cleanup_free_ char *text = NULL;
+	struct wire_text safe;
 	json_t *msg;
 	size_t len;
 
@@ -290,7 +291,7 @@ static void send_exit(struct session *s, int code, int sig, bool oom,
 		return;
 	msg = json_pack("{s:{s:i,s:i,s:b,s:s*}}", "exit", "code", code,
 			"signal", sig, "oom_killed", (int)oom, "message",
-			message);
+			message ? wire_text(&safe, message) : NULL);
 	text = msg ? vl_format(msg, &len) : NULL;
 	json_decref(msg);
 	if (!text || buf_append(&p->out, text, len) < 0) {

@@ -448,16 +448,71 @@ static void test_sessions_unknown(void **state)
 	       "NotFound");
 }
 
+static void test_wire_text(void **state)
+{
+	static char text[2000];
+	struct wire_text t;
+
+	(void)state;
+	assert_string_equal(wire_text(&t, "plain \xc3\xa4"), "plain \xc3\xa4");
+	assert_string_equal(wire_text(&t, "\xff\033"), "\\xff\\x1b");
+	/* Cut between characters, wherever it comes to lie. */
+	for (size_t shift = 0; shift < 4; shift++) {
+		json_t *j;
+
+		memset(text, 'x', shift);
+		for (size_t i = 0; i < 300; i++)
+			memcpy(text + shift + 3 * i, "\xe2\x82\xac", 4);
+		j = json_string(wire_text(&t, text));
+		assert_non_null(j);
+		assert_true(json_string_length(j) > AGENT_TEXT_MAX - 8);
+		json_decref(j);
+	}
+}
+
+/* A full table: who was silent for long gives way, nobody else. */
+static void test_stale(void **state)
+{
+	struct fixture *f = *state;
+	int sv[2];
+	size_t i;
+
+	for (i = 1; i < AGENT_PEERS_MAX; i++) {
+		assert_int_equal(
+			socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, sv),
+			0);
+		assert_non_null(peer_add(f->a, sv[0]));
+		close(sv[1]);
+	}
+	socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, sv);
+	assert_null(peer_add(f->a, sv[0]));
+	close(sv[1]);
+	f->a->peers[7].active_ms -= AGENT_STALE_MS + 1;
+	f->a->peers[7].wait = WAIT_DISK;
+	f->a->peers[9].active_ms -= AGENT_STALE_MS + 1;
+	socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, sv);
+	assert_ptr_equal(peer_add(f->a, sv[0]), &f->a->peers[9]);
+	close(sv[1]);
+	f->a->peers[7].wait = WAIT_NONE;
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(test_machine),	     TEST(test_pipelined),
-		TEST(test_broken),	     TEST(test_create),
-		TEST(test_events),	     TEST(test_never_reads),
-		TEST(test_too_long),	     TEST(test_many),
-		TEST(test_forward),	     TEST(test_shutdown),
+		TEST(test_machine),
+		TEST(test_pipelined),
+		TEST(test_broken),
+		TEST(test_create),
+		TEST(test_events),
+		TEST(test_never_reads),
+		TEST(test_too_long),
+		TEST(test_many),
+		TEST(test_forward),
+		TEST(test_shutdown),
 		TEST(test_sessions_unknown),
+		TEST(test_stale),
+		cmocka_unit_test(test_wire_text),
 	};
 	int r;
 
