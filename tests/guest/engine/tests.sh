@@ -81,6 +81,7 @@ sh_box "pid namespace" "1" "echo \$\$"
 sh_box "root is nobody outside" "0 65536 65536" "awk '{print \$1,\$2,\$3}' /proc/self/uid_map"
 sh_box "no_new_privs, seccomp, no core" "1 2 0" \
 	"echo \$(awk '/NoNewPrivs|Seccomp:/{print \$2}' /proc/self/status) \$(ulimit -c)"
+sh_box "open files" "65536 1048576" "echo \$(ulimit -Sn) \$(ulimit -Hn)"
 sh_box "capabilities" "00000000800405fb" "awk '/CapEff/{print \$2}' /proc/self/status"
 sh_box "memory limit" "33554432" "cat /sys/fs/cgroup/memory.max"
 sh_box "no swap, killed as one" "1" "cat /sys/fs/cgroup/memory.oom.group"
@@ -159,6 +160,12 @@ like "a file that is no program" "$err" "Permission denied"
 bundle c1 '["nothing-in-path"]'
 run c1
 like "a name that is not in PATH" "$err" "nothing-in-path"
+
+bundle c1 '["/bin/true"]'
+sed -i 's/33554432/4096/' /run/b/c1/config.json
+run c1
+is "a memory limit that is too small for the set-up" "$st" 1
+like "is named" "$err" "linux.resources.memory.limit"
 
 # OOM, pids
 bundle c1 '["/bin/probe","eat"]'
