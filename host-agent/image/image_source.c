@@ -214,8 +214,20 @@ static int make_copy(const struct image_source *s, struct err *e)
 {
 	int fd =
 		openat(s->c.tmp_dir, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	char name[32];
+	uint64_t tag;
 
-	return fd < 0 ? err_sys(e, errno, "make a temporary file") : fd;
+	if (fd >= 0)
+		return fd;
+	/* Not every file system has them. */
+	random_bytes(&tag, sizeof(tag));
+	snprintf(name, sizeof(name), "copy-%016llx", (unsigned long long)tag);
+	fd = openat(s->c.tmp_dir, name, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC,
+		    0600);
+	if (fd < 0)
+		return err_sys(e, errno, "make a temporary file");
+	unlinkat(s->c.tmp_dir, name, 0);
+	return fd;
 }
 
 /* From a pipe, which may be slow. */

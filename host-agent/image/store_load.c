@@ -47,13 +47,52 @@ static uint64_t number_of(json_t *o, const char *key)
 	return n < 0 ? 0 : (uint64_t)n;
 }
 
-/* Runs hyb-image on the layers; the file has no name yet. */
+/* An image that was converted and waits to be committed. */
+struct ready {
+	struct stored i;
+	int fd;
+	char name[32]; /* in tmp/, or "" while it has none */
+};
+
+static void make_name(struct image_store *s, char name[32])
+{
+	uint64_t n;
+
+	pthread_mutex_lock(&s->lock);
+	n = s->next_tmp++;
+	pthread_mutex_unlock(&s->lock);
+	snprintf(name, 32, "new-%llu", (unsigned long long)n);
+}
+
+/* A file without a name goes with us whatever happens; where the file system
+ * has no such (overlayfs of older kernels), one that the next start sweeps. */
+static int make_file(struct image_store *s, struct ready *y, struct err *e)
+{
+	y->fd = openat(s->tmp_fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	if (y->fd >= 0)
+		return 0;
+	make_name(s, y->name);
+	y->fd = openat(s->tmp_fd, y->name,
+		       O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600);
+	if (y->fd < 0)
+		return err_sys(e, errno, "make a file in the image store");
+	return 0;
+}
+
+static void ready_done(struct image_store *s, struct ready *y)
+{
+	cleanup_close(&y->fd);
+	free(y->i.config_text);
+	if (y->name[0])
+		unlinkat(s->tmp_fd, y->name, 0);
+}
+
+/* Runs hyb-image on the layers. */
 static int convert(struct image_store *s, const struct image_child *base,
-		   const struct image_found *f, struct stored *ret, int *ret_fd,
-		   struct err *e)
+		   const struct image_found *f, struct ready *y, struct err *e)
 {
 	struct image_child c = *base;
-	_cleanup_close_ int fd = -1;
+	struct stored *ret = &y->i;
 	json_t *result = NULL;
 	uint8_t key[32];
 	struct stat st;
@@ -62,12 +101,12 @@ static int convert(struct image_store *s, const struct image_child *base,
 	make_key(f, ret->key);
 	if (hex_parse(ret->key, key, sizeof(key)) < 0)
 		return err_set(e, EIO, "sha256 does not work");
-	fd = openat(s->erofs_fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return err_sys(e, errno, "make a file in the image store");
+	r = make_file(s, y, e);
+	if (r < 0)
+		return r;
 	c.verb = "convert";
 	c.phase = "convert";
-	c.out = fd;
+	c.out = y->fd;
 	c.uuid = key;
 	c.layers = f->layers;
 	c.n_layers = f->n_layers;
@@ -79,7 +118,8 @@ static int convert(struct image_store *s, const struct image_child *base,
 	ret->max_gid = (uint32_t)number_of(result, "max_gid");
 	ret->erofs_size = number_of(result, "bytes");
 	json_decref(result);
-	if (fchmod(fd, 0444) < 0 || fsync(fd) < 0 || fstat(fd, &st) < 0)
+	if (fchmod(y->fd, 0444) < 0 || fsync(y->fd) < 0 ||
+	    fstat(y->fd, &st) < 0)
 		return err_sys(e, errno, "write the image file");
 	if (st.st_size <= 0 || (uint64_t)st.st_size != ret->erofs_size)
 		return err_set(e, EIO,
@@ -87,25 +127,28 @@ static int convert(struct image_store *s, const struct image_child *base,
 			       "size");
 	ret->erofs_mtime_ns =
 		st.st_mtim.tv_sec * 1000000000ll + st.st_mtim.tv_nsec;
-	*ret_fd = steal_fd(&fd);
 	return 0;
 }
 
-/* Gives the file its name, under another first, so that the name never leads
- * to nothing. */
-static int publish(struct image_store *s, int fd, const char *key,
-		   struct err *e)
+/* Gives the file its name, under another first: a rename replaces what is
+ * there, a link does not. With the lock held. */
+static int publish(struct image_store *s, struct ready *y, struct err *e)
 {
-	char from[64], tmp[80], name[80];
+	char from[64], name[80];
 
-	snprintf(from, sizeof(from), "/proc/self/fd/%d", fd);
-	snprintf(tmp, sizeof(tmp), "%s.new", key);
-	snprintf(name, sizeof(name), "%s.erofs", key);
-	unlinkat(s->erofs_fd, tmp, 0);
-	if (linkat(AT_FDCWD, from, s->erofs_fd, tmp, AT_SYMLINK_FOLLOW) < 0 ||
-	    renameat(s->erofs_fd, tmp, s->erofs_fd, name) < 0 ||
+	snprintf(from, sizeof(from), "/proc/self/fd/%d", y->fd);
+	snprintf(name, sizeof(name), "%s.erofs", y->i.key);
+	if (!y->name[0]) {
+		snprintf(y->name, sizeof(y->name), "new-%llu",
+			 (unsigned long long)s->next_tmp++);
+		if (linkat(AT_FDCWD, from, s->tmp_fd, y->name,
+			   AT_SYMLINK_FOLLOW) < 0)
+			return err_sys(e, errno, "write to the image store");
+	}
+	if (renameat(s->tmp_fd, y->name, s->erofs_fd, name) < 0 ||
 	    fsync(s->erofs_fd) < 0)
 		return err_sys(e, errno, "write to the image store");
+	y->name[0] = '\0';
 	return 0;
 }
 
@@ -148,14 +191,15 @@ static int update_same_key(struct image_store *s, const struct stored *i,
 }
 
 /* With the lock held: file, description, names, in this order. */
-static int commit(struct image_store *s, struct stored *i, int fd,
+static int commit(struct image_store *s, struct ready *y,
 		  const char *const *names, struct image_info **ret,
 		  struct err *e)
 {
+	struct stored *i = &y->i;
 	int r = 0;
 
 	if (!take_existing(s, i)) {
-		r = publish(s, fd, i->key, e);
+		r = publish(s, y, e);
 		if (r == 0)
 			r = update_same_key(s, i, e);
 	}
@@ -172,12 +216,6 @@ static int commit(struct image_store *s, struct stored *i, int fd,
 				       e);
 }
 
-/* An image that was converted and waits to be committed. */
-struct ready {
-	struct stored i;
-	int fd;
-};
-
 static int make_ready(struct image_store *s, const struct image_child *child,
 		      const struct image_found *f, struct ready *ret,
 		      struct err *e)
@@ -185,7 +223,7 @@ static int make_ready(struct image_store *s, const struct image_child *child,
 	int r;
 
 	ret->i.size = f->size;
-	r = convert(s, child, f, &ret->i, &ret->fd, e);
+	r = convert(s, child, f, ret, e);
 	if (r < 0)
 		return r;
 	memcpy(ret->i.digest, f->digest, sizeof(ret->i.digest));
@@ -207,8 +245,8 @@ static int commit_all(struct image_store *s, struct ready *list,
 
 	pthread_mutex_lock(&s->lock);
 	for (i = 0; r == 0 && i < n; i++)
-		r = commit(s, &list[i].i, list[i].fd,
-			   l->name ? given : found[i].names, &infos[i], e);
+		r = commit(s, &list[i], l->name ? given : found[i].names,
+			   &infos[i], e);
 	if (r < 0)
 		store_index_load(s, NULL); /* what is on disk counts */
 	pthread_mutex_unlock(&s->lock);
@@ -238,10 +276,8 @@ static int load_images(struct image_store *s, const struct load *l,
 		child->progress(child->arg, "store", 0, 0);
 	if (r == 0)
 		r = commit_all(s, list, found, n, l, infos, e);
-	for (i = 0; i < n; i++) {
-		cleanup_close(&list[i].fd);
-		free(list[i].i.config_text);
-	}
+	for (i = 0; i < n; i++)
+		ready_done(s, &list[i]);
 	free(list);
 	if (r < 0)
 		return r;

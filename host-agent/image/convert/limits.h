@@ -21,8 +21,9 @@
 /* Bytes of one name: NAME_MAX of Linux and of EROFS. */
 #define HYB_IMAGE_NAME_MAX 255
 
-/* Directories inside one another. */
-#define HYB_IMAGE_DEPTH_MAX 256
+/* Directories inside one another: what fits a byte, and several times what is
+ * seen. */
+#define HYB_IMAGE_DEPTH_MAX 255
 
 /* Symbolic links followed to find one entry's directory: Linux's limit. */
 #define HYB_IMAGE_SYMLINKS_MAX 40

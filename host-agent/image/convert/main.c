@@ -42,8 +42,8 @@
 
 /* Tables of a million entries, buffers, and 4 zstd windows of 128 MiB. */
 #define MEMORY_MAX (2ull << 30)
-/* An hour of one processor. */
-#define CPU_MAX 3600
+/* Of all threads; 64 GiB take some ten minutes. */
+#define CPU_MAX 1800
 /* Threads of all hyb-image processes that run as one user. */
 #define THREADS_MAX   256
 #define PROGRESS_STEP (8ull << 20)

@@ -180,7 +180,7 @@ static void put_first(struct rootfs *t, uint32_t dir, uint32_t n)
 int rootfs_add(struct rootfs *t, uint32_t dir, const char *name, size_t len,
 	       uint32_t inode, uint8_t layer, uint32_t *ret, struct err *e)
 {
-	unsigned int depth = dir ? rootfs_depth(t, dir) + 1 : 0;
+	unsigned int depth = dir ? t->nodes[dir].depth + 1u : 0;
 	uint32_t n, at, h;
 	void *p;
 	int r;
@@ -212,8 +212,7 @@ int rootfs_add(struct rootfs *t, uint32_t dir, const char *name, size_t len,
 					   .name_at = at,
 					   .name_len = (uint8_t)len,
 					   .layer = layer,
-					   .depth_low = (uint8_t)depth,
-					   .depth_high = (uint8_t)(depth >> 8)};
+					   .depth = (uint8_t)depth};
 	h = hash(t, dir, name, len);
 	t->nodes[n].hash_next = t->buckets[h];
 	t->buckets[h] = n;
@@ -292,6 +291,9 @@ void rootfs_clear(struct rootfs *t, uint32_t dir, uint8_t layer)
 {
 	uint32_t n = rootfs_walk(t, dir, dir), next;
 
+	if (t->nodes[dir].cleared == layer)
+		return;
+	t->nodes[dir].cleared = layer;
 	for (; n; n = next) {
 		struct rootfs_inode *i = rootfs_inode(t, n);
 

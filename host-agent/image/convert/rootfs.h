@@ -25,9 +25,9 @@ struct rootfs_node {
 	uint32_t inode;
 	uint32_t name_at;
 	uint8_t name_len;
-	uint8_t layer;	   /* the last that named it or something below it */
-	uint8_t depth_low; /* depth, low and high byte */
-	uint8_t depth_high;
+	uint8_t layer;	 /* the last that named it or something below it */
+	uint8_t depth;	 /* of the root 0 */
+	uint8_t cleared; /* layer that hid all below that is older */
 };
 
 struct rootfs_inode {
@@ -77,12 +77,6 @@ static inline const char *rootfs_name(const struct rootfs *t, uint32_t n)
 {
 	return t->pool + t->nodes[n].name_at;
 }
-static inline unsigned int rootfs_depth(const struct rootfs *t, uint32_t n)
-{
-	return t->nodes[n].depth_low | (unsigned int)t->nodes[n].depth_high
-					       << 8;
-}
-
 /* 0: no such name. */
 uint32_t rootfs_lookup(const struct rootfs *t, uint32_t dir, const char *name,
 		       size_t len);
@@ -96,8 +90,8 @@ int rootfs_store(struct rootfs *t, const void *data, size_t len, uint32_t *ret,
 		 struct err *e);
 /* Gives the name back, with all below it. Not for the root. */
 void rootfs_remove(struct rootfs *t, uint32_t node);
-/* Removes what is below the directory and comes from layers before this one.
- * A directory that this layer reached into without naming it loses its
+/* Removes what is below the directory and comes from layers before this one;
+ * a second time in one layer there is nothing left to remove. A directory that this layer reached into without naming it loses its
  * attributes. */
 void rootfs_clear(struct rootfs *t, uint32_t dir, uint8_t layer);
 /* Puts the children of dir in order of their bytes. */
