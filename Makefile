@@ -51,9 +51,8 @@ STATIC_LDFLAGS := $(if $(SAN),$(ALL_LDFLAGS),-static-pie -Wl,-z,relro,-z,now,-z,
 LIBS_COMMON := -ljansson -lpthread
 LIBS_HOST := -lvirt -lvirt-qemu -lyaml -lsqlite3 -lcrypto $(LIBS_COMMON)
 LIBS_IMAGE := -lisal -lcrypto -lzstd $(LIBS_COMMON)
-LIBS_DEVICE := -lseccomp $(LIBS_COMMON)
-LIBS_GUEST := -lseccomp -lcap $(LIBS_COMMON)
--include local.mk
+LIBS_DEVICE := $(LIBS_COMMON)
+LIBS_GUEST := -lseccomp $(LIBS_COMMON)
 
 # ---------------------------------------------------------------- sources
 src = $(wildcard $(addsuffix /*.c,$(1)))
@@ -227,17 +226,31 @@ layers: ## includes point down only
 tidy: ## clang-tidy over all sources
 	$(Q)clang-tidy --quiet $(ALL_SRC) -- -std=gnu17 -D_GNU_SOURCE -I. -DHYB_VERSION='""'
 
-install: all ## install under DESTDIR and PREFIX
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/hyb $(DESTDIR)$(PREFIX)/lib/hyb $(DESTDIR)$(PREFIX)/share/doc/hyb/examples
-	install -m 0755 $(B)/bin/hyb $(DESTDIR)$(PREFIX)/bin/
-	install -m 0755 $(addprefix $(B)/bin/,hybd hyb-image hyb-vsockd hyb-portd hyb-runtime) $(DESTDIR)$(PREFIX)/libexec/hyb/
-	install -m 0444 $(GUEST)/vmlinux $(GUEST)/initramfs.cpio $(DESTDIR)$(PREFIX)/lib/hyb/
-	install -m 0444 kernel-config/cmdline $(DESTDIR)$(PREFIX)/lib/hyb/
-	install -m 0644 README.md docs/*.md $(DESTDIR)$(PREFIX)/share/doc/hyb/
-	install -m 0644 docs/examples/*.yaml $(DESTDIR)$(PREFIX)/share/doc/hyb/examples/
+MAN := $(patsubst docs/man/%.scd,build/man/%,$(wildcard docs/man/*.scd))
+build/man/%: docs/man/%.scd
+	$(call say,MAN,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)SOURCE_DATE_EPOCH=0 scdoc < $< > $@
+
+D := $(DESTDIR)$(PREFIX)
+install: all $(MAN) ## install under DESTDIR and PREFIX
+	install -d $(D)/bin $(D)/libexec/hyb $(D)/lib/hyb $(D)/share/doc/hyb/examples $(D)/share/doc/hyb/decisions
+	install -m 0755 $(B)/bin/hyb $(D)/bin/
+	install -m 0755 $(addprefix $(B)/bin/,hybd hyb-image hyb-vsockd hyb-portd hyb-runtime) $(D)/libexec/hyb/
+	install -m 0444 $(GUEST)/vmlinux $(GUEST)/initramfs.cpio kernel-config/cmdline $(D)/lib/hyb/
+	install -m 0644 README.md LICENSE docs/*.md $(D)/share/doc/hyb/
+	install -m 0644 docs/decisions/*.md $(D)/share/doc/hyb/decisions/
+	install -m 0644 docs/examples/*.yaml $(D)/share/doc/hyb/examples/
+	for m in $(MAN); do install -D -m 0644 $$m $(D)/share/man/man$${m##*.}/$${m##*/}; done
+	install -d $(D)/share/bash-completion/completions $(D)/share/zsh/site-functions $(D)/share/fish/vendor_completions.d
+	$(B)/bin/hyb completion bash > $(D)/share/bash-completion/completions/hyb
+	$(B)/bin/hyb completion zsh > $(D)/share/zsh/site-functions/_hyb
+	$(B)/bin/hyb completion fish > $(D)/share/fish/vendor_completions.d/hyb.fish
+
 uninstall: ## remove what install put there
-	rm -rf $(DESTDIR)$(PREFIX)/libexec/hyb $(DESTDIR)$(PREFIX)/lib/hyb $(DESTDIR)$(PREFIX)/share/doc/hyb
-	rm -f $(DESTDIR)$(PREFIX)/bin/hyb
+	rm -rf $(D)/libexec/hyb $(D)/lib/hyb $(D)/share/doc/hyb
+	rm -f $(D)/bin/hyb $(D)/share/bash-completion/completions/hyb $(D)/share/zsh/site-functions/_hyb $(D)/share/fish/vendor_completions.d/hyb.fish
+	rm -f $(foreach m,$(notdir $(MAN)),$(D)/share/man/man$(subst .,,$(suffix $(m)))/$(m))
 
 clean: ## remove build/ (the kernel stays in the cache)
 	rm -rf build

@@ -7,11 +7,10 @@ packages="
 	libvirt-dev libvirt-daemon-driver-qemu libvirt-daemon-system
 	libvirt-clients qemu-system-x86 qemu-utils seabios
 	libyaml-dev libseccomp-dev libcmocka-dev libjansson-dev libsqlite3-dev
-	libarchive-dev libssl-dev libcap-dev libnl-route-3-dev zlib1g-dev
-	libzstd-dev libisal-dev
+	libssl-dev libzstd-dev libisal-dev
 	linux-source-6.12 bc bison flex libelf-dev xz-utils zstd cpio rsync
 	busybox-static umoci skopeo erofs-utils jq curl strace python3
-	procps iproute2 patch e2fsprogs
+	procps iproute2 patch e2fsprogs scdoc
 "
 missing=
 for p in $packages; do
