@@ -362,6 +362,8 @@ static int open_all(struct virt *v, enum virt_accel accel, struct err *e)
 	v->host.kernel_vsock = access("/dev/vhost-vsock", R_OK | W_OK) == 0;
 	if (v->embedded && (r = conf_write(v, e)) < 0)
 		return r;
+	if (v->embedded)
+		conf_clear_limbo(v);
 	if ((r = record_load_all(v, e)) < 0 || (r = loop_start(v, e)) < 0 ||
 	    (r = connect_libvirt(v, e)) < 0 ||
 	    (r = events_register(v, v->conn, e)) < 0 ||

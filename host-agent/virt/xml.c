@@ -6,12 +6,10 @@
 #include <stdarg.h>
 
 /* TCG's buffer of translated code, an eighth of the guest's memory: all of it
- * is touched sooner or later and counts as QEMU's own memory. Booting needs
- * 25 MiB; with 16 some code is translated twice (40 ms), and QEMU is 17 MB
- * smaller. */
-/* With less the translations of a kernel and an engine at work do not fit:
- * they are thrown away and made again all the time, and a container's creation
- * takes 150 ms in place of 16 (docs/virt.md has the table). */
+ * is touched sooner or later and counts as QEMU's own memory. Below 24 MiB the
+ * translations of a kernel and an engine at work do not fit and are made again
+ * all the time: a container's creation takes 150 ms in place of 16
+ * (docs/virt.md has the table). */
 #define TB_CACHE_MIN_MIB 24
 #define TB_CACHE_MAX_MIB 128
 

@@ -204,6 +204,24 @@ for ms in 20 80 150 220 300; do
 done
 is "$left" 0 "killed during a start: nothing is left"
 
+# The one moment that libvirt does not get over by itself: its note of the VM is
+# written, QEMU is not forked yet.
+ctl start vm-limbo 4 128 1 2
+ok $? "vm-limbo starts"
+sed "s/<domstatus state='running' reason='[a-z]*' pid='[0-9]*'/<domstatus \
+state='paused' reason='starting up' pid='0'/;
+	s/<job type='none' async='none'/<job type='none' async='start'/" \
+	"$root/libvirt/run/qemu/vm-limbo.xml" >"$root/limbo.xml"
+grep -q "pid='0'" "$root/limbo.xml"
+ok $? "its status is what such a moment leaves"
+ctl destroy vm-limbo
+ctl_stop
+cp "$root/limbo.xml" "$root/libvirt/run/qemu/vm-limbo.xml"
+ctl_start
+limit=10 ctl start vm-limbo 4 128 1 2
+ok $? "killed before QEMU was forked: the VM can be started"
+ctl destroy vm-limbo
+
 # ------------------------------------------- many, side by side; no leaks
 count_all() { # descriptors, children, files
 	ctl list
