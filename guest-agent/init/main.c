@@ -159,8 +159,8 @@ static int run_stage(struct err *e)
 }
 
 /*
- * Not needed by anybody, and it takes a while: it must not get between the
- * first calls. Until then the agent is where the containers' network is, and
+ * Not needed by any container, and it takes a while: it must not get between
+ * the first calls. Until then the agent is where the containers' network is, and
  * has no socket there.
  */
 static void on_settled(struct timer *t)
@@ -168,9 +168,9 @@ static void on_settled(struct timer *t)
 	struct err e = ERR_INIT;
 
 	(void)t;
-	if (setup_own_network(&agent.own_netns, &e) < 0)
-		machine_die("own network", &e);
-	tell("own network");
+	if (setup_own_network(&agent.own_netns, &e) < 0 || setup_spared(&e) < 0)
+		machine_die("settling", &e);
+	tell("settled");
 }
 
 static struct timer settled_timer = {.fn = on_settled};

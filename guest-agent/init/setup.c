@@ -197,7 +197,6 @@ int setup_self(struct err *e)
 	 * in containers; ours is the hard limit of all of them. */
 	static const struct rlimit files = {.rlim_cur = 4096,
 					    .rlim_max = 1048576};
-	_cleanup_close_ int fd = -1;
 
 	if (setrlimit(RLIMIT_NOFILE, &files) < 0)
 		return err_sys(e, errno, "RLIMIT_NOFILE");
@@ -206,6 +205,13 @@ int setup_self(struct err *e)
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		return err_sys(e, errno, "PR_SET_DUMPABLE");
 	umask(0022);
+	return 0;
+}
+
+int setup_spared(struct err *e)
+{
+	_cleanup_close_ int fd = -1;
+
 	fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
 	if (fd < 0 || write(fd, "-1000", 5) < 0)
 		return err_sys(e, errno, "oom_score_adj");

@@ -18,7 +18,10 @@ int setup_sysctls(struct err *e);
 int setup_pod_network(int *ret_fd, struct err *e);
 /* Moves the agent out of it, into an empty one of its own. */
 int setup_own_network(int *ret_fd, struct err *e);
-/* The agent itself: never killed for memory, never traced, enough files. */
+/* The agent itself: never traced, enough files. */
 int setup_self(struct err *e);
+/* Never killed for memory. The kernel spares the init process anyway; this
+ * says so to those who look. */
+int setup_spared(struct err *e);
 
 #endif
