@@ -103,8 +103,12 @@ int vl_reply_check(const struct vl_reply *reply, struct err *e)
 	if (!msg)
 		msg = json_string_value(
 			json_object_get(reply->parameters, "parameter"));
-	return err_set(e, EREMOTEIO, "%s%s%s", dot ? dot + 1 : name,
-		       msg ? ": " : "",
+	name = dot ? dot + 1 : name;
+	/* "Failed" says nothing that its message does not. */
+	if (msg && strcmp(name, "Failed") == 0)
+		return err_set(e, EREMOTEIO, "%s",
+			       text_escape(msg, shown, sizeof(shown)));
+	return err_set(e, EREMOTEIO, "%s%s%s", name, msg ? ": " : "",
 		       msg ? text_escape(msg, shown, sizeof(shown)) : "");
 }
 

@@ -54,7 +54,7 @@ static int tell(void *arg, const char *phase, uint64_t done, uint64_t total)
 }
 
 struct load_params {
-	const char *name;
+	const char *name, *source;
 };
 
 int on_image_load(void *ctx, struct vl_call *call, struct err *e)
@@ -62,7 +62,10 @@ int on_image_load(void *ctx, struct vl_call *call, struct err *e)
 	static const struct vl_field fields[] = {
 		{"name", VL_STRING, offsetof(struct load_params, name), 0, 512,
 		 true},
+		{"source", VL_STRING, offsetof(struct load_params, source), 0,
+		 4096, true},
 	};
+	char source[512];
 	_cleanup_image_info_list_ struct image_info **list = NULL;
 	struct load_params p = {.name = NULL};
 	struct request *q = ctx;
@@ -71,13 +74,16 @@ int on_image_load(void *ctx, struct vl_call *call, struct err *e)
 	size_t i;
 	int fd, r;
 
-	r = vl_params_read(call->parameters, fields, 1, true, &p, NULL, e);
+	r = vl_params_read(call->parameters, fields, ARRAY_SIZE(fields), true,
+			   &p, NULL, e);
 	if (r < 0)
 		return r;
+	text_escape(p.source && p.source[0] ? p.source : "image", source,
+		    sizeof(source));
 	if (vl_conn_take_fds(q->conn, &fd, 1) != 1)
 		return err_set(e, EINVAL,
 			       "ImageLoad: no descriptor came with the call");
-	r = image_store_load_fd(q->api->images, fd, "image", p.name, q->uid,
+	r = image_store_load_fd(q->api->images, fd, source, p.name, q->uid,
 				q->gid, tell, &teller, &list, e);
 	close(fd);
 	if (r < 0)

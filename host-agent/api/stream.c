@@ -31,10 +31,13 @@ static int find_guest(struct request *q, const struct target *t,
 	else if (vm->state != VM_RUNNING)
 		r = err_set(e, EHOSTDOWN, "VM '%s/%s' is %s, not running",
 			    t->stack, t->vm, vm_state_name(vm->state));
-	else if (c && (c->state != CTR_RUNNING || !c->in_guest))
+	else if (c && (c->state != CTR_RUNNING || !c->in_guest)) {
 		r = err_set(e, EHOSTDOWN,
 			    "container '%s/%s/%s' is %s, not running", t->stack,
 			    t->vm, t->container, ctr_state_name(c->state));
+		err_hint(e, "`hyb logs %s/%s/%s` shows what it wrote", t->stack,
+			 t->vm, t->container);
+	}
 	if (r == 0) {
 		*addr = vm->addr;
 		snprintf(id, 80, "%s", c ? c->id : "");

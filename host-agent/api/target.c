@@ -74,7 +74,9 @@ static struct vm *only_vm(struct world *w, const char *tenant,
 	return found;
 }
 
-static void hint_names(struct world *w, const char *tenant, struct err *e)
+/* What there is: in the stack, where it is known. */
+static void hint_names(struct world *w, const char *tenant, const char *stack,
+		       struct err *e)
 {
 	struct buf b = {.max = 380};
 	const struct vm *vm;
@@ -82,7 +84,8 @@ static void hint_names(struct world *w, const char *tenant, struct err *e)
 
 	for (vm = w->vms; vm && !b.error; vm = vm->next)
 		for (i = 0; !vm->gone && i < vm->n_ctrs; i++)
-			if (strcmp(vm->tenant, tenant) == 0)
+			if (strcmp(vm->tenant, tenant) == 0 &&
+			    (!stack[0] || strcmp(vm->stack, stack) == 0))
 				buf_printf(&b, "%s%s/%s/%s", b.len ? ", " : "",
 					   vm->stack, vm->name,
 					   vm->ctrs[i].row.name);
@@ -161,7 +164,7 @@ int target_find(struct request *q, const char *name, int want,
 		err_set(e, ENOENT, "'%s': not found", name);
 	}
 	if (r < 0)
-		hint_names(q->api->world, q->tenant, e);
+		hint_names(q->api->world, q->tenant, t.stack, e);
 	world_unlock(q->api->world);
 	if (r == 0)
 		*ret = t;

@@ -2,6 +2,7 @@
 #include "host-agent/cli/image.h"
 
 #include "common/base/cleanup.h"
+#include "host-agent/cli/cli.h"
 
 /* The objects of `-o json`, promised in docs/cli.md. */
 static const char *const fields[] = {
@@ -52,4 +53,17 @@ void image_print(const json_t *rows, enum out_format format, bool whole)
 		out_table_cell(&t, out_age(out_str(row, "created"), age));
 	}
 	out_table_print(&t, stdout);
+}
+
+int image_fail(int status, const char *verb, const char *word, struct err *e)
+{
+	char what[320], again[320];
+	size_t len;
+
+	snprintf(what, sizeof(what), "image %s '%.256s'", verb, word);
+	snprintf(again, sizeof(again), "%s '%.256s': ", verb, word);
+	len = strlen(again);
+	if (strncmp(e->msg, again, len) == 0)
+		memmove(e->msg, e->msg + len, strlen(e->msg + len) + 1);
+	return cli_fail(status, what, e);
 }

@@ -87,7 +87,8 @@ static int open_source(const char *file, struct err *e)
 	return spool(fd, e);
 }
 
-static int load(struct cli *cli, const struct args *a, int fd, struct err *e)
+static int load(struct cli *cli, const struct args *a, const char *file, int fd,
+		struct err *e)
 {
 	_cleanup_vl_conn_ struct vl_conn c = {.fd = -1};
 	_cleanup_vl_reply_ struct vl_reply reply = VL_REPLY_INIT;
@@ -101,6 +102,9 @@ static int load(struct cli *cli, const struct args *a, int fd, struct err *e)
 		err_set(e, EINVAL, "--name is not UTF-8");
 		return CLI_USAGE;
 	}
+	/* A name that is not UTF-8 goes without saying. */
+	if (strcmp(file, "-") != 0)
+		json_object_set_new(params, "source", json_string(file));
 	st = client_open(cli, CLIENT_START, &c, e);
 	if (st) {
 		json_decref(params);
@@ -124,18 +128,13 @@ static int run(struct cli *cli, const void *args, int n, char **words)
 {
 	_cleanup_close_ int fd = -1;
 	struct err e = ERR_INIT;
-	char what[320];
 	int st = CLI_FAILED;
 
 	(void)n;
 	fd = open_source(words[0], &e);
 	if (fd >= 0)
-		st = load(cli, args, fd, &e);
-	if (st) {
-		snprintf(what, sizeof(what), "image load '%.256s'", words[0]);
-		cli_fail(st, what, &e);
-	}
-	return st;
+		st = load(cli, args, words[0], fd, &e);
+	return st ? image_fail(st, "load", words[0], &e) : st;
 }
 
 const struct verb cli_verb_image_load = {

@@ -81,7 +81,6 @@ static int run(struct cli *cli, const void *args, int n, char **words)
 	const struct args *a = args;
 	struct err e = ERR_INIT;
 	json_t *params;
-	char what[320];
 	bool verify;
 	int st;
 
@@ -97,11 +96,7 @@ static int run(struct cli *cli, const void *args, int n, char **words)
 		     ? CLI_FAILED
 		     : pull(cli, a, params, &e);
 	json_decref(params);
-	if (st) {
-		snprintf(what, sizeof(what), "image pull '%.256s'", words[0]);
-		cli_fail(st, what, &e);
-	}
-	return st;
+	return st ? image_fail(st, "pull", words[0], &e) : st;
 }
 
 const struct verb cli_verb_image_pull = {

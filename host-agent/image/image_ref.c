@@ -158,10 +158,15 @@ int image_ref_parse(const char *s, struct image_ref *ret, struct err *e)
 		memcpy(r.tag, "latest", sizeof("latest"));
 	}
 	n = (size_t)((colon ? colon : end) - s);
-	if (take_name(s, n, &r) < 0)
-		return bad(e, s,
-			   "not a name of the form [REGISTRY/]NAME[:TAG]"
-			   "[@DIGEST], in lower case");
+	if (take_name(s, n, &r) < 0) {
+		bad(e, s,
+		    "not a name of the form [REGISTRY/]NAME[:TAG]"
+		    "[@DIGEST], in lower case");
+		if (strstr(s, "://"))
+			err_hint(e, "leave out what stands before '://', and "
+				    "that");
+		return -EINVAL;
+	}
 	if (at)
 		snprintf(r.full, sizeof(r.full), "%s@%s", r.name, r.digest);
 	else

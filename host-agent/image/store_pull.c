@@ -207,7 +207,11 @@ static int judge(const struct pull *u, int status, const char *errors,
 			 (int)strcspn(u->ref.name, "/"), u->ref.name);
 		return -EACCES;
 	}
-	return err_set(e, EIO, "%s", why);
+	err_set(e, EIO, "%s", why);
+	if (strstr(why, "HTTP response to HTTPS") || strstr(why, "x509:"))
+		err_hint(e, "where you trust the network to that registry: "
+			    "--tls-verify=false");
+	return -EIO;
 }
 
 static uint64_t bytes_in(const char *path)

@@ -220,7 +220,9 @@ static void plan_container(struct planner *p, const struct model_vm *vm,
 		    buf_str(&diff.why));
 	if (o->user_stopped || ovm->user_stopped)
 		add(p, PLAN_START, PLAN_LIVE, vm->name, c->name,
-		    o->user_stopped ? "was stopped" : "its VM was stopped");
+		    o->failed         ? "has failed"
+		    : o->user_stopped ? "was stopped"
+				      : "its VM was stopped");
 }
 
 /* A container of a VM that is made, for the first time or again. */
@@ -265,7 +267,8 @@ static bool plan_vm_itself(struct planner *p, const struct model_vm *vm,
 		add(p, PLAN_UPDATE, PLAN_LIVE, vm->name, "",
 		    buf_str(&diff.why));
 	if (o->user_stopped)
-		add(p, PLAN_START, PLAN_LIVE, vm->name, "", "was stopped");
+		add(p, PLAN_START, PLAN_LIVE, vm->name, "",
+		    o->failed ? "has failed" : "was stopped");
 	return false;
 }
 

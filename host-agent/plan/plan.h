@@ -52,13 +52,14 @@ struct observed_container {
 	const char *applied_digest; /* of the image it was made from, or "" */
 	/* digest that its desired image reference has now, or "" unknown */
 	const char *desired_digest;
-	bool user_stopped; /* `hyb stop` on it */
+	bool user_stopped; /* `hyb stop` on it, or it has failed for good */
+	bool failed;       /* that it is which */
 };
 
 struct observed_vm {
 	const char *name;
 	bool exists; /* it has been made (running, or down by its policy) */
-	bool user_stopped;
+	bool user_stopped, failed; /* as with containers */
 	/* model_vm_to_json() of what it was made from */
 	const json_t *applied;
 	const struct observed_container *containers;

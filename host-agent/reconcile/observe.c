@@ -47,6 +47,7 @@ static void observe_ctr(struct observed *o, const struct ctr *c)
 	 * one that a user has stopped is. */
 	oc->user_stopped = c->row.user_stopped ||
 			   (c->state == CTR_FAILED && !c->restart_at);
+	oc->failed = oc->user_stopped && !c->row.user_stopped;
 }
 
 static void observe_vm(struct observed *o, struct observed_vm *ov,
@@ -58,6 +59,7 @@ static void observe_vm(struct observed *o, struct observed_vm *ov,
 	ov->exists = vm->row.exists || vm->row.applied;
 	/* As with containers: the next deployment starts what has failed. */
 	ov->user_stopped = vm->row.user_stopped || vm->state == VM_FAILED;
+	ov->failed = ov->user_stopped && !vm->row.user_stopped;
 	ov->applied = keep_json(o, vm->row.applied);
 	ov->containers = &o->ctrs[o->n_ctrs];
 	ov->n_containers = vm->n_ctrs;

@@ -728,7 +728,12 @@ int world_settle(struct world *w, const char *stack, uint64_t timeout_ms,
 	world_unlock(w);
 	if (r < 0)
 		return r;
-	return settled && e->code ? -e->code : 0;
+	if (!settled || !e->code)
+		return 0;
+	/* What a container lacks is no wrong call of who waits for it. */
+	if (e->code == EINVAL)
+		e->code = ENOEXEC;
+	return -e->code;
 }
 
 void world_domain_ended(struct world *w, const char *domain, const char *reason)
