@@ -11,9 +11,6 @@
 #include "host-agent/image/convert/limits.h"
 #include "host-agent/image/convert/merge_int.h"
 
-/* A path, and the target of a link in front of what is left of it. */
-#define WALK_MAX (2 * HYB_IMAGE_PATH_MAX + 2)
-
 static void on_released(void *arg, const struct rootfs_inode *i)
 {
 	erofs_release(arg, &i->loc);
@@ -68,14 +65,6 @@ static int wrap(const struct tar_entry *n, struct err *e)
 }
 
 /* ---------------------------------------------------------------- paths */
-
-/* A path cut up: the folder (cleaned, no slash in front or behind) and the
- * last name in it. base is empty for the root itself. */
-struct path {
-	char dir[HYB_IMAGE_PATH_MAX + 1];
-	char base[HYB_IMAGE_NAME_MAX + 1];
-	bool aufs; /* one of aufs' own files: ".wh..wh.*" */
-};
 
 static int clean_part(struct path *p, size_t *len, const char *s, size_t n,
 		      const char **why)
@@ -140,20 +129,70 @@ static int make_dir(struct merge *m, uint32_t dir, const char *name, size_t len,
 	return rootfs_add(&m->tree, dir, name, len, inode, m->layer, ret, e);
 }
 
-/* Puts the target of the link in front of rest, in buf. */
-static int expand(struct merge *m, const struct rootfs_inode *link, char *buf,
+/* On the way to a directory. */
+struct walker {
+	struct merge *m;
+	char *buf;     /* of WALK_MAX + 1 bytes */
+	const char *p; /* what is left, in buf */
+	uint32_t cur;
+	unsigned int links;
+	bool create;
+};
+
+/* A symbolic link: its target goes in front of rest. */
+static int follow(struct walker *w, const struct rootfs_inode *link,
 		  const char *rest, struct err *e)
 {
+	const char *target = w->m->tree.pool + link->link_at;
 	size_t n = link->link_len, left = strlen(rest);
 
+	if (++w->links > HYB_IMAGE_SYMLINKS_MAX)
+		return err_set(e, ELOOP, "too many symbolic links in its path");
 	if (n + 1 + left > WALK_MAX)
 		return err_set(e, ENAMETOOLONG,
 			       "its path is too long once symbolic links are "
 			       "followed");
-	memmove(buf + n + 1, rest, left + 1);
-	memcpy(buf, m->tree.pool + link->link_at, n);
-	buf[n] = '/';
-	return 0;
+	memmove(w->buf + n + 1, rest, left + 1);
+	memcpy(w->buf, target, n);
+	w->buf[n] = '/';
+	if (target[0] == '/')
+		w->cur = ROOTFS_ROOT;
+	w->p = w->buf;
+	return 1;
+}
+
+/* Goes on by the name of n bytes at w->p: 1, or 0 where it leads to no
+ * directory and none is to be made. */
+static int enter(struct walker *w, size_t n, struct err *e)
+{
+	struct rootfs *t = &w->m->tree;
+	const struct rootfs_inode *i;
+	uint32_t next;
+	int r;
+
+	if (n > HYB_IMAGE_NAME_MAX)
+		return err_set(e, ENAMETOOLONG,
+			       "a name is over 255 bytes long");
+	next = rootfs_lookup(t, w->cur, w->p, n);
+	if (!next) {
+		if (!w->create)
+			return 0;
+		r = make_dir(w->m, w->cur, w->p, n, &next, e);
+		if (r < 0)
+			return r;
+	}
+	i = rootfs_inode(t, next);
+	if (S_ISLNK(i->mode))
+		return follow(w, i, w->p + n, e);
+	if (S_ISDIR(i->mode)) {
+		w->cur = next;
+		w->p += n;
+		return 1;
+	}
+	if (!w->create)
+		return 0;
+	return err_set(e, ENOTDIR,
+		       "a part of its path is a file, not a folder");
 }
 
 /* The directory at path. Links are followed, ".." of their targets stops at
@@ -162,71 +201,38 @@ static int expand(struct merge *m, const struct rootfs_inode *link, char *buf,
 static int walk(struct merge *m, const char *path, bool create, uint32_t *ret,
 		struct err *e)
 {
-	char buf[WALK_MAX + 1];
-	const char *p = buf;
-	uint32_t cur = ROOTFS_ROOT, next;
-	unsigned int links = 0;
+	struct walker w = {
+		.m = m, .buf = m->walk, .cur = ROOTFS_ROOT, .create = create};
 	int r;
 
-	memcpy(buf, path, strlen(path) + 1);
+	memcpy(w.buf, path, strlen(path) + 1);
+	w.p = w.buf;
 	for (;;) {
-		const struct rootfs_inode *i;
 		size_t n;
 
-		p += strspn(p, "/");
+		w.p += strspn(w.p, "/");
 		if (create)
-			rootfs_node(&m->tree, cur)->layer = m->layer;
-		if (*p == '\0')
+			rootfs_node(&m->tree, w.cur)->layer = m->layer;
+		if (*w.p == '\0')
 			break;
-		n = strcspn(p, "/");
-		if (n == 1 && p[0] == '.') {
-			p += n;
-			continue;
-		}
-		if (n == 2 && p[0] == '.' && p[1] == '.') {
-			if (cur != ROOTFS_ROOT)
-				cur = rootfs_node(&m->tree, cur)->parent;
-			p += n;
-			continue;
-		}
-		if (n > HYB_IMAGE_NAME_MAX)
-			return err_set(e, ENAMETOOLONG,
-				       "a name is over 255 bytes long");
-		next = rootfs_lookup(&m->tree, cur, p, n);
-		if (!next && !create) {
-			*ret = 0;
-			return 0;
-		}
-		if (!next) {
-			r = make_dir(m, cur, p, n, &next, e);
-			if (r < 0)
-				return r;
-		}
-		i = rootfs_inode(&m->tree, next);
-		if (S_ISDIR(i->mode)) {
-			cur = next;
-			p += n;
-		} else if (S_ISLNK(i->mode)) {
-			if (++links > HYB_IMAGE_SYMLINKS_MAX)
-				return err_set(e, ELOOP,
-					       "too many symbolic links in its "
-					       "path");
-			if (m->tree.pool[i->link_at] == '/')
-				cur = ROOTFS_ROOT;
-			r = expand(m, i, buf, p + n, e);
-			if (r < 0)
-				return r;
-			p = buf;
-		} else if (!create) {
-			*ret = 0;
-			return 0;
+		n = strcspn(w.p, "/");
+		if (n == 2 && w.p[0] == '.' && w.p[1] == '.') {
+			if (w.cur != ROOTFS_ROOT)
+				w.cur = rootfs_node(&m->tree, w.cur)->parent;
+			w.p += n;
+		} else if (n == 1 && w.p[0] == '.') {
+			w.p += n;
 		} else {
-			return err_set(e, ENOTDIR,
-				       "a part of its path is a file, not a "
-				       "folder");
+			r = enter(&w, n, e);
+			if (r < 0)
+				return r;
+			if (r == 0) {
+				*ret = 0;
+				return 0;
+			}
 		}
 	}
-	*ret = cur;
+	*ret = w.cur;
 	return 0;
 }
 
@@ -435,22 +441,22 @@ static int apply_file(struct merge *m, struct tar *t, uint32_t dir,
 static int link_target(struct merge *m, const struct tar_entry *n,
 		       uint32_t *ret, struct err *e)
 {
-	struct path to;
+	struct path *to = &m->target;
 	const char *why = NULL;
 	char name[300];
 	uint32_t dir, node = 0;
 	int r;
 
 	text_escape(n->link, name, sizeof(name));
-	r = path_clean(&to, n->link, &why);
+	r = path_clean(to, n->link, &why);
 	if (r < 0)
 		return err_set(e, -r, "a hard link to '%s': %s", name, why);
-	r = walk(m, to.dir, false, &dir, e);
+	r = walk(m, to->dir, false, &dir, e);
 	if (r < 0)
 		return r;
-	if (dir && to.base[0])
-		node = rootfs_lookup(&m->tree, dir, to.base, strlen(to.base));
-	if (!to.base[0])
+	if (dir && to->base[0])
+		node = rootfs_lookup(&m->tree, dir, to->base, strlen(to->base));
+	if (!to->base[0])
 		return err_set(e, EINVAL, "a hard link to the root");
 	if (!node)
 		return err_set(e, ENOENT,
@@ -485,38 +491,38 @@ static int apply_link(struct merge *m, uint32_t dir, const struct path *p,
 static int apply(struct merge *m, struct tar *t, const struct tar_entry *n,
 		 struct err *e)
 {
-	struct path p;
+	struct path *p = &m->path;
 	struct erofs_attr a;
 	const char *why = NULL;
 	uint32_t dir;
-	int r = path_clean(&p, n->path, &why);
+	int r = path_clean(p, n->path, &why);
 
 	if (r < 0)
 		return fail(n, e, -r, why);
-	if (strcmp(p.base, ".wh..wh..opq") == 0 && !p.aufs) {
-		r = apply_opaque(m, &p, e);
+	if (strcmp(p->base, ".wh..wh..opq") == 0 && !p->aufs) {
+		r = apply_opaque(m, p, e);
 		return r < 0 ? wrap(n, e) : 0;
 	}
-	if (p.aufs || strncmp(p.base, ".wh..wh.", 8) == 0)
+	if (p->aufs || strncmp(p->base, ".wh..wh.", 8) == 0)
 		return 0;
-	if (strncmp(p.base, ".wh.", 4) == 0) {
-		r = apply_whiteout(m, &p, n, e);
+	if (strncmp(p->base, ".wh.", 4) == 0) {
+		r = apply_whiteout(m, p, n, e);
 		return r == -EINVAL || r == 0 ? r : wrap(n, e);
 	}
-	if (!p.base[0] && n->type != TAR_DIR)
+	if (!p->base[0] && n->type != TAR_DIR)
 		return fail(n, e, EINVAL, "it would replace the root folder");
 	r = make_attr(m, n, &a, e);
 	if (r < 0)
 		return r;
-	r = walk(m, p.dir, true, &dir, e);
+	r = walk(m, p->dir, true, &dir, e);
 	if (r < 0)
 		return wrap(n, e);
 	if (n->type == TAR_DIR)
-		r = apply_dir(m, dir, &p, &a, e);
+		r = apply_dir(m, dir, p, &a, e);
 	else if (n->type == TAR_LINK)
-		r = apply_link(m, dir, &p, n, e);
+		r = apply_link(m, dir, p, n, e);
 	else
-		r = apply_file(m, t, dir, &p, n, &a, e);
+		r = apply_file(m, t, dir, p, n, &a, e);
 	return r < 0 ? wrap(n, e) : 0;
 }
 
