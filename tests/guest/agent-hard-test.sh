@@ -94,6 +94,21 @@ done >"$dir/detached" 2>&1
 is "sessions that their host has left are given up" "room" \
 	"$(cat "$dir/detached"; a exec d1 echo room)"
 
+# ------------------------------------------------------- a device that dies
+create v1 '["sh","-c","seq 1 100; sleep 2; seq 101 200; sleep 2; seq 201 300"]' >/dev/null
+start v1 >/dev/null
+timeout 20 "$dir/client" "$address" logs v1 >"$dir/v1" 2>/dev/null &
+logs_pid=$!
+timeout 20 "$dir/client" "$address" call Wait '{"id":"v1"}' >/dev/null 2>&1 &
+sleep 1
+device_replace
+is "a new vsock device: the agent answers" i1 "$(a call Hello | field instance)"
+wait $logs_pid
+at=$(stat -c %s "$dir/v1")
+timeout 20 "$dir/client" "$address" logs v1 "$at" >>"$dir/v1" 2>/dev/null
+is "and no byte of the log is lost" "$(seq 300 | md5sum)" "$(md5sum <"$dir/v1")"
+is "sessions go on" fine "$(a exec d1 echo fine)"
+
 # ------------------------------------------------------------------- memory
 run m1 '["sh","-c","x=a; while :; do x=$x$x; done"]' >/dev/null
 end=$(wait_for m1)

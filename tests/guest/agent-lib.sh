@@ -127,10 +127,7 @@ vm_start() {
 		-serial "file:$dir/run/console" "${disk[@]}" \
 		<&9 >"$dir/qemu.log" 2>&1 &
 	qemu_pid=$!
-	"$device" --vhost "$dir/run/vhost" --listen "$dir/run/vsock" --cid 3 --wait 20s \
-		--peer-uid $vm_uid --uid $vm_uid --gid $vm_uid \
-		2>"$dir/device.log" &
-	device_pid=$!
+	device_start
 	for _ in $(seq 200); do
 		[ -S "$dir/run/vsock" ] && break
 		sleep 0.01
@@ -144,6 +141,31 @@ vm_monitor() {
 # Plugs the image's disk in.
 vm_plug() {
 	vm_monitor device_add virtio-blk-pci,drive=img,serial=img,bus=p1,id=d1
+}
+
+device_start() {
+	"$device" --vhost "$dir/run/vhost" --listen "$dir/run/vsock" --cid 3 \
+		--wait 20s --peer-uid $vm_uid --uid $vm_uid --gid $vm_uid \
+		2>>"$dir/device.log" &
+	device_pid=$!
+}
+
+# Kills the vsock device and puts a new one in its place.
+device_replace() {
+	kill -9 "$device_pid"
+	wait "$device_pid" 2>/dev/null
+	vm_monitor stop
+	rm -f "$dir/run/vsock"
+	device_start
+	local said
+	said=$(stat -c %s "$dir/qemu.log")
+	for _ in $(seq 200); do
+		vm_monitor info chardev
+		tail -c "+$said" "$dir/qemu.log" | tr -d '\r' |
+			grep -q '^vs: filename=unix' && break
+		sleep 0.05
+	done
+	vm_monitor cont
 }
 
 # Waits (20 s) for the VM's end: 0 when it came.
