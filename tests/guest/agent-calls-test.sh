@@ -97,6 +97,7 @@ ok "Events tells an end as it happens" grep -q '"id":"e1".*stopped' "$dir/events
 
 # ------------------------------------------------------------------- exec
 run x1 '["sleep","1000"]' >/dev/null
+run p2 '["sleep","1000"]' >/dev/null
 is "exec: output" $'a\nb' "$(a exec x1 sh -c 'echo a; echo b')"
 a exec x1 sh -c 'exit 42'
 is "exec: exit status" 42 $?
@@ -115,6 +116,28 @@ like "exec: its size" '*24 80*' "$(a exec -t x1 stty size)"
 is "exec: one left behind does not hold it up" "done" \
 	"$(timeout 10 "$dir/client" "$address" exec x1 sh -c 'sleep 100 & echo done')"
 like "exec: no such container" 'NotFound*' "$(a exec nope true)"
+
+# -------------------------------------------------------- kernel settings
+setting() {
+	is "$1" "$2" "$(a exec x1 cat "/proc/sys/$1" | tr '\t' ' ')"
+}
+setting kernel/kptr_restrict 2
+setting kernel/dmesg_restrict 1
+setting kernel/unprivileged_bpf_disabled 2
+setting kernel/yama/ptrace_scope 2
+setting kernel/randomize_va_space 2
+setting kernel/perf_event_paranoid 3
+setting fs/protected_symlinks 1
+setting fs/protected_hardlinks 1
+setting fs/protected_fifos 2
+setting fs/protected_regular 2
+setting fs/suid_dumpable 0
+setting net/ipv4/ip_unprivileged_port_start 0
+setting kernel/hostname x1
+like "lo is up in the containers' network" '*UP*' "$(a exec x1 ip link show lo 2>&1 || a exec x1 ifconfig lo)"
+is "containers share it" "$(a exec x1 readlink /proc/self/ns/net)" \
+	"$(a exec p2 readlink /proc/self/ns/net)"
+is "and nothing else" 2 "$({ a exec x1 readlink /proc/self/ns/pid; a exec p2 readlink /proc/self/ns/pid; } | sort -u | wc -l)"
 
 # ---------------------------------------------------------------- forward
 run w1 '["sh","-c","echo page >/tmp/index.html; httpd -f -p 8080 -h /tmp"]' >/dev/null
