@@ -297,6 +297,9 @@ static int plan_caps(struct create *cr, struct err *e)
 		sets->bounding = sets->effective = sets->permitted =
 			caps_default();
 	}
+	/* The kernel grants no other; `crun spec` writes ambient ones that are
+	 * not inheritable, and a runtime should not fail for that. */
+	sets->ambient &= sets->permitted & sets->inheritable;
 	if (!cr->spec->defaults)
 		return 0;
 	/* Only uid 0 has any; and some nobody has. */

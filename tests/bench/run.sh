@@ -8,9 +8,10 @@ export PATH=$PWD/build/default/bin:$PATH
 export HYB_ACCEL=${HYB_ACCEL:-tcg}
 name=${1:-}
 vm_figures="cold_deploy exec logs guest_fixed_memory smallest_vm host_memory"
-case " $vm_figures image_convert " in
+engine_figures="engine_start engine_exec"
+case " $vm_figures image_convert $engine_figures " in
 *" ${name:-exec} "*) ;;
-*) echo "bench: unknown '$name'; one of: $vm_figures image_convert" >&2; exit 2 ;;
+*) echo "bench: unknown '$name'; one of: $vm_figures image_convert $engine_figures" >&2; exit 2 ;;
 esac
 for figure in $vm_figures; do
 	if [ -z "$name" ] || [ "$name" = "$figure" ]; then
@@ -20,3 +21,6 @@ done
 if [ -z "$name" ] || [ "$name" = image_convert ]; then
 	tests/bench/image_convert.sh
 fi
+case " $engine_figures " in
+*" ${name:-engine_start} "*) tests/bench/engine.sh $name ;;
+esac

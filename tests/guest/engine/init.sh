@@ -8,7 +8,9 @@ if [ ! -e /stage2 ]; then
 	mkdir -p /newroot
 	mount -t tmpfs -o size=64m,mode=755 root /newroot
 	mkdir -p /newroot/proc /newroot/sys /newroot/dev /newroot/run /newroot/tmp
-	cp -a /bin /init /tests.sh /newroot/
+	for f in /bin /init /tests.sh /lib /lib64 /bundle; do
+		[ ! -e $f ] || cp -a $f /newroot/
+	done
 	: >/newroot/stage2
 	exec switch_root /newroot /init
 fi
