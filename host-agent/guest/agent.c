@@ -40,6 +40,10 @@ static int call_fields(struct agent *a, const char *method, json_t *params,
 	if (r == 0 && n > 0)
 		r = vl_params_read(reply->parameters, fields, n, false, out,
 				   NULL, e);
+	if (r < 0 && !reply->error[0])
+		/* No answer, or none that makes sense: what comes later on this
+		 * connection would be taken for the next call's. */
+		vl_conn_done(&a->conn);
 	if (r < 0)
 		return err_wrap(e, "%s", strrchr(method, '.') + 1);
 	return 0;
@@ -237,6 +241,7 @@ static int start_error_read(const struct vl_reply *reply,
 	};
 	struct start_error s = {0};
 	char step[128], message[384];
+	size_t len;
 	int r;
 
 	r = vl_params_read(reply->parameters, fields, ARRAY_SIZE(fields), false,
@@ -244,9 +249,13 @@ static int start_error_read(const struct vl_reply *reply,
 	if (r < 0)
 		return r;
 	*ret_exit_code = s.exit_code;
-	return err_set(e, ENOEXEC, "%s: %s",
-		       text_escape(s.step, step, sizeof(step)),
-		       text_escape(s.message, message, sizeof(message)));
+	text_escape(s.step, step, sizeof(step));
+	text_escape(s.message, message, sizeof(message));
+	/* The engine's messages begin with their step as a rule. */
+	len = strlen(step);
+	if (strncmp(message, step, len) == 0 && message[len] == ':')
+		return err_set(e, ENOEXEC, "%s", message);
+	return err_set(e, ENOEXEC, "%s: %s", step, message);
 }
 
 int agent_start(struct agent *a, const char *id, uint64_t deadline_ms,
