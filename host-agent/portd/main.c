@@ -28,16 +28,17 @@ struct options {
 	size_t n_ports;
 	const char *path;
 	struct forward_carrier carrier;
-	bool drop_ids, have_gid;
+	bool drop_ids, have_gid, wait;
 	uint32_t uid, gid;
 	enum log_level level;
 };
 
 static const char usage_text[] =
 	"usage: hyb-portd --port FD:PORT... {--vsock PATH | --vsock-cid N}\n"
-	"                 [--agent-port N] [--uid UID --gid GID]\n"
+	"                 [--agent-port N] [--uid UID --gid GID] [--wait]\n"
 	"                 [--log-level error|warning|info|debug]\n"
-	"FD is an inherited listening TCP socket: 3, 4, ... in this order.\n";
+	"FD is an inherited listening TCP socket: 3, 4, ... in this order.\n"
+	"--wait: serves once a byte comes on standard input, ends at its end.\n";
 
 /* "FD:PORT"; the descriptors come in order, so that all others can be
  * closed. */
@@ -102,6 +103,9 @@ static int parse_option(int c, struct options *o)
 		err = parse_uid(optarg, &o->gid);
 		o->have_gid = true;
 		break;
+	case 'w':
+		o->wait = true;
+		break;
 	case 'd':
 		err = parse_level(optarg, &o->level);
 		break;
@@ -123,6 +127,7 @@ static int parse_options(int argc, char **argv, struct options *o)
 		{"uid", required_argument, NULL, 'u'},
 		{"gid", required_argument, NULL, 'g'},
 		{"log-level", required_argument, NULL, 'd'},
+		{"wait", no_argument, NULL, 'w'},
 		{NULL, 0, NULL, 0},
 	};
 	int c;
@@ -238,12 +243,16 @@ int main(int argc, char **argv)
 	struct err e = ERR_INIT;
 	struct options o;
 	int err;
+	char c;
 
 	if (parse_options(argc, argv, &o) < 0) {
 		fputs(usage_text, stderr);
 		return EXIT_USAGE;
 	}
 	log_init("hyb-portd", o.level);
+	/* Whoever started us is gone before it wrote down that it did. */
+	if (o.wait && read(STDIN_FILENO, &c, 1) != 1)
+		return 0;
 	err = sandbox_start(3 + (unsigned int)o.n_ports, &e);
 	if (err == 0)
 		err = run(&o, &e);

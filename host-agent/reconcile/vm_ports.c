@@ -12,6 +12,7 @@
 #include "common/base/proc.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
@@ -49,7 +50,7 @@ static int port_bind(const struct model_port *p, int *ret, struct err *e)
 	const struct sockaddr *sa = (const struct sockaddr *)&in4;
 	socklen_t len = sizeof(in4);
 	_cleanup_close_ int fd = -1;
-	int one = 1;
+	int one = 1, r;
 
 	if (!v4) {
 		if (inet_pton(AF_INET6, p->host_ip, &in6.sin6_addr) != 1)
@@ -66,12 +67,12 @@ static int port_bind(const struct model_port *p, int *ret, struct err *e)
 	    (!v4 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one,
 			       sizeof(one)) < 0) ||
 	    bind(fd, sa, len) < 0 || listen(fd, 512) < 0) {
-		err_sys(e, errno, "publish port %s:%u", p->host_ip,
-			p->published);
-		if (e && e->code == EADDRINUSE)
+		r = err_sys(e, errno, "publish port %s:%u", p->host_ip,
+			    p->published);
+		if (r == -EADDRINUSE)
 			err_hint(e, "another program has this port; see `ss "
 				    "-ltnp`, or publish another one");
-		return -errno;
+		return r;
 	}
 	*ret = steal_fd(&fd);
 	return 0;
@@ -92,8 +93,38 @@ static void port_set_done(struct port_set *s)
 	s->n = 0;
 }
 
-static int ports_bind(const struct model_vm *m, struct port_set *s,
-		      struct err *e)
+/* Which other VM of ours has the port? With what its portd was given. */
+static void name_owner(struct vm *vm, const struct model_port *p, struct err *e)
+{
+	bool everywhere = strcmp(p->host_ip, "0.0.0.0") == 0 ||
+			  strcmp(p->host_ip, "::") == 0;
+	char host[64], any[64], any6[64];
+	const struct vm *o;
+
+	snprintf(host, sizeof(host), "%s:%u->", everywhere ? "" : p->host_ip,
+		 p->published);
+	snprintf(any, sizeof(any), "0.0.0.0:%u->", p->published);
+	snprintf(any6, sizeof(any6), "[::]:%u->", p->published);
+	world_lock(vm->world);
+	for (o = vm->world->vms; o; o = o->next) {
+		if (o == vm ||
+		    (!strstr(o->row.ports, host) &&
+		     !strstr(o->row.ports, any) && !strstr(o->row.ports, any6)))
+			continue;
+		err_set(e, EADDRINUSE,
+			"publish port %s:%u: it is published by '%s/%s'",
+			p->host_ip, p->published, o->stack, o->name);
+		err_hint(e,
+			 "publish another port, or take that stack down: "
+			 "`hyb down %s`",
+			 o->stack);
+		break;
+	}
+	world_unlock(vm->world);
+}
+
+static int ports_bind(struct vm *vm, const struct model_vm *m,
+		      struct port_set *s, struct err *e)
 {
 	size_t i, k;
 	int r;
@@ -108,6 +139,8 @@ static int ports_bind(const struct model_vm *m, struct port_set *s,
 					"VM '%s' publishes more than %d ports",
 					m->name, PORTS_MAX);
 			r = port_bind(&c->ports[k], &s->fds[s->n], e);
+			if (r == -EADDRINUSE)
+				name_owner(vm, &c->ports[k], e);
 			if (r < 0)
 				return r;
 			snprintf(s->args[s->n], sizeof(s->args[0]), "%zu:%u",
@@ -138,15 +171,26 @@ static void ports_describe(const struct vm *vm, const struct model_vm *m,
 	buf_done(&b);
 }
 
-static int portd_spawn(struct vm *vm, struct port_set *s, struct err *e)
+/*
+ * Starts it; it serves once a byte is written to *ret_go, and ends should that
+ * be closed before: a hybd that is killed before the row says which process
+ * has the ports leaves none that nobody knows of.
+ */
+static int portd_spawn(struct vm *vm, struct port_set *s, int *ret_go,
+		       struct err *e)
 {
+	_cleanup_close_ int wait_fd = -1, go = -1;
 	const char *argv[PORTS_MAX * 2 + 16];
 	char uid[16], cid[16];
 	struct proc_spec spec;
 	size_t n = 0, i;
+	int r, ends[2];
 	pid_t pid;
-	int r;
 
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return err_sys(e, errno, "make a pipe");
+	wait_fd = ends[0];
+	go = ends[1];
 	snprintf(uid, sizeof(uid), "%u", (unsigned int)vm_uid(vm));
 	snprintf(cid, sizeof(cid), "%u", vm->addr.cid);
 	argv[n++] = "hyb-portd";
@@ -157,6 +201,7 @@ static int portd_spawn(struct vm *vm, struct port_set *s, struct err *e)
 		argv[n++] = "--vsock-cid";
 		argv[n++] = cid;
 	}
+	argv[n++] = "--wait";
 	argv[n++] = "--uid";
 	argv[n++] = uid;
 	argv[n++] = "--gid";
@@ -169,7 +214,7 @@ static int portd_spawn(struct vm *vm, struct port_set *s, struct err *e)
 	spec = (struct proc_spec){
 		.path = vm->world->config.portd_path,
 		.argv = argv,
-		.stdin_fd = -1,
+		.stdin_fd = wait_fd,
 		.stdout_fd = -1,
 		.stderr_fd = -1,
 		.fds = s->fds,
@@ -179,9 +224,12 @@ static int portd_spawn(struct vm *vm, struct port_set *s, struct err *e)
 	r = proc_spawn(&spec, &pid, &vm->portd.pidfd, e);
 	if (r < 0)
 		return r;
+	world_lock(vm->world);
 	vm->portd.pid = pid;
+	world_unlock(vm->world);
 	if (proc_start_time(pid, &vm->portd.start_time) < 0)
 		return err_set(e, ECHILD, "hyb-portd ended at once");
+	*ret_go = steal_fd(&go);
 	return 0;
 }
 
@@ -194,15 +242,18 @@ static bool portd_alive(const struct vm *vm)
 
 static int portd_store(struct vm *vm, struct err *e)
 {
+	world_lock(vm->world);
 	vm->row.portd_pid = vm->portd.pid;
 	vm->row.portd_start = vm->portd.start_time;
 	snprintf(vm->row.ports, sizeof(vm->row.ports), "%s", vm->portd.ports);
-	return state_vm_put(vm->world->state, &vm->row, e);
+	world_unlock(vm->world);
+	return vm_store(vm, e);
 }
 
 int ports_publish(struct vm *vm, const struct model_vm *m, struct err *e)
 {
 	_cleanup_(port_set_done) struct port_set s = {.n = 0};
+	_cleanup_close_ int go = -1;
 	char wanted[sizeof(vm->portd.ports)];
 	int r;
 
@@ -213,13 +264,18 @@ int ports_publish(struct vm *vm, const struct model_vm *m, struct err *e)
 	ports_unpublish(vm);
 	if (!wanted[0])
 		return portd_store(vm, e);
-	r = ports_bind(m, &s, e);
+	r = ports_bind(vm, m, &s, e);
 	if (r == 0)
-		r = portd_spawn(vm, &s, e);
+		r = portd_spawn(vm, &s, &go, e);
 	if (r < 0)
 		return r;
+	world_lock(vm->world);
 	snprintf(vm->portd.ports, sizeof(vm->portd.ports), "%s", wanted);
-	return portd_store(vm, e);
+	world_unlock(vm->world);
+	r = portd_store(vm, e);
+	if (r == 0 && write(go, "", 1) != 1)
+		r = err_set(e, ECHILD, "hyb-portd ended at once");
+	return r;
 }
 
 void ports_unpublish(struct vm *vm)
@@ -232,21 +288,25 @@ void ports_unpublish(struct vm *vm)
 		waitpid(vm->portd.pid, NULL, WNOHANG);
 		cleanup_close(&vm->portd.pidfd);
 	}
+	world_lock(vm->world);
 	vm->portd.pid = 0;
 	vm->portd.start_time = 0;
 	vm->portd.ports[0] = '\0';
+	world_unlock(vm->world);
 }
 
 void ports_reattach(struct vm *vm)
 {
+	int pidfd = vm->row.portd_pid ? proc_open((pid_t)vm->row.portd_pid,
+						  vm->row.portd_start)
+				      : -1;
+
+	if (pidfd < 0)
+		return;
+	world_lock(vm->world);
 	vm->portd.pid = (pid_t)vm->row.portd_pid;
 	vm->portd.start_time = vm->row.portd_start;
-	vm->portd.pidfd = proc_open(vm->portd.pid, vm->portd.start_time);
-	if (vm->portd.pidfd < 0) {
-		vm->portd.pidfd = -1;
-		vm->portd.pid = 0;
-		vm->portd.ports[0] = '\0';
-		return;
-	}
+	vm->portd.pidfd = pidfd;
 	snprintf(vm->portd.ports, sizeof(vm->portd.ports), "%s", vm->row.ports);
+	world_unlock(vm->world);
 }
