@@ -209,6 +209,12 @@ static int wait_stacks(struct request *q, const json_t *stacks, int64_t timeout,
 		if (r < 0)
 			return err_wrap(e, "deploy '%s'",
 					json_string_value(name));
+		if (!world_is_wanted(q->api->world, q->tenant,
+				     json_string_value(name)))
+			return err_set(e, ECANCELED,
+				       "deploy '%s': it was taken down "
+				       "meanwhile",
+				       json_string_value(name));
 	}
 	return r;
 }

@@ -273,8 +273,12 @@ static void accept_one(struct api *api)
 	int fd, r;
 
 	fd = accept4(api->listen_fd, NULL, NULL, SOCK_CLOEXEC);
-	if (fd < 0)
+	if (fd < 0) {
+		/* Out of descriptors or memory: those that wait still do. */
+		log_warn("accept a connection: %s", strerror(errno));
+		poll(NULL, 0, 100);
 		return;
+	}
 	c = calloc(1, sizeof(*c));
 	if (!c || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &c->cred, &len) < 0 ||
 	    !count_in(c->cred.uid)) {

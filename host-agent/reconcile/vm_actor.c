@@ -7,6 +7,7 @@
 #include "common/base/log.h"
 
 #include <poll.h>
+#include <time.h>
 
 /* The guest sends a heartbeat every second: so many missed, and it is lost. */
 #define HEARTBEAT_LOST_MS 4000
@@ -16,6 +17,7 @@
 #define BACKOFF_FORGET_MS 10000
 #define BACKOFF_FIRST_MS  100
 #define BACKOFF_LAST_MS	  60000
+#define DESTROY_RETRY_MS  1000
 
 uint64_t backoff_ms(uint32_t n)
 {
@@ -42,7 +44,6 @@ bool restart_applies(const struct restart_policy *p, int64_t exit_code,
 	return false;
 }
 
-/* Takes down what the plan says is to go or to be made anew. */
 /* Ends what runs in the VM as it should end. What does not is told: the VM
  * goes anyway. */
 static void stop_containers(struct vm *vm)
@@ -52,14 +53,19 @@ static void stop_containers(struct vm *vm)
 	size_t i;
 
 	for (i = 0; vm->row.exists && i < vm->n_ctrs; i++) {
+		world_lock(vm->world);
 		ran = vm->ctrs[i].state == CTR_RUNNING;
+		world_unlock(vm->world);
 		if (ctr_stop(vm, &vm->ctrs[i], &e) < 0)
 			log_warn("%s/%s: %s", vm->stack, vm->name, e.msg);
 		/* It runs again when the VM is made again. */
+		world_lock(vm->world);
 		vm->ctrs[i].lost = ran && !vm->ctrs[i].row.user_stopped;
+		world_unlock(vm->world);
 	}
 }
 
+/* Takes down what the plan says is to go or to be made anew. */
 static int run_removals(struct vm *vm, const struct plan *plan, struct err *e)
 {
 	size_t i;
@@ -119,7 +125,7 @@ static int run_updates(struct vm *vm, const struct model_vm *m,
 		free(vm->row.applied);
 		vm->row.applied = applied;
 		world_unlock(vm->world);
-		return state_vm_put(vm->world->state, &vm->row, e);
+		return vm_store(vm, e);
 	}
 	return 0;
 }
@@ -143,7 +149,7 @@ static int ensure_containers(struct vm *vm, const struct model_vm *m,
 			result = 1;
 		}
 		/* Nothing can be done in a guest that is gone. */
-		if (!vm->row.exists || vm->died)
+		if (!vm->row.exists || vm_has_died(vm))
 			break;
 	}
 	return result;
@@ -174,8 +180,45 @@ static int converge_stopped(struct vm *vm, struct err *e)
 	return r;
 }
 
+/*
+ * Its row goes, and with it the actor: decided in one piece, so that a wish
+ * either comes before, and finds the actor at work, or finds no VM and makes a
+ * new one. When a wish came while the VM was taken down (1), the actor goes on
+ * with a row like a new VM's.
+ */
+static int vm_forget(struct vm *vm, int64_t wish, struct err *e)
+{
+	struct world *w = vm->world;
+	struct state_vm row;
+	int r;
+
+	world_lock(w);
+	r = state_vm_remove(w->state, vm->row.id, e);
+	if (r == 0 && vm->wanted == wish) {
+		vm->gone = true;
+	} else if (r == 0) {
+		r = state_vm_ensure(w->state, vm->tenant, vm->stack, vm->name,
+				    &row, e);
+		if (r == 0) {
+			while (vm->n_ctrs > 0)
+				state_container_done(
+					&vm->ctrs[--vm->n_ctrs].row);
+			memset(vm->ctrs, 0, sizeof(vm->ctrs));
+			state_vm_done(&vm->row);
+			vm->row = row;
+			vm->state = VM_PENDING;
+			vm->booted_at = 0;
+			vm_set_id(vm);
+			r = 1;
+		}
+	}
+	world_changed(w);
+	world_unlock(w);
+	return r;
+}
+
 /* The VM is not wanted any more: nothing of it stays. */
-static int converge_gone(struct vm *vm, struct err *e)
+static int converge_gone(struct vm *vm, int64_t wish, struct err *e)
 {
 	struct err ignored = ERR_INIT;
 	size_t i;
@@ -188,12 +231,10 @@ static int converge_gone(struct vm *vm, struct err *e)
 	r = vm_destroy(vm, "Stopped", e);
 	if (r == 0)
 		r = path_remove(vm->logs, e);
-	if (r == 0)
-		r = state_vm_remove(vm->world->state, vm->row.id, e);
 	if (r < 0)
 		return r;
 	vm_tell(vm, "", "removed", "%s", "");
-	return 0;
+	return vm_forget(vm, wish, e);
 }
 
 static int plan_for(struct vm *vm, const struct model_vm *m, struct plan *plan,
@@ -214,15 +255,25 @@ static int plan_for(struct vm *vm, const struct model_vm *m, struct plan *plan,
 
 /* One pass from what is there towards what is wanted: 0 all there, 1 something
  * must happen first, or what failed. */
-static int converge(struct vm *vm, const struct model_vm *m, struct err *e)
+static int converge(struct vm *vm, const struct model_vm *m, int64_t wish,
+		    struct err *e)
 {
 	struct plan plan = {0};
-	int r;
+	bool stopped, later;
+	int r = 0;
 
+	world_lock(vm->world);
+	stopped = vm->row.user_stopped;
+	world_unlock(vm->world);
+	/* One that does not answer any more goes all the same. */
+	if (vm->row.exists)
+		r = vm_ensure_connected(vm, e);
 	if (!m)
-		return converge_gone(vm, e);
-	if (vm->row.user_stopped)
+		return converge_gone(vm, wish, e);
+	if (stopped)
 		return converge_stopped(vm, e);
+	if (r < 0)
+		return r;
 	r = plan_for(vm, m, &plan, e);
 	if (r == 0)
 		r = run_removals(vm, &plan, e);
@@ -232,7 +283,10 @@ static int converge(struct vm *vm, const struct model_vm *m, struct err *e)
 	if (r < 0)
 		return r;
 	if (!vm->row.exists) {
-		if (vm->restart_at > now_ms())
+		world_lock(vm->world);
+		later = vm->restart_at > now_ms();
+		world_unlock(vm->world);
+		if (later)
 			return vm->state == VM_FAILED ? 0 : 1;
 		r = vm_boot(vm, m, e);
 		if (r < 0)
@@ -247,24 +301,45 @@ static int converge(struct vm *vm, const struct model_vm *m, struct err *e)
 
 /* ------------------------------------------------------------ life signs */
 
+static void pause_ms(long ms)
+{
+	const struct timespec t = {.tv_sec = ms / 1000,
+				   .tv_nsec = ms % 1000 * 1000000};
+
+	nanosleep(&t, NULL);
+}
+
 /* The VM has ended, or its guest does not answer: clears up, and plans the
  * restart that its policy asks for. */
-static void on_death(struct vm *vm, const struct model_vm *m)
+static void on_death(struct vm *vm, const struct model_vm *m, int64_t wish)
 {
 	struct err e = ERR_INIT;
+	char reason[sizeof(vm->died_reason)];
 	bool again;
 
-	log_warn("%s/%s: VM ended: %s", vm->stack, vm->name, vm->died_reason);
-	vm_tell(vm, "", "died", "%s", vm->died_reason);
-	if (vm_destroy(vm, vm->died_reason, &e) < 0)
+	world_lock(vm->world);
+	snprintf(reason, sizeof(reason), "%s", vm->died_reason);
+	world_unlock(vm->world);
+
+	log_warn("%s/%s: VM ended: %s", vm->stack, vm->name, reason);
+	vm_tell(vm, "", "died", "%s", reason);
+	if (vm_destroy(vm, reason, &e) < 0) {
+		/* It stays dead, and is taken down at the next try. */
 		log_warn("%s/%s: %s", vm->stack, vm->name, e.msg);
+		pause_ms(DESTROY_RETRY_MS);
+		return;
+	}
+	world_lock(vm->world);
+	vm->died = false;
 	if (now_ms() - vm->booted_at > BACKOFF_FORGET_MS)
 		vm->backoff = 0;
 	again = m && !vm->row.user_stopped &&
 		restart_applies(&m->restart, 1, vm->row.restarts);
-	world_lock(vm->world);
-	vm->died = false;
-	if (again) {
+	if (vm->wanted != wish) {
+		/* A request came meanwhile: it asks for a VM now. */
+		vm->restart_at = 0;
+		vm->state = VM_PENDING;
+	} else if (again) {
 		vm->restart_at = now_ms() + backoff_ms(vm->backoff++);
 		vm->row.restarts++;
 		vm->state = VM_PENDING;
@@ -274,7 +349,7 @@ static void on_death(struct vm *vm, const struct model_vm *m)
 	}
 	world_changed(vm->world);
 	world_unlock(vm->world);
-	if (state_vm_put(vm->world->state, &vm->row, &e) < 0)
+	if (vm_store(vm, &e) < 0)
 		log_warn("%s/%s: %s", vm->stack, vm->name, e.msg);
 }
 
@@ -293,20 +368,25 @@ static void mark_dead(struct vm *vm, const char *reason)
 static void on_events_lost(struct vm *vm)
 {
 	struct err e = ERR_INIT;
+	uint64_t deadline;
 	bool died;
+	int r;
 
 	vm_disconnect(vm);
-	if (vm_reattach(vm, &e) == 0)
+	r = vm_reattach(vm, &e);
+	if (r == 0)
 		return;
-	/* libvirt may say it a moment later, with the true reason. */
+	/* libvirt may say it a moment later, with the true reason. Others'
+	 * changes wake us too. */
+	deadline = now_ms() + RECONNECT_MS;
 	world_lock(vm->world);
-	if (!vm->died)
-		world_wait(vm->world, RECONNECT_MS);
+	while (!vm->died && now_ms() < deadline)
+		world_wait(vm->world, 100);
 	died = vm->died;
 	world_unlock(vm->world);
 	if (!died) {
 		log_warn("%s/%s: %s", vm->stack, vm->name, e.msg);
-		mark_dead(vm, "AgentLost");
+		mark_dead(vm, r == -ESRCH ? "VMKilled" : "AgentLost");
 	}
 }
 
@@ -395,13 +475,16 @@ static void settle(struct vm *vm, int64_t wish, int r, const struct err *e)
 		vm->failure = *e;
 		if (r == 0)
 			err_clear(&vm->failure);
+		if (r == 0 && vm->state == VM_FAILED)
+			err_set(&vm->failure, ECHILD, "VM '%s' has ended: %s",
+				vm->name, vm->row.reason);
 	}
 	world_changed(vm->world);
 	world_unlock(vm->world);
 }
 
 /* A VM that could not be made is tried again, by its policy. */
-static void on_failure(struct vm *vm, const struct model_vm *m,
+static void on_failure(struct vm *vm, const struct model_vm *m, int64_t wish,
 		       const struct err *e)
 {
 	log_warn("%s/%s: %s", vm->stack, vm->name, e->msg);
@@ -410,7 +493,9 @@ static void on_failure(struct vm *vm, const struct model_vm *m,
 		return;
 	world_lock(vm->world);
 	snprintf(vm->row.message, sizeof(vm->row.message), "%s", e->msg);
-	if (restart_applies(&m->restart, 1, vm->row.restarts))
+	if (vm->wanted != wish)
+		vm->restart_at = 0;
+	else if (restart_applies(&m->restart, 1, vm->row.restarts))
 		vm->restart_at = now_ms() + 1000 + backoff_ms(vm->backoff++);
 	else
 		vm->restart_at = UINT64_MAX;
@@ -423,16 +508,28 @@ static void on_failure(struct vm *vm, const struct model_vm *m,
 static void take_up(struct vm *vm)
 {
 	struct err e = ERR_INIT;
+	const struct model_vm *m;
+	struct model_ref *ref;
+	int64_t wish;
 
+	world_lock(vm->world);
+	wish = vm->wanted;
+	ref = vm->ref ? model_ref_take(vm->ref) : NULL;
+	m = vm->desired;
+	world_unlock(vm->world);
+	/* Before all else: of a VM that is gone, too, the ports are given back.
+	 */
+	ports_reattach(vm);
 	if (vm->row.exists && vm_reattach(vm, &e) < 0) {
 		log_warn("%s/%s: %s", vm->stack, vm->name, e.msg);
 		if (vm->row.started_at) {
 			mark_dead(vm, "VMKilled");
-			on_death(vm, vm->desired);
+			on_death(vm, m, wish);
 		} else if (vm_destroy(vm, "", &e) < 0) {
 			log_warn("%s/%s: %s", vm->stack, vm->name, e.msg);
 		}
 	}
+	model_ref_drop(ref);
 	world_lock(vm->world);
 	vm->taking_up = false;
 	world_changed(vm->world);
@@ -458,24 +555,25 @@ void *vm_actor(void *arg)
 		died = vm->died;
 		world_unlock(vm->world);
 		if (died)
-			on_death(vm, m);
+			on_death(vm, m, wish);
 		err_clear(&e);
-		r = converge(vm, m, &e);
-		if (r < 0 && !vm->died)
-			on_failure(vm, m, &e);
+		r = vm_has_died(vm) ? 1 : converge(vm, m, wish, &e);
+		/* Gone: who frees it waits for this thread with the lock held,
+		 * so the lock is not taken any more. */
+		if (!m && r == 0) {
+			model_ref_drop(ref);
+			break;
+		}
+		died = vm_has_died(vm);
+		if (r < 0 && !died)
+			on_failure(vm, m, wish, &e);
 		model_ref_drop(ref);
-		if (vm->died)
+		if (died)
 			continue;
 		settle(vm, wish, r, &e);
-		if (!m && r == 0)
-			break;
-		if (!m)
-			vm->restart_at = now_ms() + 1000; /* try again */
+		/* What could not be taken down is tried again: actor_wait()
+		 * waits a second at the most. */
 		actor_wait(vm);
 	}
-	world_lock(vm->world);
-	vm->gone = true;
-	world_changed(vm->world);
-	world_unlock(vm->world);
 	return NULL;
 }

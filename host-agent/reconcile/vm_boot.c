@@ -14,6 +14,7 @@
 #define CLAIM_MS    10000
 #define RETRY_NS    3000000
 #define CID_BASE    1000
+#define SPARE_SLOTS 4
 
 void vm_domain_name(const struct vm *vm, char out[64])
 {
@@ -47,9 +48,21 @@ void vm_set_id(struct vm *vm)
 		vm->addr.path[0] = '\0';
 }
 
-static int vm_store(struct vm *vm, struct err *e)
+int vm_store(struct vm *vm, struct err *e)
 {
-	return state_vm_put(vm->world->state, &vm->row, e);
+	int r;
+
+	world_lock(vm->world);
+	r = state_vm_put(vm->world->state, &vm->row, e);
+	world_unlock(vm->world);
+	return r;
+}
+
+static void set_started(struct vm *vm, int64_t at)
+{
+	world_lock(vm->world);
+	vm->row.started_at = at;
+	world_unlock(vm->world);
 }
 
 static void set_state(struct vm *vm, enum vm_state s)
@@ -62,7 +75,7 @@ static void set_state(struct vm *vm, enum vm_state s)
 
 /* ------------------------------------------------------------- connection */
 
-static bool has_died(struct vm *vm)
+bool vm_has_died(struct vm *vm)
 {
 	bool died;
 
@@ -81,13 +94,20 @@ int vm_connect(struct vm *vm, uint64_t deadline_ms, struct err *e)
 		r = agent_open(&vm->agent, &vm->addr, deadline_ms, e);
 		if (r == 0 || r == -ETIMEDOUT || r == -EPROTO)
 			break;
-		if (has_died(vm))
+		if (vm_has_died(vm))
 			return err_set(e, ECONNRESET, "the VM has ended");
 		if (now_ms() >= deadline_ms)
 			break;
 		nanosleep(&pause, NULL);
 	}
 	return r < 0 ? err_wrap(e, "connect to the guest") : 0;
+}
+
+int vm_ensure_connected(struct vm *vm, struct err *e)
+{
+	if (vm->agent.conn.fd >= 0)
+		return 0;
+	return vm_connect(vm, now_ms() + REATTACH_MS, e);
 }
 
 void vm_disconnect(struct vm *vm)
@@ -116,12 +136,31 @@ static void on_log_change(void *arg)
 	world_unlock(w);
 }
 
+/* Others ask the pump under the lock: it is taken from them first. */
+static void end_pump(struct vm *vm)
+{
+	struct logpump *p;
+
+	world_lock(vm->world);
+	p = vm->pump;
+	vm->pump = NULL;
+	world_unlock(vm->world);
+	logpump_free(p);
+}
+
 static int start_pump(struct vm *vm, struct err *e)
 {
-	logpump_free(vm->pump);
-	vm->pump = NULL;
-	return logpump_new(vm->logs, &vm->addr, on_log_change, vm->world,
-			   &vm->pump, e);
+	struct logpump *p;
+	int r;
+
+	end_pump(vm);
+	r = logpump_new(vm->logs, &vm->addr, on_log_change, vm->world, &p, e);
+	if (r < 0)
+		return r;
+	world_lock(vm->world);
+	vm->pump = p;
+	world_unlock(vm->world);
+	return 0;
 }
 
 /* Says hello and checks that this is a guest we can talk to. */
@@ -149,11 +188,71 @@ static int greet(struct vm *vm, uint64_t deadline_ms, struct agent_hello *h,
 
 /* ------------------------------------------------------------------ images */
 
+/* Is the disk the image of a container that is in the guest? */
+static bool disk_is_used(struct vm *vm, const char *serial)
+{
+	bool used = false;
+	size_t i;
+
+	for (i = 0; i < vm->n_ctrs && !used; i++) {
+		_cleanup_image_info_ struct image_info *image = NULL;
+
+		if (!vm->ctrs[i].in_guest)
+			continue;
+		/* What cannot be told is taken for used. */
+		used = image_store_get(vm->world->images,
+				       vm->ctrs[i].row.digest, &image,
+				       NULL) < 0 ||
+		       strcmp(image->erofs_serial, serial) == 0;
+	}
+	return used;
+}
+
+/* Gives back the ports of images that earlier deployments brought and nobody
+ * uses any more. */
+static void release_disks(struct vm *vm, const char *domain)
+{
+	struct err e = ERR_INIT;
+	size_t i = 0;
+
+	while (i < vm->n_disks) {
+		if (disk_is_used(vm, vm->disks[i])) {
+			i++;
+			continue;
+		}
+		if (virt_vm_detach_disk(vm->world->virt, domain, vm->disks[i],
+					&e) < 0) {
+			log_warn("%s/%s: detach image disk: %s", vm->stack,
+				 vm->name, e.msg);
+			i++;
+			continue;
+		}
+		vm->n_disks--;
+		memmove(vm->disks[i], vm->disks[vm->n_disks],
+			sizeof(vm->disks[0]));
+	}
+}
+
+static int attach_disk(struct vm *vm, const struct image_info *image,
+		       struct err *e)
+{
+	char domain[64];
+	int r;
+
+	vm_domain_name(vm, domain);
+	r = virt_vm_attach_disk(vm->world->virt, domain, image->erofs_path,
+				image->erofs_serial, true, e);
+	if (r != -ENOSPC)
+		return r;
+	release_disks(vm, domain);
+	return virt_vm_attach_disk(vm->world->virt, domain, image->erofs_path,
+				   image->erofs_serial, true, e);
+}
+
 int vm_attach_image(struct vm *vm, const char *reference,
 		    struct image_info **ret_image, struct err *e)
 {
 	_cleanup_image_info_ struct image_info *image = NULL;
-	char domain[64];
 	size_t i;
 	int r;
 
@@ -163,15 +262,8 @@ int vm_attach_image(struct vm *vm, const char *reference,
 	for (i = 0; i < vm->n_disks; i++)
 		if (strcmp(vm->disks[i], image->erofs_serial) == 0)
 			break;
-	if (i == WORLD_DISKS_MAX)
-		return err_set(e, ENOSPC,
-			       "a VM has room for %d images, '%s' is one more",
-			       WORLD_DISKS_MAX, reference);
 	if (i == vm->n_disks) {
-		vm_domain_name(vm, domain);
-		r = virt_vm_attach_disk(vm->world->virt, domain,
-					image->erofs_path, image->erofs_serial,
-					true, e);
+		r = attach_disk(vm, image, e);
 		if (r < 0)
 			return err_wrap(e, "attach image '%s'", reference);
 		snprintf(vm->disks[vm->n_disks++], sizeof(vm->disks[0]), "%s",
@@ -259,6 +351,24 @@ static int announce(struct vm *vm, const struct model_vm *m, struct err *e)
 	return vm_store(vm, e);
 }
 
+/* Ports for image disks: what the model needs, and some for what later
+ * deployments bring. Each costs the guest's boot some 5 ms. */
+static uint32_t slots_for(const struct model_vm *m)
+{
+	size_t i, k, distinct = 0;
+
+	for (i = 0; i < m->n_containers; i++) {
+		for (k = 0; k < i; k++)
+			if (strcmp(m->containers[k].image,
+				   m->containers[i].image) == 0)
+				break;
+		distinct += k == i;
+	}
+	distinct += SPARE_SLOTS;
+	return distinct < WORLD_DISKS_MAX ? (uint32_t)distinct
+					  : WORLD_DISKS_MAX;
+}
+
 static int start_domain(struct vm *vm, const struct model_vm *m, struct err *e)
 {
 	char name[64], hex[33];
@@ -272,7 +382,7 @@ static int start_domain(struct vm *vm, const struct model_vm *m, struct err *e)
 		.vm_dir = vm->dir,
 		.carrier = vm->addr.carrier == VSOCK_KERNEL ? VIRT_VSOCK_KERNEL
 							    : VIRT_VSOCK_UNIX,
-		.slots = WORLD_DISKS_MAX,
+		.slots = slots_for(m),
 	};
 	size_t i, n = 0;
 
@@ -317,7 +427,9 @@ static int boot_steps(struct vm *vm, const struct model_vm *m, struct err *e)
 	r = start_domain(vm, m, e);
 	if (r < 0)
 		return r;
+	world_lock(vm->world);
 	vm->booted_at = now_ms();
+	world_unlock(vm->world);
 	vm_tell(vm, "", "booting", "%s", "");
 	attach_all(vm, m);
 	r = greet(vm, now_ms() + BOOT_MS, &hello, e);
@@ -345,9 +457,11 @@ int vm_boot(struct vm *vm, const struct model_vm *m, struct err *e)
 			log_warn("%s/%s: %s", vm->stack, vm->name, ignored.msg);
 		return r;
 	}
-	vm->row.started_at = (int64_t)now_realtime_ns();
 	vm->time_set_at = now_ms();
+	world_lock(vm->world);
+	vm->row.started_at = (int64_t)now_realtime_ns();
 	vm->restart_at = 0;
+	world_unlock(vm->world);
 	set_state(vm, VM_RUNNING);
 	vm_tell(vm, "", "running", "kernel %s", vm->kernel);
 	return vm_store(vm, e);
@@ -371,6 +485,35 @@ static int take_disks(struct vm *vm, const char *domain, struct err *e)
 	return 0;
 }
 
+/* One container of ours, and what the guest says of it (NULL: it has none). */
+static int take_container(struct vm *vm, struct ctr *c,
+			  const struct agent_container *a, struct err *e)
+{
+	int r = 0;
+
+	world_lock(vm->world);
+	c->in_guest = a != NULL;
+	world_unlock(vm->world);
+	if (a) {
+		r = logpump_add(vm->pump, c->row.name, c->id, c->row.log_base,
+				e);
+		if (r < 0)
+			return r;
+		ctr_observe(vm, a);
+	}
+	world_lock(vm->world);
+	/* Killed between its making and its start: once more. */
+	if (c->state == CTR_STARTING || (c->state == CTR_RUNNING && !a))
+		c->state = CTR_PENDING;
+	if (c->state == CTR_STOPPING)
+		c->state = a ? CTR_RUNNING : CTR_PENDING;
+	world_unlock(vm->world);
+	/* Ended, and its restart was not done yet. */
+	if (c->state == CTR_FAILED || c->state == CTR_EXITED)
+		ctr_plan_restart(vm, c);
+	return 0;
+}
+
 /* What the guest has, and what of ours it does not have any more. */
 static int take_containers(struct vm *vm, struct err *e)
 {
@@ -383,25 +526,11 @@ static int take_containers(struct vm *vm, struct err *e)
 		return err_sys(e, ENOMEM, "list containers");
 	r = agent_list(&vm->agent, now_ms() + REATTACH_MS, list, &n, e);
 	for (i = 0; r == 0 && i < vm->n_ctrs; i++) {
-		struct ctr *c = &vm->ctrs[i];
-
-		for (k = 0; k < n && strcmp(list[k].id, c->id) != 0; k++)
+		for (k = 0; k < n && strcmp(list[k].id, vm->ctrs[i].id) != 0;
+		     k++)
 			;
-		c->in_guest = k < n;
-		if (k < n)
-			r = logpump_add(vm->pump, c->row.name, c->id,
-					c->row.log_base, e);
-		if (r == 0 && k < n)
-			ctr_observe(vm, &list[k]);
-		/* Killed between its making and its start: once more. */
-		if (c->state == CTR_STARTING ||
-		    (c->state == CTR_RUNNING && !c->in_guest))
-			c->state = CTR_PENDING;
-		if (c->state == CTR_STOPPING)
-			c->state = CTR_RUNNING;
-		/* Ended, and its restart was not done yet. */
-		if (c->state == CTR_FAILED || c->state == CTR_EXITED)
-			ctr_plan_restart(vm, c);
+		r = take_container(vm, &vm->ctrs[i], k < n ? &list[k] : NULL,
+				   e);
 	}
 	free(list);
 	return r;
@@ -422,8 +551,6 @@ int vm_reattach(struct vm *vm, struct err *e)
 	if (info.state == VIRT_GONE)
 		return err_set(e, ESRCH, "the VM is gone: %s",
 			       virt_end_name(info.end));
-	if (vm->portd.pidfd < 0)
-		ports_reattach(vm);
 	r = greet(vm, now_ms() + REATTACH_MS, &hello, e);
 	if (r < 0)
 		return r;
@@ -443,16 +570,28 @@ int vm_reattach(struct vm *vm, struct err *e)
 		r = open_events(vm, e);
 	if (r < 0)
 		return r;
+	world_lock(vm->world);
 	if (!vm->booted_at)
 		vm->booted_at = now_ms() - (uint64_t)hello.uptime_ns / 1000000;
+	world_unlock(vm->world);
 	set_state(vm, VM_RUNNING);
 	if (vm->row.started_at)
 		return 0;
-	vm->row.started_at = (int64_t)now_realtime_ns();
+	set_started(vm, (int64_t)now_realtime_ns());
 	return vm_store(vm, e);
 }
 
 /* --------------------------------------------------------------------- end */
+
+/* On disk before it is done: a VM that is taken down on purpose has not died,
+ * should the next hybd find it gone or half gone. */
+static int announce_end(struct vm *vm, const char *reason, struct err *e)
+{
+	if (strcmp(reason, "Stopped") != 0 || !vm->row.started_at)
+		return 0;
+	set_started(vm, 0);
+	return vm_store(vm, e);
+}
 
 int vm_destroy(struct vm *vm, const char *reason, struct err *e)
 {
@@ -462,12 +601,14 @@ int vm_destroy(struct vm *vm, const char *reason, struct err *e)
 	if (!vm->row.exists)
 		return 0;
 	set_state(vm, VM_STOPPING);
+	r = announce_end(vm, reason, e);
+	if (r < 0)
+		return r;
 	ports_unpublish(vm);
 	vm_domain_name(vm, domain);
 	vm_disconnect(vm);
 	r = virt_vm_destroy(vm->world->virt, domain, e);
-	logpump_free(vm->pump);
-	vm->pump = NULL;
+	end_pump(vm);
 	if (r == 0)
 		r = path_remove(vm->dir, e);
 	if (r == 0)

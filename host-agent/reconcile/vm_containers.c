@@ -35,14 +35,55 @@ static void ctr_set(struct vm *vm, struct ctr *c, enum ctr_state state,
 	world_unlock(vm->world);
 }
 
+static int ctr_put(struct vm *vm, struct ctr *c, struct err *e)
+{
+	int r;
+
+	world_lock(vm->world);
+	c->row.vm_id = vm->row.id;
+	r = state_container_put(vm->world->state, &c->row, e);
+	world_unlock(vm->world);
+	return r;
+}
+
 void ctr_store(struct vm *vm, struct ctr *c)
 {
 	struct err e = ERR_INIT;
 
-	c->row.vm_id = vm->row.id;
-	if (state_container_put(vm->world->state, &c->row, &e) < 0)
+	if (ctr_put(vm, c, &e) < 0)
 		log_error("%s/%s/%s: %s", vm->stack, vm->name, c->row.name,
 			  e.msg);
+}
+
+static enum ctr_state ctr_now(struct vm *vm, const struct ctr *c)
+{
+	enum ctr_state s;
+
+	world_lock(vm->world);
+	s = c->state;
+	world_unlock(vm->world);
+	return s;
+}
+
+static void ctr_set_in_guest(struct vm *vm, struct ctr *c, bool in_guest)
+{
+	world_lock(vm->world);
+	c->in_guest = in_guest;
+	world_unlock(vm->world);
+}
+
+bool ctr_row_is_lost(const struct state_container *row)
+{
+	static const char *const reasons[] = {"VMKilled", "AgentLost",
+					      "GuestPanic"};
+	size_t i;
+
+	if (strcmp(row->state, ctr_state_name(CTR_FAILED)) != 0)
+		return false;
+	for (i = 0; i < ARRAY_SIZE(reasons); i++)
+		if (strcmp(row->reason, reasons[i]) == 0)
+			return true;
+	return false;
 }
 
 /* It failed before its program ran: told, stored, and not tried again until
@@ -51,12 +92,14 @@ static int ctr_fail(struct vm *vm, struct ctr *c,
 		    const struct model_container *m, const char *reason,
 		    int64_t exit_code, const struct err *e)
 {
+	world_lock(vm->world);
 	c->row.exit_code = exit_code;
 	c->row.finished_at = now_real();
-	ctr_set(vm, c, CTR_FAILED, reason, e->msg);
 	c->restart_at = 0;
 	if (m && restart_applies(&m->restart, 1, c->row.restarts))
 		c->restart_at = now_ms() + backoff_ms(c->backoff++);
+	world_unlock(vm->world);
+	ctr_set(vm, c, CTR_FAILED, reason, e->msg);
 	ctr_store(vm, c);
 	vm_tell(vm, c->row.name, "failed", "%s: %s", reason, e->msg);
 	return -e->code;
@@ -112,7 +155,9 @@ static int dependencies_check(struct vm *vm, struct ctr *c,
 			return r;
 		}
 	}
+	world_lock(vm->world);
 	c->why[0] = '\0';
+	world_unlock(vm->world);
 	return 0;
 }
 
@@ -183,7 +228,7 @@ static int ctr_begin(struct vm *vm, struct ctr *c,
 	if (!c->row.applied)
 		return err_sys(e, ENOMEM, "write state");
 	ctr_set(vm, c, CTR_STARTING, "", "");
-	return state_container_put(vm->world->state, &c->row, e);
+	return ctr_put(vm, c, e);
 }
 
 static int ctr_create(struct vm *vm, struct ctr *c,
@@ -215,7 +260,7 @@ static int ctr_create(struct vm *vm, struct ctr *c,
 	r = agent_create(&vm->agent, &create, now_ms() + CALL_MS, e);
 	json_decref(config);
 	if (r == 0)
-		c->in_guest = true;
+		ctr_set_in_guest(vm, c, true);
 	return r;
 }
 
@@ -243,8 +288,10 @@ static int ctr_run(struct vm *vm, struct ctr *c,
 			e);
 	if (r < 0)
 		return ctr_fail(vm, c, m, "StartError", exit_code, e);
+	world_lock(vm->world);
 	c->pid = pid;
 	c->row.started_at = now_real();
+	world_unlock(vm->world);
 	ctr_set(vm, c, CTR_RUNNING, "", "");
 	ctr_store(vm, c);
 	vm_tell(vm, m->name, "running", "%s", "");
@@ -265,13 +312,15 @@ static int ctr_discard(struct vm *vm, struct ctr *c, struct err *e)
 	if (r < 0)
 		return r;
 	logpump_remove(vm->pump, c->id);
-	c->in_guest = false;
+	ctr_set_in_guest(vm, c, false);
 	return 0;
 }
 
 int ctr_ensure(struct vm *vm, const struct model_container *m, struct err *e)
 {
 	struct ctr *c = vm_find_ctr(vm, m->name);
+	enum ctr_state state;
+	bool stopped, later = false;
 	int r;
 
 	if (!c)
@@ -279,20 +328,23 @@ int ctr_ensure(struct vm *vm, const struct model_container *m, struct err *e)
 	if (!c)
 		return err_set(e, ENOSPC, "container '%s': a VM has at most %d",
 			       m->name, WORLD_CONTAINERS_MAX);
-	if (c->row.user_stopped) {
+	world_lock(vm->world);
+	stopped = c->row.user_stopped;
+	state = c->state;
+	if (!stopped && (state == CTR_EXITED || state == CTR_FAILED)) {
+		later = !c->restart_at || c->restart_at > now_ms();
+		if (!later) {
+			c->restart_at = 0;
+			c->row.restarts++;
+		}
+	}
+	world_unlock(vm->world);
+	if (stopped) {
 		r = ctr_stop(vm, c, e);
 		return r < 0 ? r : 0;
 	}
-	if (c->state == CTR_RUNNING)
+	if (later || state == CTR_RUNNING)
 		return 0;
-	if (c->state == CTR_EXITED || c->state == CTR_FAILED) {
-		if (!c->restart_at)
-			return 0;
-		if (c->restart_at > now_ms())
-			return 0;
-		c->restart_at = 0;
-		c->row.restarts++;
-	}
 	r = dependencies_check(vm, c, m, e);
 	if (r == 0)
 		r = ctr_discard(vm, c, e);
@@ -315,6 +367,7 @@ static void ctr_take_end(struct vm *vm, struct ctr *c,
 			     : a->exit_code == 0 ? "Completed"
 						 : "Error";
 
+	world_lock(vm->world);
 	if (c->state == CTR_STOPPING || c->row.user_stopped) {
 		state = CTR_STOPPED;
 		if (!a->oom_killed)
@@ -325,6 +378,7 @@ static void ctr_take_end(struct vm *vm, struct ctr *c,
 	c->row.exit_code = a->exit_code;
 	c->row.finished_at = now_real();
 	c->pid = 0;
+	world_unlock(vm->world);
 	ctr_set(vm, c, state, reason, a->message);
 }
 
@@ -366,13 +420,17 @@ int ctr_stop(struct vm *vm, struct ctr *c, struct err *e)
 {
 	struct agent_container end = {0};
 	uint64_t grace_ns = HYB_DEFAULT_STOP_GRACE_NS;
+	enum ctr_state state = ctr_now(vm, c);
 	int sig, r;
 	json_t *applied;
 
-	if (c->state == CTR_STOPPED)
+	if (state == CTR_STOPPED)
 		return 0;
-	if (c->state != CTR_RUNNING || !c->in_guest) {
+	/* STOPPING: an earlier try was not answered. */
+	if ((state != CTR_RUNNING && state != CTR_STOPPING) || !c->in_guest) {
+		world_lock(vm->world);
 		c->restart_at = 0;
+		world_unlock(vm->world);
 		ctr_set(vm, c, CTR_STOPPED, "Stopped", "");
 		ctr_store(vm, c);
 		return 0;
@@ -390,6 +448,7 @@ int ctr_stop(struct vm *vm, struct ctr *c, struct err *e)
 		r = wait_end(vm, c, now_ms() + grace_ns / 1000000, &end, e);
 	if (r < 0) {
 		/* Past its grace, or already gone. */
+		vm_ensure_connected(vm, NULL);
 		agent_signal(&vm->agent, c->id, SIGKILL, true,
 			     now_ms() + CALL_MS, NULL);
 		r = wait_end(vm, c, now_ms() + KILL_MS, &end, e);
@@ -445,10 +504,10 @@ void ctr_plan_restart(struct vm *vm, struct ctr *c)
 {
 	const struct model_container *m;
 
+	world_lock(vm->world);
 	if ((uint64_t)(c->row.finished_at - c->row.started_at) >
 	    (uint64_t)FORGET_MS * 1000000)
 		c->backoff = 0;
-	world_lock(vm->world);
 	m = vm->desired ? model_find_container(vm->desired, c->row.name) : NULL;
 	c->restart_at = 0;
 	if (m && !c->row.user_stopped && c->state != CTR_STOPPED &&
@@ -460,6 +519,7 @@ void ctr_plan_restart(struct vm *vm, struct ctr *c)
 void ctr_observe(struct vm *vm, const struct agent_container *a)
 {
 	struct ctr *c = NULL;
+	enum ctr_state state;
 	size_t i;
 
 	for (i = 0; i < vm->n_ctrs; i++)
@@ -468,14 +528,25 @@ void ctr_observe(struct vm *vm, const struct agent_container *a)
 	/* Of an earlier incarnation, or nothing that we made. */
 	if (!c)
 		return;
+	state = ctr_now(vm, c);
 	if (a->status == AGENT_RUNNING || a->status == AGENT_PAUSED) {
+		world_lock(vm->world);
 		c->in_guest = true;
 		c->pid = a->pid;
-		if (c->state == CTR_STARTING || c->state == CTR_PENDING)
+		if (!c->row.started_at)
+			c->row.started_at = now_real();
+		world_unlock(vm->world);
+		/* Started by a hybd that was killed before it wrote so. */
+		if (state == CTR_STARTING || state == CTR_PENDING) {
 			ctr_set(vm, c, CTR_RUNNING, "", "");
+			ctr_store(vm, c);
+		}
 		return;
 	}
-	if (a->status != AGENT_STOPPED || c->state != CTR_RUNNING)
+	/* STARTING, STOPPING: while no hybd was there to see it. */
+	if (a->status != AGENT_STOPPED ||
+	    (state != CTR_RUNNING && state != CTR_STARTING &&
+	     state != CTR_STOPPING))
 		return;
 	ctr_take_end(vm, c, a);
 	ctr_plan_restart(vm, c);
@@ -492,18 +563,23 @@ void ctr_all_gone(struct vm *vm, const char *reason)
 
 	for (i = 0; i < vm->n_ctrs; i++) {
 		struct ctr *c = &vm->ctrs[i];
+		bool ran;
 
+		world_lock(vm->world);
 		c->in_guest = false;
 		c->pid = 0;
-		if (c->state == CTR_RUNNING || c->state == CTR_STARTING ||
-		    c->state == CTR_STOPPING) {
+		c->restart_at = 0;
+		ran = c->state == CTR_RUNNING || c->state == CTR_STARTING ||
+		      c->state == CTR_STOPPING;
+		if (ran) {
 			c->row.exit_code = -1;
 			c->row.finished_at = now_real();
 			c->lost = true;
+		}
+		world_unlock(vm->world);
+		if (ran)
 			ctr_set(vm, c, stopped ? CTR_STOPPED : CTR_FAILED,
 				reason, "");
-		}
-		c->restart_at = 0;
 		ctr_store(vm, c);
 	}
 }

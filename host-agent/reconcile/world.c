@@ -162,8 +162,9 @@ void vm_tell(struct vm *vm, const char *container, const char *phase,
 	for (s = w->subscribers; s; s = s->next)
 		if (strcmp(s->stack, vm->stack) == 0)
 			progress_push(s, &p);
-	/* What another VM's container waits for may have happened. */
-	for (other = w->vms; other; other = other->next)
+	/* What another VM's container waits for may have happened. Not for what
+	 * befalls a VM: two that fail would wake each other for ever. */
+	for (other = w->vms; container[0] && other; other = other->next)
 		if (other != vm && strcmp(other->stack, vm->stack) == 0)
 			vm_wake(other);
 	world_changed(w);
@@ -254,6 +255,7 @@ static int load_ctr(void *arg, const struct state_container *row)
 	for (i = 0; i < CTR_STATE_MAX; i++)
 		if (strcmp(ctr_state_names[i], row->state) == 0)
 			c->state = (enum ctr_state)i;
+	c->lost = ctr_row_is_lost(row);
 	snprintf(c->id, sizeof(c->id), "%s.%lld", row->name,
 		 (long long)row->incarnation);
 	return 0;
@@ -366,6 +368,20 @@ static int load_vm(void *arg, const struct state_vm *row)
 static int want_model(struct world *w, struct model_ref *ref, bool clear,
 		      struct err *e);
 
+/* A VM that ended while an earlier hybd ran, and that its policy does not
+ * restart, is not restarted because hybd is. */
+static void keep_failed(struct vm *vm)
+{
+	const struct state_vm *row = &vm->row;
+
+	if (!vm->desired || row->exists || row->user_stopped ||
+	    !row->reason[0] || strcmp(row->reason, "Stopped") == 0 ||
+	    restart_applies(&vm->desired->restart, 1, row->restarts))
+		return;
+	vm->state = VM_FAILED;
+	vm->restart_at = UINT64_MAX;
+}
+
 int world_open(const struct world_config *config, struct state *state,
 	       struct image_store *images, struct virt *virt,
 	       struct world **ret, struct err *e)
@@ -384,6 +400,7 @@ int world_open(const struct world_config *config, struct state *state,
 	w->images = images;
 	w->virt = virt;
 	pthread_mutex_init(&w->lock, NULL);
+	pthread_mutex_init(&w->wishes, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&w->changed, &attr);
@@ -407,6 +424,11 @@ int world_open(const struct world_config *config, struct state *state,
 	}
 	free(l.rows);
 	free(l.refs);
+	if (r < 0)
+		return r;
+	orphans_remove(w);
+	for (vm = w->vms; vm; vm = vm->next)
+		keep_failed(vm);
 	for (vm = w->vms; vm && r == 0; vm = vm->next)
 		if (!vm->thread)
 			r = vm_start_actor(vm, e);
@@ -447,18 +469,28 @@ static void want_vm(struct vm *vm, struct model_ref *ref,
 	vm_wake(vm);
 }
 
+/* It is to run: in its row too, for the next hybd. */
+static void ctr_want(struct ctr *c)
+{
+	c->state = CTR_PENDING;
+	snprintf(c->row.state, sizeof(c->row.state), "%s",
+		 ctr_state_name(CTR_PENDING));
+}
+
 /* A deployment runs what a user had stopped, and tries again what failed. */
 static void clear_stops(struct vm *vm)
 {
 	size_t i;
 
 	vm->row.user_stopped = false;
+	if (!vm->row.exists)
+		vm->row.reason[0] = '\0';
 	for (i = 0; i < vm->n_ctrs; i++) {
 		struct ctr *c = &vm->ctrs[i];
 
 		if (c->state == CTR_STOPPED ||
 		    (c->state == CTR_FAILED && !c->restart_at))
-			c->state = CTR_PENDING;
+			ctr_want(c);
 		c->row.user_stopped = false;
 		c->backoff = 0;
 	}
@@ -502,6 +534,12 @@ static int want_model(struct world *w, struct model_ref *ref, bool clear,
 		want_vm(vm, ref, &s->vms[i]);
 		if (clear)
 			r = vm_start_actor(vm, e);
+		if (r < 0) {
+			/* Without an actor it would be waited for for ever; the
+			 * row stays, for the next try. */
+			w->vms = vm->next;
+			vm_free(vm);
+		}
 	}
 	world_changed(w);
 	world_unlock(w);
@@ -566,6 +604,7 @@ int world_deploy(struct world *w, struct model_stack *model,
 		if (!text)
 			r = err_sys(e, ENOMEM, "deploy '%s'", model->name);
 	}
+	pthread_mutex_lock(&w->wishes);
 	if (r == 0)
 		r = state_stack_put(w->state, model->tenant, model->name, text,
 				    &generation, e);
@@ -573,6 +612,7 @@ int world_deploy(struct world *w, struct model_stack *model,
 		r = want_model(w, ref, true, e);
 	if (r == 0)
 		r = store_rows(w, model->tenant, model->name, e);
+	pthread_mutex_unlock(&w->wishes);
 	model_ref_drop(ref);
 	return r;
 }
@@ -590,17 +630,17 @@ int world_down(struct world *w, const char *tenant, const char *stack,
 	observed_free(o);
 	if (r < 0)
 		return err_sys(e, -r, "plan");
+	pthread_mutex_lock(&w->wishes);
 	r = state_stack_remove(w->state, tenant, stack, e);
-	if (r < 0)
-		return r;
 	world_lock(w);
-	for (vm = w->vms; vm; vm = vm->next)
+	for (vm = w->vms; r == 0 && vm; vm = vm->next)
 		if (!vm->gone && strcmp(vm->tenant, tenant) == 0 &&
 		    strcmp(vm->stack, stack) == 0)
 			want_vm(vm, NULL, NULL);
 	world_changed(w);
 	world_unlock(w);
-	return 0;
+	pthread_mutex_unlock(&w->wishes);
+	return r;
 }
 
 /* One VM's part of a stop or start; the rows are stored by the caller. */
@@ -619,8 +659,11 @@ static void vm_set_stopped(struct vm *vm, const char *container, bool stopped)
 		c->row.user_stopped = stopped;
 		if (!stopped) {
 			vm->row.user_stopped = false;
-			if (c->state != CTR_RUNNING && c->state != CTR_STARTING)
-				c->state = CTR_PENDING;
+			/* One that is being stopped runs again after that. */
+			if (c->state != CTR_RUNNING &&
+			    c->state != CTR_STARTING &&
+			    c->state != CTR_STOPPING)
+				ctr_want(c);
 		}
 	}
 	vm->wanted++;
@@ -634,6 +677,7 @@ int world_set_stopped(struct world *w, const char *tenant, const char *stack,
 	struct vm *vm;
 	int r;
 
+	pthread_mutex_lock(&w->wishes);
 	world_lock(w);
 	for (vm = w->vms; vm; vm = vm->next)
 		if (!vm->gone && vm->desired &&
@@ -648,7 +692,23 @@ int world_set_stopped(struct world *w, const char *tenant, const char *stack,
 		if (!vm->gone && strcmp(vm->stack, stack) == 0)
 			vm_wake(vm);
 	world_unlock(w);
+	pthread_mutex_unlock(&w->wishes);
 	return r;
+}
+
+bool world_is_wanted(struct world *w, const char *tenant, const char *stack)
+{
+	const struct vm *vm;
+	bool wanted = false;
+
+	world_lock(w);
+	for (vm = w->vms; vm; vm = vm->next)
+		if (!vm->gone && vm->desired &&
+		    strcmp(vm->tenant, tenant) == 0 &&
+		    strcmp(vm->stack, stack) == 0)
+			wanted = true;
+	world_unlock(w);
+	return wanted;
 }
 
 /* Have all actors of the stack done what was wished? With the lock held. */

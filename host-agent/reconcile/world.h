@@ -5,8 +5,17 @@
  * Theory of operation
  *
  * The world has stacks, a stack has VMs, a VM has containers. One lock guards
- * all of these structs and is never held over I/O; one condition variable is
- * signalled whenever something in them changes.
+ * all of these structs; one condition variable is signalled whenever something in
+ * them changes. The lock is never held over I/O, but for writing rows: so the
+ * store has them in the order in which they changed, and no stop that a user
+ * asks for is overwritten by a row that its actor had read before.
+ *
+ * Who writes what: a VM's actor writes all of its VM and containers, and does
+ * so under the lock; what only it writes it reads without. Requests write
+ * (under the lock too) the wish (ref, desired, wanted, restart_at, backoff),
+ * user_stopped and, of a container that has ended, state and backoff; libvirt's
+ * events write died: these the actor reads under the lock. What is marked as
+ * the actor's own nobody else touches.
  *
  * Each VM has an actor: a thread that alone makes, changes and unmakes that
  * VM and what is in it (so that a guest that hangs holds up itself only). It
@@ -166,6 +175,9 @@ struct world {
 	struct image_store *images;
 	struct virt *virt;
 	pthread_mutex_t lock;
+	/* Held over a whole request that changes what is wanted: the store and
+	 * the actors hear of requests in the same order. Before lock. */
+	pthread_mutex_t wishes;
 	pthread_cond_t changed;
 	struct vm *vms;
 	struct subscriber *subscribers;
@@ -210,6 +222,9 @@ int world_settle(struct world *w, const char *stack, uint64_t timeout_ms,
 		 int (*fn)(void *arg, const struct progress *p), void *arg,
 		 struct err *e);
 
+/* Is the stack wanted still, or has a request taken it down meanwhile? */
+bool world_is_wanted(struct world *w, const char *tenant, const char *stack);
+
 /* Finds with the lock held; NULL: none. */
 struct vm *world_find_vm(struct world *w, const char *tenant, const char *stack,
 			 const char *vm);
@@ -239,6 +254,11 @@ uint64_t backoff_ms(uint32_t n);
 bool restart_applies(const struct restart_policy *p, int64_t exit_code,
 		     uint32_t n);
 
+/* orphans.c: removes what earlier hybds left that no row speaks of: domains,
+ * folders of VMs and of logs. Before any actor runs; what cannot be removed is
+ * told in the log and left to the next start. */
+void orphans_remove(struct world *w);
+
 /* observe.c: what there is, for plan/. */
 struct observed;
 struct observed *observed_new(struct world *w, const char *tenant,
@@ -257,6 +277,12 @@ int vm_destroy(struct vm *vm, const char *reason, struct err *e);
 int vm_connect(struct vm *vm, uint64_t deadline_ms, struct err *e);
 void vm_disconnect(struct vm *vm);
 void vm_domain_name(const struct vm *vm, char out[64]);
+/* Has libvirt, or a missing heartbeat, said that it ended? */
+bool vm_has_died(struct vm *vm);
+/* Writes its row. */
+int vm_store(struct vm *vm, struct err *e);
+/* Connects again after a call that was not answered in time. */
+int vm_ensure_connected(struct vm *vm, struct err *e);
 uid_t vm_uid(const struct vm *vm);
 uint32_t vm_cid(const struct vm *vm);
 void vm_set_id(struct vm *vm);
@@ -265,6 +291,8 @@ void vm_set_id(struct vm *vm);
 int ctr_ensure(struct vm *vm, const struct model_container *m, struct err *e);
 int ctr_remove(struct vm *vm, const char *name, struct err *e);
 int ctr_stop(struct vm *vm, struct ctr *c, struct err *e);
+/* Did it end because its VM did? By what its row says, for the next hybd. */
+bool ctr_row_is_lost(const struct state_container *row);
 /* When is one that has ended to run again? */
 void ctr_plan_restart(struct vm *vm, struct ctr *c);
 /* The guest says what a container does now. */
