@@ -354,6 +354,24 @@ int oci_process_parse(const json_t *root, struct arena **ret_arena,
 	return 0;
 }
 
+int oci_resources_parse(const json_t *root, struct arena **ret_arena,
+			struct oci_resources **ret, struct err *e)
+{
+	_cleanup_arena_ struct arena *a = arena_new(ARENA_MAX);
+	struct oci_resources *res;
+	int r;
+
+	res = a ? arena_alloc(a, 1, sizeof(*res)) : NULL;
+	if (!res)
+		return err_sys(e, ENOMEM, "read the resources");
+	r = schema_read(&resources_schema, root, "resources", a, res, e);
+	if (r < 0)
+		return r;
+	*ret = res;
+	*ret_arena = steal_ptr(a);
+	return 0;
+}
+
 json_t *oci_runtime_format(const struct oci_runtime *c)
 {
 	struct oci_runtime copy = *c;

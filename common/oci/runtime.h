@@ -265,6 +265,9 @@ int oci_runtime_parse_text(const char *text, size_t len,
 /* A process alone (process.json), its memory from *ret_arena. */
 int oci_process_parse(const json_t *root, struct arena **ret_arena,
 		      struct oci_process **ret, struct err *e);
+/* A "linux.resources" alone, as `update` takes it; the same way. */
+int oci_resources_parse(const json_t *root, struct arena **ret_arena,
+			struct oci_resources **ret, struct err *e);
 /* An empty one for a caller that fills it in, its strings and arrays being
  * arena_alloc'ed from ->arena. NULL: no memory. */
 struct oci_runtime *oci_runtime_new(void);

@@ -515,6 +515,8 @@ int container_attach(const struct container_spec *spec, pid_t pid, int pidfd,
 	int r;
 
 	r = container_engine_setup(false, 0, e);
+	if (r == 0 && spec->config)
+		r = config_check(spec->config, e);
 	if (r < 0)
 		return r;
 	cr.c = container_new(spec->id);

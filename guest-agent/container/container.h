@@ -190,6 +190,15 @@ int container_kill(struct container *c, int sig, bool all, struct err *e);
 int container_pause(struct container *c, struct err *e);
 int container_resume(struct container *c, struct err *e);
 
+/* Writes those limits that are set in *res; devices are not changed. -ESRCH: it
+ * has ended. What was written before a failing one stays. */
+int container_update(struct container *c, const struct oci_resources *res,
+		     struct err *e);
+/* The processes of the container as the caller's pid namespace numbers them,
+ * the first max of them; how many there are, or -errno. */
+int container_pids(const struct container *c, pid_t *pids, size_t max,
+		   struct err *e);
+
 /* The caller has reaped the first process: wait_status as from waitpid().
  * Reads what the cgroup knows of its end, then kills what else runs in the
  * container. */

@@ -124,7 +124,8 @@ int container_kill(struct container *c, int sig, bool all, struct err *e)
 {
 	if (sig < 0 || sig >= NSIG)
 		return err_set(e, EINVAL, "there is no signal %d", sig);
-	if (c->status == CONTAINER_STOPPED)
+	/* Others may outlive it where the pid namespace is not its own. */
+	if (c->status == CONTAINER_STOPPED && !(all && c->cgroup_fd >= 0))
 		return err_set(e, ESRCH, "the container has ended");
 	if (sig == SIGKILL || sig == SIGTERM)
 		c->killed = true;
@@ -133,6 +134,32 @@ int container_kill(struct container *c, int sig, bool all, struct err *e)
 	if (pidfd_send_signal(c->pidfd, sig, NULL, 0) < 0)
 		return err_sys(e, errno, "signal the process");
 	return 0;
+}
+
+int container_update(struct container *c, const struct oci_resources *res,
+		     struct err *e)
+{
+	if (c->status == CONTAINER_STOPPED)
+		return err_set(e, ESRCH, "the container has ended");
+	if (c->cgroup_fd < 0)
+		return err_set(e, ENOTSUP, "there is no cgroup v2");
+	if (res->n_devices)
+		return err_set(e, ENOTSUP,
+			       "resources.devices: cannot be changed");
+	/* None is taken to be missing: an update that does nothing must not
+	 * look like one that was done. */
+	return resources_apply(c->cgroup_fd, ~0u, res, c->defaults, e);
+}
+
+int container_pids(const struct container *c, pid_t *pids, size_t max,
+		   struct err *e)
+{
+	int n;
+
+	if (c->cgroup_fd < 0)
+		return err_set(e, ENOTSUP, "there is no cgroup v2");
+	n = cgroup_pids(c->cgroup_fd, pids, max);
+	return n < 0 ? err_sys(e, -n, "list the processes") : n;
 }
 
 static int freeze(struct container *c, bool frozen, struct err *e)

@@ -2,6 +2,7 @@
 /* The configuration's resources, in cgroup v2's files. */
 #include "guest-agent/container/internal.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
@@ -66,6 +67,10 @@ static int apply_memory(const struct target *t, const struct oci_memory *m,
 		swap = m->swap.value - m->limit.value;
 	else if (defaults)
 		swap = 0;
+	else if (m && m->swap.set)
+		return err_set(t->e, EINVAL,
+			       "linux.resources.memory.swap: needs "
+			       "memory.limit");
 	if (m && m->swap.set && swap < -1)
 		return err_set(t->e, EINVAL,
 			       "linux.resources.memory.swap: must not be below "
@@ -91,11 +96,35 @@ static int64_t weight_of_shares(int64_t shares)
 	return 1 + (shares - 2) * 9999 / 262142;
 }
 
+/* Quota and period share a file; what is not given stays as it is. */
+static int apply_quota(const struct target *t, const struct oci_cpu *c)
+{
+	char quota[24] = "max", text[64];
+	ssize_t n;
+	int fd;
+
+	if (c->quota.set && c->quota.value > 0) {
+		snprintf(quota, sizeof(quota), "%" PRId64, c->quota.value);
+	} else if (!c->quota.set) {
+		fd = openat(t->fd, "cpu.max", O_RDONLY | O_CLOEXEC);
+		n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+		cleanup_close(&fd);
+		if (n > 0) {
+			text[n] = '\0';
+			text[strcspn(text, " \n")] = '\0';
+			snprintf(quota, sizeof(quota), "%.20s", text);
+		}
+	}
+	if (c->period.set && c->period.value)
+		snprintf(text, sizeof(text), "%s %" PRId64, quota,
+			 c->period.value);
+	else
+		snprintf(text, sizeof(text), "%s", quota);
+	return set_text(t, CGROUP_CPU, "cpu.max", text);
+}
+
 static int apply_cpu(const struct target *t, const struct oci_cpu *c)
 {
-	int64_t period =
-		c->period.set && c->period.value ? c->period.value : 100000;
-	char text[64];
 	int r = 0;
 
 	if (c->realtime_period.set || c->realtime_runtime.set)
@@ -105,14 +134,8 @@ static int apply_cpu(const struct target *t, const struct oci_cpu *c)
 	if (c->shares.set && c->shares.value)
 		r = set_limit(t, CGROUP_CPU, "cpu.weight",
 			      weight_of_shares(c->shares.value));
-	if (r == 0 && (c->quota.set || c->period.set)) {
-		if (c->quota.set && c->quota.value > 0)
-			snprintf(text, sizeof(text), "%" PRId64 " %" PRId64,
-				 c->quota.value, period);
-		else
-			snprintf(text, sizeof(text), "max %" PRId64, period);
-		r = set_text(t, CGROUP_CPU, "cpu.max", text);
-	}
+	if (r == 0 && (c->quota.set || c->period.set))
+		r = apply_quota(t, c);
 	if (r == 0 && c->burst.set)
 		r = set_limit(t, CGROUP_CPU, "cpu.max.burst", c->burst.value);
 	if (r == 0 && c->idle.set)

@@ -7,6 +7,7 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/statvfs.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/base/cleanup.h"
@@ -42,6 +43,8 @@ int load(const struct options *o, const char *id, bool with_config,
 		r = store_config(ret->dir, &ret->config, e);
 		if (r < 0)
 			return r;
+		if (ret->process)
+			ret->config->process = ret->process;
 	}
 	if (for_start && ret->status == CONTAINER_CREATED) {
 		start = store_connect(ret->dir, e);
@@ -86,6 +89,38 @@ int exe_protect(char **argv, struct err *e)
 		return err_sys(e, -r, "protect the own program");
 	fexecve(tree, argv, environ);
 	return err_sys(e, errno, "run the own program again");
+}
+
+int wait_exit(int pidfd)
+{
+	siginfo_t info;
+
+	while (waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED) < 0)
+		if (errno != EINTR)
+			return 255;
+	return info.si_code == CLD_EXITED ? info.si_status
+					  : 128 + info.si_status;
+}
+
+int parse_format(const char *text, bool *ret_json)
+{
+	*ret_json = strcmp(text, "json") == 0;
+	return *ret_json || strcmp(text, "table") == 0 ||
+			       strcmp(text, "text") == 0
+		       ? 0
+		       : -EINVAL;
+}
+
+int print_json(json_t *json, struct err *e)
+{
+	_cleanup_free_ char *text =
+		json ? json_dumps(json, JSON_INDENT(2)) : NULL;
+
+	json_decref(json);
+	if (!text)
+		return err_sys(e, ENOMEM, "JSON");
+	puts(text);
+	return 0;
 }
 
 int write_pid_file(const char *path, pid_t pid, struct err *e)

@@ -4,8 +4,12 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/pidfd.h>
+#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "common/base/cleanup.h"
@@ -16,24 +20,30 @@
 
 struct create_args {
 	const char *id, *bundle, *pid_file, *console_socket;
+	bool detach, keep; /* run only */
 };
 
-static int parse_args(int argc, char **argv, struct create_args *a)
+static int parse_args(const char *verb, int argc, char **argv,
+		      struct create_args *a)
 {
 	static const struct option options[] = {
 		{"bundle", required_argument, NULL, 'b'},
 		{"pid-file", required_argument, NULL, 'p'},
 		{"console-socket", required_argument, NULL, 'c'},
 		{"preserve-fds", required_argument, NULL, 'f'},
+		{"detach", no_argument, NULL, 'd'},
+		{"keep", no_argument, NULL, 'K'},
 		{"no-pivot", no_argument, NULL, 'n'},
 		{"no-new-keyring", no_argument, NULL, 'k'},
 		{NULL, 0, NULL, 0},
 	};
-	const struct verb *v = find_verb("create");
+	const struct verb *v = find_verb(verb);
+	bool run = strcmp(verb, "run") == 0;
 	int opt;
 
 	*a = (struct create_args){.bundle = "."};
-	while ((opt = getopt_long(argc, argv, "+b:", options, NULL)) >= 0) {
+	while ((opt = getopt_long(argc, argv, run ? "+b:d" : "+b:", options,
+				  NULL)) >= 0) {
 		switch (opt) {
 		case 'b':
 			a->bundle = optarg;
@@ -52,6 +62,13 @@ static int parse_args(int argc, char **argv, struct create_args *a)
 		case 'n':
 			return usage_error(v, "--no-pivot is not supported: a "
 					      "container could leave its root");
+		case 'd':
+		case 'K':
+			if (!run)
+				return usage_error(v, NULL);
+			a->detach |= opt == 'd';
+			a->keep |= opt == 'K';
+			break;
 		case 'k':
 			break; /* there is never a new keyring */
 		default:
@@ -230,20 +247,95 @@ static int create(const struct options *o, const struct create_args *a, int dir,
 	return r;
 }
 
-int verb_create(const struct options *o, int argc, char **argv, struct err *e)
+static int make(const struct options *o, const struct create_args *a,
+		struct err *e)
 {
 	_cleanup_close_ int dir = -1;
+	int r;
+
+	dir = store_make(o->root, a->id, e);
+	if (dir < 0)
+		return dir;
+	r = create(o, a, dir, e);
+	if (r < 0)
+		store_remove(o->root, a->id, NULL);
+	return r;
+}
+
+int verb_create(const struct options *o, int argc, char **argv, struct err *e)
+{
 	struct create_args a;
 	int r;
 
-	r = parse_args(argc, argv, &a);
-	if (r != 0)
-		return r;
-	dir = store_make(o->root, a.id, e);
+	r = parse_args("create", argc, argv, &a);
+	return r != 0 ? r : make(o, &a, e);
+}
+
+/* Hands on what would end us, until the process ends; its exit code. */
+static int attend(int pidfd)
+{
+	struct signalfd_siginfo info;
+	struct pollfd fds[2];
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGQUIT);
+	sigaddset(&set, SIGUSR1);
+	sigaddset(&set, SIGUSR2);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	fds[0] = (struct pollfd){.fd = pidfd, .events = POLLIN};
+	fds[1] = (struct pollfd){.fd = signalfd(-1, &set, SFD_CLOEXEC),
+				 .events = POLLIN};
+	while (poll(fds, 2, -1) < 0 || !fds[0].revents)
+		if (fds[1].revents &&
+		    read(fds[1].fd, &info, sizeof(info)) == sizeof(info))
+			pidfd_send_signal(pidfd, (int)info.ssi_signo, NULL, 0);
+	cleanup_close(&fds[1].fd);
+	return wait_exit(pidfd);
+}
+
+/* The process is this one's child, and so is its exit code this one's to
+ * have. */
+static int start_and_wait(const struct options *o, const struct create_args *a,
+			  struct err *e)
+{
+	_cleanup_(store_state_done) struct store_state s = {.id = NULL};
+	_cleanup_close_ int dir = -1, pidfd = -1;
+	int r;
+
+	dir = store_open(o->root, a->id, e);
 	if (dir < 0)
 		return dir;
-	r = create(o, &a, dir, e);
+	r = store_read(dir, &s, e);
 	if (r < 0)
-		store_remove(o->root, a.id, NULL);
+		return r;
+	/* Not yet reaped: the pid is no other's. */
+	pidfd = pidfd_open(s.pid, 0);
+	if (pidfd < 0)
+		return err_sys(e, errno, "the process is gone");
+	r = start_id(o, a->id, e);
+	if (r != 0 || a->detach)
+		return r;
+	return attend(pidfd);
+}
+
+int verb_run(const struct options *o, int argc, char **argv, struct err *e)
+{
+	struct create_args a;
+	int r;
+
+	r = parse_args("run", argc, argv, &a);
+	if (r == 0)
+		r = make(o, &a, e);
+	if (r != 0)
+		return r;
+	r = start_and_wait(o, &a, e);
+	if (r < 0)
+		delete_id(o, a.id, true, NULL);
+	else if (!a.detach && !a.keep && delete_id(o, a.id, true, e) < 0)
+		return -EIO;
 	return r;
 }

@@ -18,6 +18,10 @@ static const struct verb verbs[] = {
 	 "create [-b|--bundle DIR] [--pid-file FILE] [--console-socket PATH] "
 	 "ID",
 	 "make a container; its process waits for start", verb_create},
+	{"run",
+	 "run [-d|--detach] [--keep] [-b|--bundle DIR] [--pid-file FILE] "
+	 "[--console-socket PATH] ID",
+	 "create, start, wait for the end, delete", verb_run},
 	{"start", "start ID", "let it execute its program", verb_start},
 	{"state", "state ID", "print its state as JSON", verb_state},
 	{"kill", "kill [-a|--all] ID [SIGNAL]", "send a signal (TERM)",
@@ -26,8 +30,18 @@ static const struct verb verbs[] = {
 	 verb_delete},
 	{"exec",
 	 "exec [--cwd DIR] [-e K=V] [-u USER] [-t --console-socket PATH] [-d] "
-	 "[--pid-file FILE] ID PROGRAM [ARG...]",
+	 "[--pid-file FILE] ID PROGRAM [ARG...] | exec --process FILE ID",
 	 "run another program in it", verb_exec},
+	{"update",
+	 "update [-r FILE|-] [--memory N] [--memory-reservation N] "
+	 "[--memory-swap N] [--cpu-share N] [--cpu-quota N] [--cpu-period N] "
+	 "[--cpuset-cpus LIST] [--cpuset-mems LIST] [--pids-limit N] ID",
+	 "change its limits", verb_update},
+	{"list", "list [-f table|json] [-q]", "print all containers",
+	 verb_list},
+	{"ps", "ps [-f table|json] ID", "print its processes", verb_ps},
+	{"features", "features", "print what can be asked for, as JSON",
+	 verb_features},
 	{"pause", "pause ID", "freeze it", verb_pause},
 	{"resume", "resume ID", "thaw it", verb_resume},
 };
@@ -94,7 +108,10 @@ static int parse_options(int argc, char **argv, struct options *o)
 			o->log = optarg;
 			break;
 		case 'f':
-			o->log_json = strcmp(optarg, "json") == 0;
+			if (parse_format(optarg, &o->log_json) < 0)
+				return 1 + usage_error(NULL,
+						       "--log-format: text or "
+						       "json");
 			break;
 		case 'd':
 			o->debug = true;
@@ -180,13 +197,14 @@ int main(int argc, char **argv)
 	v = find_verb(argv[optind]);
 	if (!v)
 		return usage_error(NULL, "there is no verb '%s'", argv[optind]);
-	if (geteuid() != 0) {
+	if (geteuid() != 0 && v->run != verb_features) {
 		fputs("hyb-runtime: root is needed: rootless is not supported "
 		      "yet\n",
 		      stderr);
 		return 1;
 	}
-	if (v->run == verb_create || v->run == verb_exec) {
+	if (v->run == verb_create || v->run == verb_run ||
+	    v->run == verb_exec) {
 		r = exe_protect(argv, &e);
 		if (r < 0) {
 			report(&o, &e);

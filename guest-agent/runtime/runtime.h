@@ -31,6 +31,24 @@ int verb_exec(const struct options *o, int argc, char **argv, struct err *e);
 int verb_pause(const struct options *o, int argc, char **argv, struct err *e);
 int verb_resume(const struct options *o, int argc, char **argv, struct err *e);
 
+int verb_run(const struct options *o, int argc, char **argv, struct err *e);
+int verb_update(const struct options *o, int argc, char **argv, struct err *e);
+int verb_list(const struct options *o, int argc, char **argv, struct err *e);
+int verb_ps(const struct options *o, int argc, char **argv, struct err *e);
+int verb_features(const struct options *o, int argc, char **argv,
+		  struct err *e);
+
+/* Lets a created one run; undoes and forgets one. */
+int start_id(const struct options *o, const char *id, struct err *e);
+int delete_id(const struct options *o, const char *id, bool force,
+	      struct err *e);
+/* Exit code (128 + signal) of a child, which is reaped. */
+int wait_exit(int pidfd);
+/* "text", "table" or "json" of -f: is it the last? -EINVAL: neither. */
+int parse_format(const char *text, bool *ret_json);
+/* Prints and frees json, which may be NULL. */
+int print_json(json_t *json, struct err *e);
+
 /* Something is wrong with the command line: prints the usage; 2. */
 int usage_error(const struct verb *v, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
@@ -43,6 +61,9 @@ struct loaded {
 	struct oci_runtime *config;
 	enum container_status status;
 	struct container *c;
+	/* Set before load(): in the place of the configuration's, for exec
+	 * --process. Outlives this struct. */
+	struct oci_process *process;
 };
 #define LOADED_INIT                    \
 	{                              \

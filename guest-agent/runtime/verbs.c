@@ -24,15 +24,12 @@ static int only_id(const char *name, int argc, char **argv, const char **ret)
 	return 0;
 }
 
-int verb_start(const struct options *o, int argc, char **argv, struct err *e)
+int start_id(const struct options *o, const char *id, struct err *e)
 {
 	_cleanup_(loaded_done) struct loaded l = LOADED_INIT;
-	const char *id;
 	int r;
 
-	r = only_id("start", argc, argv, &id);
-	if (r == 0)
-		r = load(o, id, false, true, &l, e);
+	r = load(o, id, false, true, &l, e);
 	if (r != 0)
 		return r;
 	r = container_start(l.c, NULL, e);
@@ -42,10 +39,18 @@ int verb_start(const struct options *o, int argc, char **argv, struct err *e)
 	return r < 0 ? err_wrap(e, "start '%s'", id) : 0;
 }
 
+int verb_start(const struct options *o, int argc, char **argv, struct err *e)
+{
+	const char *id;
+	int r;
+
+	r = only_id("start", argc, argv, &id);
+	return r != 0 ? r : start_id(o, id, e);
+}
+
 static int print_state(const struct loaded *l, struct err *e)
 {
 	json_t *json = json_object(), *notes = json_object();
-	char *text = NULL;
 	size_t i;
 
 	json_object_set_new(json, "ociVersion",
@@ -64,14 +69,8 @@ static int print_state(const struct loaded *l, struct err *e)
 			json_string(l->config->annotations[i].value));
 	if (json_object_size(notes))
 		json_object_set(json, "annotations", notes);
-	text = json_dumps(json, JSON_INDENT(2));
 	json_decref(notes);
-	json_decref(json);
-	if (!text)
-		return err_sys(e, ENOMEM, "state");
-	puts(text);
-	free(text);
-	return 0;
+	return print_json(json, e);
 }
 
 /* Reads the configuration itself: load() would prepare a process. */
@@ -122,24 +121,12 @@ int verb_kill(const struct options *o, int argc, char **argv, struct err *e)
 	return r < 0 ? err_wrap(e, "kill '%s'", argv[optind]) : 0;
 }
 
-int verb_delete(const struct options *o, int argc, char **argv, struct err *e)
+int delete_id(const struct options *o, const char *id, bool force,
+	      struct err *e)
 {
-	static const struct option options[] = {
-		{"force", no_argument, NULL, 'f'}, {NULL, 0, NULL, 0}};
 	_cleanup_(loaded_done) struct loaded l = LOADED_INIT;
-	const struct verb *v = find_verb("delete");
-	bool force = false;
-	const char *id;
-	int opt, r;
+	int r;
 
-	while ((opt = getopt_long(argc, argv, "f", options, NULL)) >= 0) {
-		if (opt != 'f')
-			return usage_error(v, NULL);
-		force = true;
-	}
-	if (argc - optind != 1)
-		return usage_error(v, "one container id is needed");
-	id = argv[optind];
 	r = load(o, id, false, false, &l, e);
 	if (r == -ENOENT && force && l.dir < 0) {
 		err_clear(e);
@@ -158,6 +145,24 @@ int verb_delete(const struct options *o, int argc, char **argv, struct err *e)
 	if (r < 0)
 		return err_wrap(e, "delete '%s'", id);
 	return store_remove(o->root, id, e);
+}
+
+int verb_delete(const struct options *o, int argc, char **argv, struct err *e)
+{
+	static const struct option options[] = {
+		{"force", no_argument, NULL, 'f'}, {NULL, 0, NULL, 0}};
+	const struct verb *v = find_verb("delete");
+	bool force = false;
+	int opt;
+
+	while ((opt = getopt_long(argc, argv, "f", options, NULL)) >= 0) {
+		if (opt != 'f')
+			return usage_error(v, NULL);
+		force = true;
+	}
+	if (argc - optind != 1)
+		return usage_error(v, "one container id is needed");
+	return delete_id(o, argv[optind], force, e);
 }
 
 static int freeze(const struct options *o, const char *verb, int argc,

@@ -57,6 +57,11 @@ static const char *const names[] = {
 };
 static_assert(ARRAY_SIZE(names) == CAP_LAST_CAP + 1, "a name per capability");
 
+const char *caps_name(int cap)
+{
+	return cap >= 0 && (size_t)cap < ARRAY_SIZE(names) ? names[cap] : NULL;
+}
+
 #define BIT(n) (UINT64_C(1) << (n))
 
 int caps_parse(const char *name)

@@ -13,6 +13,9 @@ struct cap_sets {
  * -EINVAL. */
 int caps_parse(const char *name);
 
+/* "CHOWN" for a bit number; NULL: there is none. */
+const char *caps_name(int cap);
+
 /* Highest capability that the running kernel knows. */
 int caps_last(void);
 

@@ -206,16 +206,29 @@ int cgroup_kill(int fd)
 	return r < 0 ? r : 0;
 }
 
-static int signal_one(pid_t pid, int sig)
-{
-	_cleanup_close_ int pidfd = pidfd_open(pid, 0);
+/* What is done with every process of a tree: signalled, or with pids listed. */
+struct visit {
+	int sig;
+	pid_t *pids;
+	size_t n, max;
+};
 
+static int visit_one(struct visit *v, pid_t pid)
+{
+	_cleanup_close_ int pidfd = -1;
+
+	if (v->max) {
+		if (v->n < v->max)
+			v->pids[v->n++] = pid;
+		return 1;
+	}
+	pidfd = pidfd_open(pid, 0);
 	if (pidfd < 0)
 		return 0;
-	return pidfd_send_signal(pidfd, sig, NULL, 0) < 0 ? 0 : 1;
+	return pidfd_send_signal(pidfd, v->sig, NULL, 0) < 0 ? 0 : 1;
 }
 
-static int signal_procs(int fd, int sig)
+static int visit_procs(int fd, struct visit *v)
 {
 	_cleanup_fclose_ FILE *f = NULL;
 	int procs = openat(fd, "cgroup.procs", O_RDONLY | O_CLOEXEC);
@@ -233,16 +246,16 @@ static int signal_procs(int fd, int sig)
 	while (fgets(line, sizeof(line), f)) {
 		line[strcspn(line, "\n")] = '\0';
 		if (parse_u64(line, 1, INT32_MAX, &pid) == 0)
-			n += signal_one((pid_t)pid, sig);
+			n += visit_one(v, (pid_t)pid);
 	}
 	return n;
 }
 
 /* Calls itself at most depth deep. */
-static int signal_tree(int fd, int sig, int depth)
+static int visit_tree(int fd, struct visit *v, int depth)
 {
 	_cleanup_closedir_ DIR *d = NULL;
-	int total = signal_procs(fd, sig), child, n;
+	int total = visit_procs(fd, v), child, n;
 	struct dirent *entry;
 
 	if (total < 0 || depth == 0)
@@ -261,7 +274,7 @@ static int signal_tree(int fd, int sig, int depth)
 		child = cgroup_open(fd, entry->d_name);
 		if (child < 0)
 			continue;
-		n = signal_tree(child, sig, depth - 1);
+		n = visit_tree(child, v, depth - 1);
 		close(child);
 		if (n > 0)
 			total += n;
@@ -271,7 +284,16 @@ static int signal_tree(int fd, int sig, int depth)
 
 int cgroup_signal(int fd, int sig)
 {
-	return signal_tree(fd, sig, REMOVE_DEPTH);
+	struct visit v = {.sig = sig};
+
+	return visit_tree(fd, &v, REMOVE_DEPTH);
+}
+
+int cgroup_pids(int fd, pid_t *pids, size_t max)
+{
+	struct visit v = {.pids = pids, .max = max};
+
+	return visit_tree(fd, &v, REMOVE_DEPTH);
 }
 
 /* Waits until "key" of cgroup.events is value; the kernel raises POLLPRI on

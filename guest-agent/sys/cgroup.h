@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 enum cgroup_controller {
 	CGROUP_MEMORY = 1,
@@ -54,6 +55,9 @@ int cgroup_kill(int fd);
 /* Sends a signal to every process in the folder and below; how many it
  * reached, or -errno. */
 int cgroup_signal(int fd, int sig);
+/* The processes in the folder and below: the first max; how many there are, or
+ * -errno. */
+int cgroup_pids(int fd, pid_t *pids, size_t max);
 /* Freezes or thaws and waits until it is done. */
 int cgroup_freeze(int fd, bool frozen, unsigned int timeout_ms);
 

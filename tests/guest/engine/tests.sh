@@ -195,6 +195,22 @@ is "exec is in all its namespaces" "$($RT exec c1 sh -c 'for n in pid mnt uts ip
 is "exec is in its cgroup" "$($RT exec c1 cat /proc/self/cgroup)" "0::/"
 is "exec in a folder" "$($RT exec --cwd /tmp c1 pwd)" /tmp
 is "exec with environment" "$($RT exec -e A=b c1 sh -c 'echo $A')" b
+echo '{"args":["sh","-c","echo $PWD $A $(id -u):$(id -g) $(ulimit -n) $(grep -c CapEff:.0000000000000000 /proc/self/status)"],"cwd":"/tmp","env":["PATH=/bin","A=x"],"user":{"uid":1000,"gid":2000},"rlimits":[{"type":"RLIMIT_NOFILE","soft":77,"hard":77}]}' >/run/p.json
+is "exec of a process file" "$($RT exec --process /run/p.json c1 2>&1)" "/tmp x 1000:2000 77 1"
+like "a process file that is wrong is named" "$(echo '{"args":[],"cwd":"/"}' >/run/q.json; $RT exec --process /run/q.json c1 2>&1)" "process"
+is "exec detached writes its pid" "$($RT exec -d --pid-file /run/pid c1 sleep 50 >/dev/null 2>&1 </dev/null && cat /proc/$(cat /run/pid)/comm)" sleep
+is "ps" "$($RT ps c1 | wc -l) $($RT ps -f json c1 | grep -c "$(cat /run/pid)")" "3 1"
+like "list" "$($RT list)" "running"
+is "list as JSON" "$($RT list -f json | grep -c '"id": "c1"')" 1
+is "list quiet" "$($RT list -q)" c1
+$RT update --memory 24m --pids-limit 40 --cpu-quota 20000 --cpu-period 50000 c1
+is "update" "$($RT exec c1 sh -c 'cd /sys/fs/cgroup; echo $(cat memory.max pids.max cpu.max)')" "25165824 40 20000 50000"
+$RT update --cpu-period 100000 c1
+is "update of a period leaves the quota" "$($RT exec c1 cat /sys/fs/cgroup/cpu.max)" "20000 100000"
+echo '{"memory":{"limit":33554432},"cpu":{"shares":1024,"quota":-1},"pids":{"limit":64}}' | $RT update -r - c1
+is "update from JSON" "$($RT exec c1 sh -c 'cd /sys/fs/cgroup; echo $(cat memory.max pids.max cpu.max cpu.weight)')" "33554432 64 max 100000 39"
+like "update from JSON that is wrong" "$(echo '{"memory":{"limit":"1"}}' | $RT update -r - c1 2>&1)" "resources.memory.limit"
+is "update of nothing is refused" "$($RT update c1 2>/dev/null; echo $?)" 2
 $RT pause c1
 is "paused" "$($RT state c1 | grep -o paused)" paused
 $RT resume c1
@@ -205,6 +221,32 @@ wait_stopped c1
 is "killed" "$($RT state c1 | grep -o stopped)" stopped
 $RT delete c1
 is "gone" "$($RT state c1 2>&1 | grep -c 'does not exist')" 1
+
+# ------------------------------------------------------------ command line
+bundle c1 '["/bin/sh","-c","echo out; exit 5"]'
+is "run" "$($RT run -b /run/b/c1 c1 </dev/null; echo $?)" "out
+5"
+is "run forgets it" "$($RT list -q)" ""
+bundle c1 '["/bin/sleep","100"]'
+$RT run -d --pid-file /run/pid -b /run/b/c1 c1 </dev/null >/dev/null 2>&1
+is "run detached" "$($RT state c1 | grep -o running) $(cat /proc/$(cat /run/pid)/comm)" "running sleep"
+is "kill all" "$($RT kill --all c1 KILL; echo $?)" 0
+wait_stopped c1
+is "kill of an ended one is refused" "$($RT kill c1 2>/dev/null; echo $?)" 1
+is "kill all of an ended one is not" "$($RT kill --all c1 2>&1; echo $?)" 0
+$RT delete c1
+bundle c1 '["/bin/nothing"]'
+is "run of nothing leaves nothing" "$($RT run -b /run/b/c1 c1 >/dev/null 2>&1; echo $?) $($RT list -q)" "1 "
+is "delete by force of nothing" "$($RT delete --force none; echo $?)" 0
+is "version" "$($RT --version | grep -c '^spec: 1')" 1
+is "features" "$($RT features | grep -c -e SCMP_ACT_ERRNO -e '"cgroup",' -e CAP_BPF)" 3
+is "--systemd-cgroup is refused" "$($RT --systemd-cgroup list 2>&1 | grep -c 'manages cgroups itself')" 1
+is "--log-format is checked" "$($RT --log-format xml list >/dev/null 2>&1; echo $?)" 2
+$RT --log /run/log --log-format json --debug state none 2>/dev/null
+is "--log as JSON" "$(grep -c '"level":"error","msg":.*does not exist' /run/log)" 1
+rm /run/log
+$RT --log /run/log state none 2>/dev/null
+is "--log as text" "$(grep -c "^hyb-runtime: container 'none' does not exist" /run/log)" 1
 
 # ------------------------------------------------------------------- init
 sh_box "with a reaper the program is not PID 1" "2" "echo \$\$" init=true

@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The verbs that only look: list, ps, features. */
+#include "guest-agent/runtime/runtime.h"
+
+#include <dirent.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "common/base/cleanup.h"
+#include "guest-agent/sys/caps.h"
+
+/* As many as a cgroup is asked for at once. */
+#define PIDS_MAX 32768
+
+/* [-f FORMAT] [-q]; *ret_id: the one argument, or NULL for no argument. */
+static int parse_args(const char *verb, int argc, char **argv, bool *json,
+		      bool *quiet, const char **ret_id)
+{
+	static const struct option options[] = {
+		{"format", required_argument, NULL, 'f'},
+		{"quiet", no_argument, NULL, 'q'},
+		{NULL, 0, NULL, 0}};
+	const struct verb *v = find_verb(verb);
+	int opt;
+
+	while ((opt = getopt_long(argc, argv, quiet ? "f:q" : "f:", options,
+				  NULL)) >= 0) {
+		if (opt == 'q' && quiet)
+			*quiet = true;
+		else if (opt != 'f' || parse_format(optarg, json) < 0)
+			return usage_error(v, NULL);
+	}
+	if (argc - optind != (ret_id ? 1 : 0))
+		return usage_error(v, ret_id ? "one container id is needed"
+					     : "no argument is wanted");
+	if (ret_id)
+		*ret_id = argv[optind];
+	return 0;
+}
+
+/* One that is being made or taken away this moment has no state: NULL. */
+static json_t *describe(const struct options *o, const char *id)
+{
+	_cleanup_(store_state_done) struct store_state s = {.id = NULL};
+	_cleanup_close_ int dir = -1, pidfd = -1;
+	enum container_status status;
+	char stamp[32];
+	struct tm tm;
+	time_t t;
+
+	dir = store_open(o->root, id, NULL);
+	if (dir < 0 || store_read(dir, &s, NULL) < 0)
+		return NULL;
+	status = store_status(dir, &s, &pidfd);
+	t = (time_t)(s.created_at / 1000000000u);
+	strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&t, &tm));
+	return json_pack("{ss ss si ss ss ss* ss ss}", "ociVersion",
+			 HYB_OCI_RUNTIME_VERSION, "id", s.id, "pid",
+			 status == CONTAINER_STOPPED ? 0 : (int)s.pid, "status",
+			 container_status_name(status), "bundle", s.bundle,
+			 "rootfs", s.rootfs, "created", stamp, "owner", "root");
+}
+
+static const char *text_of(const json_t *json, const char *key)
+{
+	const char *s = json_string_value(json_object_get(json, key));
+
+	return s ? s : "";
+}
+
+static void print_row(const json_t *c, bool quiet)
+{
+	if (quiet)
+		puts(text_of(c, "id"));
+	else
+		printf("%-24s %-10d %-10s %-20s %s\n", text_of(c, "id"),
+		       (int)json_integer_value(json_object_get(c, "pid")),
+		       text_of(c, "status"), text_of(c, "created"),
+		       text_of(c, "bundle"));
+}
+
+int verb_list(const struct options *o, int argc, char **argv, struct err *e)
+{
+	_cleanup_closedir_ DIR *d = NULL;
+	bool as_json = false, quiet = false;
+	json_t *all, *one;
+	struct dirent *entry;
+	size_t i;
+	int r;
+
+	r = parse_args("list", argc, argv, &as_json, &quiet, NULL);
+	if (r != 0)
+		return r;
+	d = opendir(o->root);
+	if (!d && errno != ENOENT)
+		return err_sys(e, errno, "open '%s'", o->root);
+	all = json_array();
+	while (d && (entry = readdir(d))) {
+		if (!container_id_is_valid(entry->d_name))
+			continue;
+		one = describe(o, entry->d_name);
+		if (one)
+			json_array_append_new(all, one);
+	}
+	if (as_json && !quiet)
+		return print_json(all, e);
+	if (!quiet)
+		printf("%-24s %-10s %-10s %-20s %s\n", "ID", "PID", "STATUS",
+		       "CREATED", "BUNDLE");
+	json_array_foreach(all, i, one)
+		print_row(one, quiet);
+	json_decref(all);
+	return 0;
+}
+
+int verb_ps(const struct options *o, int argc, char **argv, struct err *e)
+{
+	_cleanup_(loaded_done) struct loaded l = LOADED_INIT;
+	_cleanup_free_ pid_t *pids = NULL;
+	bool as_json = false;
+	const char *id;
+	json_t *json;
+	int i, n, r;
+
+	r = parse_args("ps", argc, argv, &as_json, NULL, &id);
+	if (r == 0)
+		r = load(o, id, false, false, &l, e);
+	if (r != 0)
+		return r;
+	pids = calloc(PIDS_MAX, sizeof(*pids));
+	if (!pids)
+		return err_sys(e, ENOMEM, "ps");
+	n = container_pids(l.c, pids, PIDS_MAX, e);
+	if (n < 0)
+		return err_wrap(e, "ps '%s'", id);
+	if (n > PIDS_MAX)
+		n = PIDS_MAX;
+	if (!as_json) {
+		puts("PID");
+		for (i = 0; i < n; i++)
+			printf("%d\n", (int)pids[i]);
+		return 0;
+	}
+	json = json_array();
+	for (i = 0; i < n; i++)
+		json_array_append_new(json, json_integer(pids[i]));
+	return print_json(json, e);
+}
+
+/* ---------------------------------------------------------------- features */
+
+static json_t *words(const char *const *list)
+{
+	json_t *json = json_array();
+
+	for (; *list; list++)
+		json_array_append_new(json, json_string(*list));
+	return json;
+}
+
+static json_t *capabilities(void)
+{
+	json_t *json = json_array();
+	char name[48];
+	int i, last = caps_last();
+
+	for (i = 0; i <= last && caps_name(i); i++) {
+		snprintf(name, sizeof(name), "CAP_%s", caps_name(i));
+		json_array_append_new(json, json_string(name));
+	}
+	return json;
+}
+
+static json_t *seccomp(void)
+{
+	static const char *const actions[] = {"SCMP_ACT_ALLOW",
+					      "SCMP_ACT_ERRNO",
+					      "SCMP_ACT_KILL",
+					      "SCMP_ACT_LOG",
+					      "SCMP_ACT_KILL_PROCESS",
+					      "SCMP_ACT_KILL_THREAD",
+					      "SCMP_ACT_TRACE",
+					      "SCMP_ACT_TRAP",
+					      NULL};
+	static const char *const operators[] = {
+		"SCMP_CMP_EQ", "SCMP_CMP_GE", "SCMP_CMP_GT",
+		"SCMP_CMP_LE", "SCMP_CMP_LT", "SCMP_CMP_MASKED_EQ",
+		"SCMP_CMP_NE", NULL};
+	static const char *const flags[] = {
+		"SECCOMP_FILTER_FLAG_TSYNC", "SECCOMP_FILTER_FLAG_LOG",
+		"SECCOMP_FILTER_FLAG_SPEC_ALLOW", NULL};
+	static const char *const archs[] = {"SCMP_ARCH_X86_64", "SCMP_ARCH_X86",
+					    "SCMP_ARCH_X32", NULL};
+
+	return json_pack("{sb so so so so so}", "enabled", 1, "actions",
+			 words(actions), "operators", words(operators), "archs",
+			 words(archs), "knownFlags", words(flags),
+			 "supportedFlags", words(flags));
+}
+
+int verb_features(const struct options *o, int argc, char **argv, struct err *e)
+{
+	static const char *const namespaces[] = {"cgroup",  "ipc", "mount",
+						 "network", "pid", "user",
+						 "uts",	    NULL};
+	static const char *const mounts[] = {
+		"async",      "atime",	     "bind",	   "dev",
+		"diratime",   "exec",	     "noatime",	   "nodev",
+		"nodiratime", "noexec",	     "norelatime", "nostrictatime",
+		"nosuid",     "nosymfollow", "private",	   "rbind",
+		"relatime",   "ro",	     "rprivate",   "rro",
+		"rrw",	      "rshared",     "rslave",	   "runbindable",
+		"rw",	      "shared",	     "slave",	   "strictatime",
+		"suid",	      "symfollow",   "sync",	   "unbindable",
+		NULL};
+	json_t *lx;
+
+	(void)o;
+	(void)argv;
+	if (argc != 1)
+		return usage_error(find_verb("features"), NULL);
+	lx = json_pack(
+		"{so so s{sb sb sb sb sb} so s{sb} s{sb} s{sb} s{s{sb}}}",
+		"namespaces", words(namespaces), "capabilities", capabilities(),
+		"cgroup", "v1", 0, "v2", 1, "systemd", 0, "systemdUser", 0,
+		"rdma", 0, "seccomp", seccomp(), "apparmor", "enabled", 0,
+		"selinux", "enabled", 0, "intelRdt", "enabled", 0,
+		"mountExtensions", "idmap", "enabled", 0);
+	return print_json(json_pack("{ss ss so so so}", "ociVersionMin",
+				    "1.0.0", "ociVersionMax",
+				    HYB_OCI_RUNTIME_VERSION, "hooks",
+				    json_array(), "mountOptions", words(mounts),
+				    "linux", lx),
+			  e);
+}
