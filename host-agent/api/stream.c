@@ -29,10 +29,10 @@ static int find_guest(struct request *q, const struct target *t,
 		r = err_set(e, ENOENT, "'%s/%s/%s': not found", t->stack, t->vm,
 			    t->container);
 	else if (vm->state != VM_RUNNING)
-		r = err_set(e, EHOSTDOWN, "VM '%s/%s' is %s, not running",
+		r = err_set(e, ENOTCONN, "VM '%s/%s' is %s, not running",
 			    t->stack, t->vm, vm_state_name(vm->state));
 	else if (c && (c->state != CTR_RUNNING || !c->in_guest)) {
-		r = err_set(e, EHOSTDOWN,
+		r = err_set(e, ENOTCONN,
 			    "container '%s/%s/%s' is %s, not running", t->stack,
 			    t->vm, t->container, ctr_state_name(c->state));
 		err_hint(e, "`hyb logs %s/%s/%s` shows what it wrote", t->stack,

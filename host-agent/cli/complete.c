@@ -125,17 +125,21 @@ static void offer_words(struct cli *cli, const struct verb *v,
 	}
 }
 
-/* Is the word before a long option that wants a value? */
+/* Is the word before an option that wants a value? */
 static const struct opt *open_option(const struct verb *v, const char *word)
 {
+	const struct opt *o;
 	size_t i;
 
-	if (strncmp(word, "--", 2) != 0)
-		return NULL;
-	for (i = 0; i < v->n_opts; i++)
-		if (strcmp(v->opts[i].long_name, word + 2) == 0 &&
-		    opt_takes_value(&v->opts[i]))
-			return &v->opts[i];
+	for (i = 0; word[0] == '-' && i < v->n_opts; i++) {
+		o = &v->opts[i];
+		if (!opt_takes_value(o))
+			continue;
+		if (word[1] == '-' ? strcmp(o->long_name, word + 2) == 0
+				   : o->short_name && word[1] == o->short_name &&
+					     !word[2])
+			return o;
+	}
 	return NULL;
 }
 

@@ -373,6 +373,20 @@ static void close_all(struct session *l)
 	free(l->streams);
 }
 
+/* A log that is followed ends with its container, or with hybd: the second is
+ * not to be taken for the first. */
+static int end_of_follow(struct cli *cli, struct err *e)
+{
+	_cleanup_vl_conn_ struct vl_conn c = {.fd = -1};
+
+	if (client_open(cli, 0, &c, e) == 0)
+		return CLI_DONE;
+	err_set(e, ECONNRESET, "hybd has ended, and the log with it");
+	err_hint(e, "the containers go on: `hyb logs -f --since 1m NAME` does "
+		    "too");
+	return CLI_UNREACHABLE;
+}
+
 static int show(struct cli *cli, const struct args *a, const json_t *names,
 		struct err *e)
 {
@@ -399,6 +413,8 @@ static int show(struct cli *cli, const struct args *a, const json_t *names,
 	st = open_all(cli, a, names, &l, e);
 	if (st == 0 && pump(&l, e) < 0)
 		st = CLI_FAILED;
+	if (st == 0 && a->follow)
+		st = end_of_follow(cli, e);
 	close_all(&l);
 	return st;
 }

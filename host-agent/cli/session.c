@@ -35,7 +35,7 @@ struct loop {
 	struct flow in, out, errout;
 	struct tty_detach detach;
 	bool filter; /* what is typed is looked at */
-	bool ended, detached, lost;
+	bool ended, detached, lost, unread;
 	int status, interrupts;
 	uint64_t silent_since; /* ms; counts once it has ended */
 };
@@ -309,6 +309,16 @@ static void finish_in(struct loop *l)
 	l->in.to = -1;
 }
 
+/* Nobody reads CMD's output any more (`hyb exec … | head`). That its stream was
+ * shut down CMD learns late or never: hyb tells it, as a pipe would. */
+static void tell_unread(struct loop *l)
+{
+	if (l->unread || l->ended || l->out.to >= 0)
+		return;
+	l->unread = true;
+	send_control(l, json_pack("{s:i}", "signal", SIGPIPE));
+}
+
 static void serve(struct loop *l, const struct pollfd p[P_COUNT], struct err *e)
 {
 	if (p[P_SIGNAL].revents)
@@ -326,6 +336,7 @@ static void serve(struct loop *l, const struct pollfd p[P_COUNT], struct err *e)
 		out_write(l, &l->out);
 	if (p[P_ERR_TO].revents || (l->errout.len && l->errout.whole))
 		out_write(l, &l->errout);
+	tell_unread(l);
 	if (p[P_CONTROL].revents)
 		on_control(l, e);
 	finish_in(l);
