@@ -135,9 +135,10 @@ static const struct opt *open_option(const struct verb *v, const char *word)
 		o = &v->opts[i];
 		if (!opt_takes_value(o))
 			continue;
-		if (word[1] == '-' ? strcmp(o->long_name, word + 2) == 0
-				   : o->short_name && word[1] == o->short_name &&
-					     !word[2])
+		if (word[1] == '-'
+			    ? strcmp(o->long_name, word + 2) == 0
+			    : o->short_name && word[1] == o->short_name &&
+				      !word[2])
 			return o;
 	}
 	return NULL;

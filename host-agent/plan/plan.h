@@ -53,7 +53,7 @@ struct observed_container {
 	/* digest that its desired image reference has now, or "" unknown */
 	const char *desired_digest;
 	bool user_stopped; /* `hyb stop` on it, or it has failed for good */
-	bool failed;       /* that it is which */
+	bool failed;	   /* that it is which */
 };
 
 struct observed_vm {
