@@ -21,6 +21,7 @@
 
 #include "common/base/cleanup.h"
 #include "common/base/fd.h"
+#include "guest-agent/container/hooks.h"
 #include "guest-agent/sys/cgroup.h"
 #include "guest-agent/sys/kernel.h"
 
@@ -359,6 +360,37 @@ static int explain(const struct container *c, int r, struct err *e)
 	return r;
 }
 
+/* With the mounts in place and the root not yet pivoted to. */
+static int run_hooks(struct create *cr, struct spawned *s,
+		     struct container_failure *failure, struct err *e)
+{
+	const struct oci_hooks *h = cr->config->hooks;
+	const struct hook_state state = {.id = cr->c->id,
+					 .status = "creating",
+					 .bundle = cr->spec->bundle,
+					 .pid = s->pid,
+					 .config = cr->config};
+	struct sync_msg go = {.kind = SYNC_GO};
+	int r;
+
+	if (!cr->plan->hooks)
+		return 0;
+	r = spawned_wait(s, false, &cr->c->console, failure, e);
+	if (r < 0)
+		return r;
+	r = hooks_run("prestart", h->prestart, h->n_prestart, &state, e);
+	if (r == 0)
+		r = hooks_run("createRuntime", h->create_runtime,
+			      h->n_create_runtime, &state, e);
+	if (r < 0) {
+		if (failure)
+			memcpy(failure->step, "hooks", sizeof("hooks"));
+		return r;
+	}
+	r = sync_send(s->sync, &go, -1);
+	return r < 0 ? err_sys(e, -r, "talk to the process") : 0;
+}
+
 static int run_setup(struct create *cr, struct container_failure *failure,
 		     struct err *e)
 {
@@ -368,6 +400,8 @@ static int run_setup(struct create *cr, struct container_failure *failure,
 	r = spawn(cr, &s, e);
 	if (r == 0)
 		r = release_child(cr, &s, e);
+	if (r == 0)
+		r = run_hooks(cr, &s, failure, e);
 	if (r == 0)
 		r = spawned_wait(&s, false, &cr->c->console, failure, e);
 	if (r == 0)
@@ -471,6 +505,12 @@ int container_create(const struct container_spec *spec, struct container **ret,
 	}
 	cr.c->plan = cr.plan;
 	cr.c->defaults = spec->defaults;
+	/* The agent does not wait for programs of its VM. */
+	if (spec->config->hooks && spec->defaults)
+		return err_set(e, ENOTSUP, "hooks: not in a VM's container");
+	cr.plan->hooks = spec->config->hooks &&
+			 (spec->config->hooks->n_prestart ||
+			  spec->config->hooks->n_create_runtime);
 	cr.plan->id = cr.c->id;
 	cr.plan->start_fd = spec->start_listen_fd;
 	/* Standard streams first: the plan copies them from the spec. */

@@ -92,6 +92,8 @@ struct container_spec {
 	 * caller's. Not used where process.terminal is true: then a terminal
 	 * is made inside the container, see container_take_console(). */
 	int stdio[3];
+	/* The bundle's folder, which hooks are told; may be NULL. */
+	const char *bundle;
 	/* A listening unix socket whose first connection starts the container
 	 * in place of container_start(), or -1: for callers that do not live
 	 * as long as the container. */

@@ -116,6 +116,9 @@ struct plan {
 	/* What uid 0 of this container has, for an exec as another user. */
 	struct cap_sets root_caps;
 
+	/* Stops before the pivot with a READY of its own, until the parent has
+	 * run hooks and says GO. */
+	bool hooks;
 	int sync_fd;  /* the child's end */
 	int start_fd; /* listening socket, or -1: sync_fd starts it */
 	/* Descriptors that the child keeps, ascending. */

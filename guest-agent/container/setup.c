@@ -460,6 +460,22 @@ static int step_readonly(struct setup *s)
 	return r;
 }
 
+/* The parent runs the hooks meanwhile. */
+static int step_hooks(struct setup *s)
+{
+	struct sync_msg msg = {.kind = SYNC_READY};
+	int r;
+
+	if (!s->p->hooks)
+		return 0;
+	r = sync_send(s->p->sync_fd, &msg, -1);
+	if (r == 0)
+		r = sync_recv(s->p->sync_fd, &msg, NULL, 0);
+	if (r == -EPIPE)
+		_exit(1); /* one failed: the parent gave up */
+	return r == 0 && msg.kind != SYNC_GO ? -EPROTO : r;
+}
+
 static int step_pivot(struct setup *s)
 {
 	_cleanup_close_ int old = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -710,6 +726,7 @@ static const struct step create_steps[] = {
 	{"terminal", step_console},
 	{"masked path", step_mask},
 	{"read-only path", step_readonly},
+	{"hooks", step_hooks},
 	{"pivot", step_pivot},
 	{"session", step_session},
 	{"working directory", step_cwd},

@@ -23,10 +23,10 @@ static int check_version(const char *version, struct err *e)
 
 static int check_hooks(const struct oci_hooks *h, struct err *e)
 {
-	if (h &&
-	    (h->n_prestart || h->n_create_runtime || h->n_create_container ||
-	     h->n_start_container || h->n_poststart || h->n_poststop))
-		return not_yet(e, "hooks");
+	if (h && h->n_create_container)
+		return not_yet(e, "hooks.createContainer");
+	if (h && h->n_start_container)
+		return not_yet(e, "hooks.startContainer");
 	return 0;
 }
 

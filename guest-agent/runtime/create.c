@@ -180,6 +180,7 @@ static int finish(const struct options *o, const struct create_args *a,
 		.rootfs = (char *)(uintptr_t)spec->rootfs.dir,
 		.erofs = (char *)(uintptr_t)spec->rootfs.erofs,
 		.defaults = spec->defaults,
+		.hooks = spec->config->hooks != NULL,
 		.ids_base = spec->ids_base,
 		.pid = info.pid,
 		.created_at = info.created_at};
@@ -201,6 +202,7 @@ static int create(const struct options *o, const struct create_args *a, int dir,
 	_cleanup_free_ char *bundle = NULL, *text = NULL;
 	_cleanup_close_ int listen_fd = -1;
 	struct container_spec spec = CONTAINER_SPEC_INIT;
+	struct container_failure failure = {.exit_code = 0};
 	struct container *c = NULL;
 	char root[PATH_MAX * 2];
 	size_t len = 0;
@@ -221,6 +223,7 @@ static int create(const struct options *o, const struct create_args *a, int dir,
 		return listen_fd;
 	spec.id = a->id;
 	spec.config = config;
+	spec.bundle = bundle;
 	spec.search_path = true;
 	spec.stdio[0] = 0;
 	spec.stdio[1] = 1;
@@ -234,7 +237,9 @@ static int create(const struct options *o, const struct create_args *a, int dir,
 	if (r == 0 && chdir(bundle) < 0)
 		r = err_sys(e, errno, "bundle '%s'", bundle);
 	if (r == 0)
-		r = container_create(&spec, &c, NULL, e);
+		r = container_create(&spec, &c, &failure, e);
+	if (r < 0 && strcmp(failure.step, "hooks") == 0)
+		run_poststop(a->id, bundle, config);
 	if (r < 0)
 		return r;
 	if (container_engine_warning()[0])

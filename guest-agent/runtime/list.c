@@ -205,6 +205,8 @@ int verb_features(const struct options *o, int argc, char **argv, struct err *e)
 	static const char *const namespaces[] = {"cgroup",  "ipc", "mount",
 						 "network", "pid", "user",
 						 "uts",	    NULL};
+	static const char *const hooks[] = {"prestart", "createRuntime",
+					    "poststart", "poststop", NULL};
 	static const char *const mounts[] = {
 		"async",      "atime",	     "bind",	   "dev",
 		"diratime",   "exec",	     "noatime",	   "nodev",
@@ -231,7 +233,7 @@ int verb_features(const struct options *o, int argc, char **argv, struct err *e)
 	return print_json(json_pack("{ss ss so so so}", "ociVersionMin",
 				    "1.0.0", "ociVersionMax",
 				    HYB_OCI_RUNTIME_VERSION, "hooks",
-				    json_array(), "mountOptions", words(mounts),
+				    words(hooks), "mountOptions", words(mounts),
 				    "linux", lx),
 			  e);
 }

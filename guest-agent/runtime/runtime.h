@@ -42,6 +42,9 @@ int verb_features(const struct options *o, int argc, char **argv,
 int start_id(const struct options *o, const char *id, struct err *e);
 int delete_id(const struct options *o, const char *id, bool force,
 	      struct err *e);
+/* Failures are warnings, as the specification says. */
+void run_poststop(const char *id, const char *bundle,
+		  const struct oci_runtime *config);
 /* Exit code (128 + signal) of a child, which is reaped. */
 int wait_exit(int pidfd);
 /* "text", "table" or "json" of -f: is it the last? -EINVAL: neither. */

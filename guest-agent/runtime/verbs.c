@@ -8,7 +8,9 @@
 #include <stdlib.h>
 
 #include "common/base/cleanup.h"
+#include "common/base/log.h"
 #include "common/base/parse.h"
+#include "guest-agent/container/hooks.h"
 
 /* Verbs of one id and no option. */
 static int only_id(const char *name, int argc, char **argv, const char **ret)
@@ -24,6 +26,39 @@ static int only_id(const char *name, int argc, char **argv, const char **ret)
 	return 0;
 }
 
+void run_poststop(const char *id, const char *bundle,
+		  const struct oci_runtime *config)
+{
+	const struct hook_state state = {.id = id,
+					 .status = "stopped",
+					 .bundle = bundle,
+					 .config = config};
+	struct err e = ERR_INIT;
+	size_t i;
+
+	/* One that fails does not keep the others from running. */
+	for (i = 0; config->hooks && i < config->hooks->n_poststop; i++)
+		if (hooks_run("poststop", &config->hooks->poststop[i], 1,
+			      &state, &e) < 0)
+			log_warn("%s", e.msg);
+}
+
+static void run_poststart(const struct loaded *l)
+{
+	const struct hook_state state = {.id = l->state.id,
+					 .status = "running",
+					 .bundle = l->state.bundle,
+					 .pid = l->state.pid,
+					 .config = l->config};
+	const struct oci_hooks *h = l->config->hooks;
+	struct err e = ERR_INIT;
+	size_t i;
+
+	for (i = 0; h && i < h->n_poststart; i++)
+		if (hooks_run("poststart", &h->poststart[i], 1, &state, &e) < 0)
+			log_warn("%s", e.msg);
+}
+
 int start_id(const struct options *o, const char *id, struct err *e)
 {
 	_cleanup_(loaded_done) struct loaded l = LOADED_INIT;
@@ -36,6 +71,11 @@ int start_id(const struct options *o, const char *id, struct err *e)
 	/* Once asked it is started or has ended; nobody can ask again. */
 	if (l.status == CONTAINER_CREATED)
 		store_started(l.dir);
+	if (r == 0 && l.state.hooks) {
+		r = store_config(l.dir, &l.config, e);
+		if (r == 0)
+			run_poststart(&l);
+	}
 	return r < 0 ? err_wrap(e, "start '%s'", id) : 0;
 }
 
@@ -137,6 +177,8 @@ int delete_id(const struct options *o, const char *id, bool force,
 		err_clear(e);
 		return store_remove(o->root, id, e);
 	}
+	if (r == 0 && l.state.hooks)
+		r = store_config(l.dir, &l.config, e);
 	if (r == 0) {
 		r = container_delete(l.c, force, e);
 		if (r == 0)
@@ -144,6 +186,8 @@ int delete_id(const struct options *o, const char *id, bool force,
 	}
 	if (r < 0)
 		return err_wrap(e, "delete '%s'", id);
+	if (l.config)
+		run_poststop(id, l.state.bundle, l.config);
 	return store_remove(o->root, id, e);
 }
 

@@ -301,6 +301,49 @@ plain '["/bin/sh","-c","cat /proc/self/status"]'
 like "no capabilities unless asked for" "$out" "CapEff:	0000000000000000"
 is "the engine's binary is as it was" "$(md5sum /bin/hyb-runtime)" "$sum"
 
+# hooks: what each reads goes to a file of its name
+cat >/run/hook <<'E'
+#!/bin/sh
+/bin/cat >/run/hook.$1
+[ -z "$A" ] || echo "$A" >>/run/hook.$1
+[ "$2" != fail ] || exit 3
+[ "$2" != hang ] || exec /bin/sleep 60
+E
+chmod 755 /run/hook
+hook() { echo "\"$1\":[{\"path\":\"/run/hook\",\"args\":[\"hook\",\"$1\",\"$2\"],\"env\":[\"A=env\"],\"timeout\":${3:-20}}]"; }
+hooked() { # hooked HOOKS-JSON
+	rm -f /run/hook.*
+	plain '["/bin/sh","-c","echo ran"]'
+	sed -i "s#\"ociVersion\"#\"hooks\":{$1},\"annotations\":{\"k\":\"v\"},&#" /run/plain/config.json
+	$RT create -b /run/plain p1 </dev/null >/run/out 2>/run/err
+	st=$?
+	[ $st != 0 ] || { $RT start p1 2>>/run/err; st=$?; }
+	wait_stopped p1
+	$RT delete -f p1 2>>/run/err
+	err=$(cat /run/err) out=$(cat /run/out)
+}
+hooked "$(hook prestart),$(hook createRuntime),$(hook poststart),$(hook poststop)"
+is "hooks run" "$st$err $(cd /run; echo hook.*)" "0 hook.createRuntime hook.poststart hook.poststop hook.prestart"
+like "prestart knows the state" "$(cat /run/hook.prestart)" '"status":"creating","bundle":"/run/plain"'
+like "createRuntime has a pid" "$(cat /run/hook.createRuntime)" '"pid":'
+like "poststart knows the state" "$(cat /run/hook.poststart)" '"status":"running"'
+like "poststop knows the state" "$(cat /run/hook.poststop)" '"status":"stopped"'
+like "hooks know the annotations" "$(cat /run/hook.poststop)" '"annotations":{"k":"v"}'
+is "hooks have their environment" "$(tail -n1 /run/hook.prestart | sed 's/.*}//')" env
+hooked "$(hook createRuntime fail),$(hook poststop)"
+is "a failing createRuntime fails the creation" "$st $out" "1 "
+like "and is named" "$err" "hooks.createRuntime[0]: '/run/hook' ended with status 3"
+is "and poststop ran" "$(ls /run/hook.poststop)" /run/hook.poststop
+hooked "$(hook prestart hang 1)"
+is "a hook that hangs is ended" "$st" 1
+like "and its timeout named" "$err" "hooks.prestart[0]"
+hooked "$(hook poststart fail),$(hook poststop fail)"
+is "failing poststart and poststop are warnings" "$st $out" "0 ran"
+like "which are told" "$err" "hooks.poststop[0]"
+hooked "$(hook startContainer)"
+like "startContainer is refused by name" "$err" "hooks.startContainer: not supported yet"
+is "no state is left by hooks" "$(ls /run/rt | wc -l) $(ls -d /sys/fs/cgroup/hyb/*/ 2>/dev/null | wc -l)" "0 0"
+
 # speed: create + start + delete of true
 bundle c1 '["/bin/true"]'
 t0=$(cut -d' ' -f1 /proc/uptime | tr -d .)
