@@ -5,6 +5,8 @@
  *
  *   parent → child   GO, with the root file system's descriptor where the
  *                    child could not inherit it
+ *   child → parent   READY, where there are hooks to run before the pivot;
+ *                    answered by a second GO
  *   child → parent   CONSOLE with the terminal's master side, where there is
  *                    one; READY when all but the program is in place; or
  *                    ERROR, after which the child exits
