@@ -180,9 +180,13 @@ probe "a fork bomb ends at pids.max" 63 forks
 bundle c1 '["/bin/sleep","100"]'
 $RT create -b /run/b/c1 c1 </dev/null >/dev/null 2>/run/err
 is "state after create" "$($RT state c1 | grep -o created)" created
+like "create of an id that exists is refused" "$($RT create -b /run/b/c1 c1 2>&1 </dev/null)" "'c1' exists already"
+is "and leaves the first alone" "$($RT state c1 | grep -o created)" created
+cp /run/b/c1/config.json /run/b/c1/config.old; sed -i 's#/bin/sleep#/bin/false#' /run/b/c1/config.json
 is "exec before start is refused" "$($RT exec c1 true 2>/dev/null; echo $?)" 1
 $RT start c1
 is "state after start" "$($RT state c1 | grep -o running)" running
+is "a config.json that changed after create changes nothing" "$(cat /proc/$($RT state c1 | sed -n 's/.*"pid": \([0-9]*\).*/\1/p')/comm)" sleep
 is "exec" "$($RT exec c1 sh -c 'echo $$ $(hostname)' | grep -c box)" 1
 is "exec's exit code" "$($RT exec c1 sh -c 'exit 7'; echo $?)" 7
 is "exec of nothing" "$($RT exec c1 nothing 2>/dev/null; echo $?)" 127
@@ -340,6 +344,10 @@ like "and its timeout named" "$err" "hooks.prestart[0]"
 hooked "$(hook poststart fail),$(hook poststop fail)"
 is "failing poststart and poststop are warnings" "$st $out" "0 ran"
 like "which are told" "$err" "hooks.poststop[0]"
+hooked "\"prestart\":[{\"path\":\"hook\"}]"
+like "a relative path of a hook is refused" "$err" "path: must be absolute"
+hooked "$(hook prestart x 0)"
+like "a timeout of 0 is refused" "$err" "hooks.prestart[0].timeout"
 hooked "$(hook startContainer)"
 like "startContainer is refused by name" "$err" "hooks.startContainer: not supported yet"
 is "no state is left by hooks" "$(ls /run/rt | wc -l) $(ls -d /sys/fs/cgroup/hyb/*/ 2>/dev/null | wc -l)" "0 0"
