@@ -303,7 +303,10 @@ static void revive_containers(struct vm *vm)
 		c->in_guest = false;
 		if (c->lost) {
 			c->state = CTR_PENDING;
-			c->row.restarts++;
+			/* A user's stop and start is no restart, as it is none
+			 * with a single container. */
+			if (strcmp(vm->row.reason, "Stopped") != 0)
+				c->row.restarts++;
 		}
 		c->lost = false;
 	}

@@ -112,6 +112,7 @@ check "stop a VM" hyb stop two/left
 is "its containers are stopped" "$(field two/left/a state)" stopped
 check "start the VM" hyb start two/left
 is "they run" "$(field two/left/a state) $(field two/left/b state)" "running running"
+is "and that was no restart" "$(field two/left/a restarts) $(field two/left/b restarts)" "0 0"
 like "inspect" "$(hyb inspect two/left/a | jq -r '.container // .[0].container')" '^a$'
 
 # a change
