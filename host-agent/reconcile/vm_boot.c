@@ -305,7 +305,7 @@ static void revive_containers(struct vm *vm)
 			c->state = CTR_PENDING;
 			/* A user's stop and start is no restart, as it is none
 			 * with a single container. */
-			if (strcmp(vm->row.reason, "Stopped") != 0)
+			if (strcmp(c->row.reason, "Stopped") != 0)
 				c->row.restarts++;
 		}
 		c->lost = false;
