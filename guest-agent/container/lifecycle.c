@@ -124,8 +124,10 @@ int container_kill(struct container *c, int sig, bool all, struct err *e)
 {
 	if (sig < 0 || sig >= NSIG)
 		return err_set(e, EINVAL, "there is no signal %d", sig);
-	/* Others may outlive it where the pid namespace is not its own. */
-	if (c->status == CONTAINER_STOPPED && !(all && c->cgroup_fd >= 0))
+	/* Others may outlive it where the pid namespace is not its own, unless
+	 * container_ended() has seen to them. */
+	if (c->status == CONTAINER_STOPPED &&
+	    !(all && c->cgroup_fd >= 0 && !c->finished_at))
 		return err_set(e, ESRCH, "the container has ended");
 	if (sig == SIGKILL || sig == SIGTERM)
 		c->killed = true;

@@ -581,7 +581,7 @@ static const struct {
 	{",\"linux\":{}" PROCESS(""), "nobody", "user 'nobody' is not in"},
 	{",\"linux\":{}" PROCESS("") ",\"hooks\":{\"prestart\":[{\"path\":"
 				     "\"/x\"}]}",
-	 NULL, "hooks: not supported yet"},
+	 NULL, "hooks: not in a VM's container"},
 	{",\"linux\":{}" PROCESS(
 		 "") ",\"hostname\":\"xxxxxxxxxxxxxxxxxxxxxxxxxx"
 		     "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
