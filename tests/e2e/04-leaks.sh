@@ -24,7 +24,19 @@ state() {
 }
 check "warm up" hyb deploy "$WORK/s.yaml"
 check "warm up" hyb down s
-before=$(state)
+# What is going on has ended when nothing has changed for a second.
+quiet() {
+	local last now same=0
+	last=$(state)
+	while [ $same -lt 5 ]; do
+		sleep 0.2
+		now=$(state)
+		if [ "$now" = "$last" ]; then same=$((same + 1)); else same=0; fi
+		last=$now
+	done
+	printf '%s\n' "$last"
+}
+before=$(quiet)
 bad=0
 for i in 1 2 3 4 5 6 7 8 9 10; do
 	hyb deploy "$WORK/s.yaml" >/dev/null 2>&1 || bad=$((bad + 1))
