@@ -80,14 +80,15 @@ def hello(path, deadline):
     raise TimeoutError("no hello")
 
 
-def qemu_by_hand(memory_mib):
-    """QEMU with the same kernel, initramfs, memory and devices, until hello."""
+def qemu_by_hand(memory_mib, accel="tcg,tb-size=32", look=None):
+    """QEMU with the same kernel, initramfs, memory and devices: seconds until
+    hello, or with `look` what that says of its pid a second later."""
     d = tempfile.mkdtemp(prefix="hyb-hand.", dir="/tmp")
     vhost, listen = d + "/vhost.sock", d + "/vsock.sock"
     with open(TOP + "/kernel-config/cmdline") as f:
         cmdline = f.read().strip()
     args = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none",
-            "-machine", "q35,usb=off,memory-backend=mem,smm=off,vmport=off", "-accel", "tcg,tb-size=32", "-cpu", "max",
+            "-machine", "q35,usb=off,memory-backend=mem,smm=off,vmport=off", "-accel", accel, "-cpu", "max",
             "-bios", "/usr/share/qemu/qboot.rom", "-m", str(memory_mib), "-smp", "1,maxcpus=2",
             "-object", f"memory-backend-memfd,id=mem,size={memory_mib}M,share=on",
             "-chardev", f"socket,id=vs,path={vhost},server=on,wait=on",
@@ -102,7 +103,11 @@ def qemu_by_hand(memory_mib):
     qemu = subprocess.Popen(args, stderr=subprocess.DEVNULL)
     try:
         hello(listen, begin + 60)
-        return time.monotonic() - begin
+        took = time.monotonic() - begin
+        if look:
+            time.sleep(1)
+            return look(qemu.pid)
+        return took
     finally:
         qemu.kill()
         qemu.wait()
@@ -256,9 +261,11 @@ def touched(pid):
 
 
 def host_memory():
-    ours, device = [], []
+    ours, device, theirs = [], [], []
     with Root() as root:
         manifest(root.file("s.yaml"), "s", ["sleep", "1000"], memory="128m")
+        for i in range(2):
+            theirs.append(qemu_by_hand(128, "tcg", lambda pid: rollup(pid, "Pss") - touched(pid)))
         for i in range(ROUNDS):
             hyb("deploy", root.file("s.yaml"))
             time.sleep(1)
@@ -272,8 +279,9 @@ def host_memory():
             device.append((int(status["RssAnon"][1]) + int(status["RssFile"][1])) / 1024)
             hyb("down", "s")
     a, b = statistics.median(ours), statistics.median(device)
-    figure("host_memory", a, "MiB", a / 81,
-           f"an idle QEMU by hand beyond the guest's pages, 81 MiB; hyb-vsockd alone {b:.1f} MiB resident")
+    c = statistics.median(theirs)
+    figure("host_memory", a, "MiB", a / c,
+           f"QEMU by hand with a blank guest, {c:.0f} MiB; hyb-vsockd alone {b:.1f} MiB resident; median of {ROUNDS}")
 
 
 FIGURES = {"cold_deploy": cold_deploy, "exec": exec_, "logs": logs,
