@@ -508,9 +508,9 @@ int container_create(const struct container_spec *spec, struct container **ret,
 	/* The agent does not wait for programs of its VM. */
 	if (spec->config->hooks && spec->defaults)
 		return err_set(e, ENOTSUP, "hooks: not in a VM's container");
-	cr.plan->hooks = spec->config->hooks &&
-			 (spec->config->hooks->n_prestart ||
-			  spec->config->hooks->n_create_runtime);
+	cr.plan->hooks =
+		spec->config->hooks && (spec->config->hooks->n_prestart ||
+					spec->config->hooks->n_create_runtime);
 	cr.plan->id = cr.c->id;
 	cr.plan->start_fd = spec->start_listen_fd;
 	/* Standard streams first: the plan copies them from the spec. */
