@@ -2,6 +2,7 @@
 #include "common/base/log.h"
 
 #include "common/base/buf.h"
+#include "common/base/cleanup.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -12,6 +13,22 @@
 static const char *log_program = "hyb";
 static enum log_level log_max = LOG_LEVEL_INFO;
 
+static const char *const level_names[] = {"error", "warning", "info", "debug"};
+_Static_assert(ARRAY_SIZE(level_names) == LOG_LEVEL_DEBUG + 1, "log levels");
+
+int log_level_parse(const char *s, enum log_level *ret)
+{
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(level_names); i++) {
+		if (strcmp(s, level_names[i]) == 0) {
+			*ret = (enum log_level)i;
+			return 0;
+		}
+	}
+	return -EINVAL;
+}
+
 void log_init(const char *program, enum log_level max)
 {
 	log_program = program;
@@ -20,8 +37,6 @@ void log_init(const char *program, enum log_level max)
 
 void log_msg(enum log_level level, const char *fmt, ...)
 {
-	static const char *const names[] = {"error", "warning", "info",
-					    "debug"};
 	char text[2048], stamp[32];
 	struct buf line = {.max = 16384};
 	struct timespec ts;
@@ -38,7 +53,7 @@ void log_msg(enum log_level level, const char *fmt, ...)
 	gmtime_r(&ts.tv_sec, &tm);
 	strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%S", &tm);
 	buf_printf(&line, "%s.%03ldZ %s %s: ", stamp, ts.tv_nsec / 1000000,
-		   names[level], log_program);
+		   level_names[level], log_program);
 	buf_put_escaped(&line, text, strlen(text));
 	buf_putc(&line, '\n');
 	/* One write, so that lines of threads do not mix. A log that cannot be

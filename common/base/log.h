@@ -14,6 +14,9 @@ enum log_level {
 	LOG_LEVEL_DEBUG
 };
 
+/* "error", "warning", "info", "debug": 0 or -EINVAL. */
+int log_level_parse(const char *s, enum log_level *ret);
+
 /* program is kept by reference. */
 void log_init(const char *program, enum log_level max);
 void log_msg(enum log_level level, const char *fmt, ...)

@@ -93,25 +93,11 @@ static void count_out(uid_t uid)
 
 /* ---------------------------------------------------------------- replies */
 
-int request_reply(struct request *q, json_t *params, bool continues,
-		  struct err *e)
+/* Sends a message (its reference is taken; NULL: no memory). A client that
+ * does not take it is left. */
+static int send_message(struct request *q, json_t *msg, const int *fds,
+			size_t n, struct err *e)
 {
-	json_t *msg = vl_make_reply(params, continues);
-	int r;
-
-	if (!msg)
-		return err_sys(e, ENOMEM, "answer");
-	r = vl_conn_write(q->conn, msg, NULL, 0, now_ms() + API_WRITE_MS, e);
-	json_decref(msg);
-	if (r < 0)
-		q->close = true;
-	return r;
-}
-
-int request_reply_fds(struct request *q, json_t *params, const int *fds,
-		      size_t n, struct err *e)
-{
-	json_t *msg = vl_make_reply(params, false);
 	int r;
 
 	if (!msg)
@@ -121,6 +107,18 @@ int request_reply_fds(struct request *q, json_t *params, const int *fds,
 	if (r < 0)
 		q->close = true;
 	return r;
+}
+
+int request_reply(struct request *q, json_t *params, bool continues,
+		  struct err *e)
+{
+	return send_message(q, vl_make_reply(params, continues), NULL, 0, e);
+}
+
+int request_reply_fds(struct request *q, json_t *params, const int *fds,
+		      size_t n, struct err *e)
+{
+	return send_message(q, vl_make_reply(params, false), fds, n, e);
 }
 
 /* The interface's error for an errno. */
@@ -147,6 +145,13 @@ static const char *error_name(int code)
 	}
 }
 
+/* An answer that nothing can stand in for: without it the connection ends. */
+static void send_last(struct request *q, json_t *msg)
+{
+	if (send_message(q, msg, NULL, 0, NULL) < 0)
+		q->close = true;
+}
+
 static void send_error(struct request *q, const struct err *e)
 {
 	json_t *msg = vl_make_error(error_name(e->code),
@@ -154,18 +159,7 @@ static void send_error(struct request *q, const struct err *e)
 					      strlen(e->msg), "hint", e->hint,
 					      strlen(e->hint)));
 
-	if (!msg || vl_conn_write(q->conn, msg, NULL, 0,
-				  now_ms() + API_WRITE_MS, NULL) < 0)
-		q->close = true;
-	json_decref(msg);
-}
-
-static void send_message(struct request *q, json_t *msg)
-{
-	if (!msg || vl_conn_write(q->conn, msg, NULL, 0,
-				  now_ms() + API_WRITE_MS, NULL) < 0)
-		q->close = true;
-	json_decref(msg);
+	send_last(q, msg);
 }
 
 /* ------------------------------------------------------------------ access */
@@ -206,12 +200,12 @@ static void serve_call(struct request *q)
 	reply = vl_service_reply(q->call, "hybd", HYB_VERSION, "io.hyb.Host",
 				 idl_io_hyb_Host);
 	if (reply) {
-		send_message(q, reply);
+		send_last(q, reply);
 		return;
 	}
 	m = vl_method_find(methods, ARRAY_SIZE(methods), q->call, &reply);
 	if (!m) {
-		send_message(q, reply);
+		send_last(q, reply);
 		return;
 	}
 	if (m->handler(q, q->call, &e) < 0 && e.code)

@@ -95,21 +95,6 @@ static void usage(FILE *f)
 		"HYB_ACCEL, HYB_KERNEL, HYB_INITRAMFS.\n");
 }
 
-static int level_parse(const char *s, enum log_level *ret)
-{
-	static const char *const names[] = {"error", "warning", "info",
-					    "debug"};
-	size_t i;
-
-	for (i = 0; i < ARRAY_SIZE(names); i++) {
-		if (strcmp(s, names[i]) == 0) {
-			*ret = (enum log_level)i;
-			return 0;
-		}
-	}
-	return -EINVAL;
-}
-
 static int bad_option(const char *name, const char *value)
 {
 	fprintf(stderr, "hybd: --%s: '%s' is not a value it takes\n", name,
@@ -142,7 +127,7 @@ static int option_take(struct options *o, int c, const char *value)
 		o->kernel_vsock = strcmp(value, "kernel") == 0;
 		return 0;
 	case 'l':
-		if (level_parse(value, &o->level) < 0)
+		if (log_level_parse(value, &o->level) < 0)
 			return bad_option("log-level", value);
 		return 0;
 	case 'R':

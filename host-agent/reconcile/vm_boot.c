@@ -372,6 +372,17 @@ static uint32_t slots_for(const struct model_vm *m)
 					  : WORLD_DISKS_MAX;
 }
 
+/* The 32 digits of the VM's UUID. */
+static void uuid_digits(const struct vm *vm, char out[33])
+{
+	size_t i, n = 0;
+
+	for (i = 0; vm->row.uuid[i] && n < 32; i++)
+		if (vm->row.uuid[i] != '-')
+			out[n++] = vm->row.uuid[i];
+	out[n] = '\0';
+}
+
 static int start_domain(struct vm *vm, const struct model_vm *m, struct err *e)
 {
 	char name[64], hex[33];
@@ -387,13 +398,9 @@ static int start_domain(struct vm *vm, const struct model_vm *m, struct err *e)
 							    : VIRT_VSOCK_UNIX,
 		.slots = slots_for(m),
 	};
-	size_t i, n = 0;
 
 	vm_domain_name(vm, name);
-	for (i = 0; vm->row.uuid[i] && n < 32; i++)
-		if (vm->row.uuid[i] != '-')
-			hex[n++] = vm->row.uuid[i];
-	hex[n] = '\0';
+	uuid_digits(vm, hex);
 	if (hex_parse(hex, spec.uuid, sizeof(spec.uuid)) < 0)
 		return err_set(e, EINVAL, "VM '%s' has no valid UUID",
 			       vm->name);
@@ -409,12 +416,8 @@ static int claim(struct vm *vm, struct err *e)
 		.hostname = vm->name,
 		.machine_id = machine_id,
 	};
-	size_t i, n = 0;
 
-	for (i = 0; vm->row.uuid[i] && n < 32; i++)
-		if (vm->row.uuid[i] != '-')
-			machine_id[n++] = vm->row.uuid[i];
-	machine_id[n] = '\0';
+	uuid_digits(vm, machine_id);
 	return agent_claim(&vm->agent, &c, now_ms() + CLAIM_MS, e);
 }
 

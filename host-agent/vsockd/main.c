@@ -69,20 +69,6 @@ static int parse_fd(const char *s, int *ret)
 	return err;
 }
 
-static int parse_level(const char *s, enum log_level *ret)
-{
-	static const char *const names[] = {"error", "warning", "info",
-					    "debug"};
-	size_t i;
-
-	for (i = 0; i < ARRAY_SIZE(names); i++)
-		if (strcmp(s, names[i]) == 0) {
-			*ret = (enum log_level)i;
-			return 0;
-		}
-	return -EINVAL;
-}
-
 static int parse_option(int c, struct options *o)
 {
 	uint64_t ns;
@@ -126,7 +112,7 @@ static int parse_option(int c, struct options *o)
 		o->have_gid = true;
 		break;
 	case 'd':
-		err = parse_level(optarg, &o->level);
+		err = log_level_parse(optarg, &o->level);
 		break;
 	default:
 		return -EINVAL;
