@@ -43,10 +43,9 @@ static void observe_ctr(struct observed *o, const struct ctr *c)
 	oc->applied = keep_json(o, c->row.applied);
 	oc->applied_digest = digests[0];
 	oc->desired_digest = digests[1];
-	/* One that has failed for good is started by the next deployment, as
-	 * one that a user has stopped is. */
-	oc->user_stopped = c->row.user_stopped ||
-			   (c->state == CTR_FAILED && !c->restart_at);
+	/* One that has failed, whether it would be tried again or not, is
+	 * started by the next deployment, as one that a user has stopped is. */
+	oc->user_stopped = c->row.user_stopped || c->state == CTR_FAILED;
 	oc->failed = oc->user_stopped && !c->row.user_stopped;
 }
 

@@ -467,17 +467,41 @@ static void actor_wait(struct vm *vm)
 
 /* ------------------------------------------------------------ the thread */
 
-static void settle(struct vm *vm, int64_t wish, int r, const struct err *e)
+/* What is not as it was wished though nothing is left to be done for it now:
+ * who waits for the wish is told. With the lock held. */
+static void find_failure(struct vm *vm, const struct model_vm *m, struct err *e)
+{
+	const struct ctr *c;
+	size_t i;
+
+	if (vm->state == VM_FAILED) {
+		err_set(e, ECHILD, "VM '%s' has ended: %s", vm->name,
+			vm->row.reason);
+		return;
+	}
+	for (i = 0; m && vm->all_wanted && i < vm->n_ctrs; i++) {
+		c = &vm->ctrs[i];
+		if (c->state != CTR_FAILED ||
+		    !model_find_container(m, c->row.name))
+			continue;
+		err_set(e, ECHILD, "container '%s/%s' has failed: %s%s%s",
+			vm->name, c->row.name, c->row.reason,
+			c->row.message[0] ? ": " : "", c->row.message);
+		return;
+	}
+}
+
+static void settle(struct vm *vm, const struct model_vm *m, int64_t wish, int r,
+		   const struct err *e)
 {
 	world_lock(vm->world);
 	if (r <= 0 && vm->settled < wish) {
 		vm->settled = wish;
 		vm->failure = *e;
-		if (r == 0)
+		if (r == 0) {
 			err_clear(&vm->failure);
-		if (r == 0 && vm->state == VM_FAILED)
-			err_set(&vm->failure, ECHILD, "VM '%s' has ended: %s",
-				vm->name, vm->row.reason);
+			find_failure(vm, m, &vm->failure);
+		}
 	}
 	world_changed(vm->world);
 	world_unlock(vm->world);
@@ -504,7 +528,8 @@ static void on_failure(struct vm *vm, const struct model_vm *m, int64_t wish,
 }
 
 /* At the start of a hybd: the VM that an earlier one made is taken up. One
- * that was not up yet when that hybd ended is not dead: it is made again. */
+ * that was not up yet when that hybd ended is not dead, and nothing runs in it:
+ * it is made again, for what was half done to it nobody knows. */
 static void take_up(struct vm *vm)
 {
 	struct err e = ERR_INIT;
@@ -520,14 +545,15 @@ static void take_up(struct vm *vm)
 	/* Before all else: of a VM that is gone, too, the ports are given back.
 	 */
 	ports_reattach(vm);
-	if (vm->row.exists && vm_reattach(vm, &e) < 0) {
-		log_warn("%s/%s: %s", vm->stack, vm->name, e.msg);
-		if (vm->row.started_at) {
-			mark_dead(vm, "VMKilled");
-			on_death(vm, m, wish);
-		} else if (vm_destroy(vm, "", &e) < 0) {
+	if (vm->row.exists && !vm->row.started_at) {
+		log_info("%s/%s: was not up yet: made again", vm->stack,
+			 vm->name);
+		if (vm_destroy(vm, "", &e) < 0)
 			log_warn("%s/%s: %s", vm->stack, vm->name, e.msg);
-		}
+	} else if (vm->row.exists && vm_reattach(vm, &e) < 0) {
+		log_warn("%s/%s: %s", vm->stack, vm->name, e.msg);
+		mark_dead(vm, "VMKilled");
+		on_death(vm, m, wish);
 	}
 	model_ref_drop(ref);
 	world_lock(vm->world);
@@ -567,10 +593,11 @@ void *vm_actor(void *arg)
 		died = vm_has_died(vm);
 		if (r < 0 && !died)
 			on_failure(vm, m, wish, &e);
+		if (!died)
+			settle(vm, m, wish, r, &e);
 		model_ref_drop(ref);
 		if (died)
 			continue;
-		settle(vm, wish, r, &e);
 		/* What could not be taken down is tried again: actor_wait()
 		 * waits a second at the most. */
 		actor_wait(vm);

@@ -560,11 +560,7 @@ int vm_reattach(struct vm *vm, struct err *e)
 	r = greet(vm, now_ms() + REATTACH_MS, &hello, e);
 	if (r < 0)
 		return r;
-	/* Killed between start and claim: claimed now. Anything else is not
-	 * the VM that we made. */
-	if (!hello.instance[0])
-		r = claim(vm, e);
-	else if (strcmp(hello.instance, vm->row.instance) != 0)
+	if (strcmp(hello.instance, vm->row.instance) != 0)
 		r = err_set(e, EBADMSG, "the guest is not the one we made");
 	if (r == 0)
 		r = take_disks(vm, domain, e);
@@ -581,10 +577,7 @@ int vm_reattach(struct vm *vm, struct err *e)
 		vm->booted_at = now_ms() - (uint64_t)hello.uptime_ns / 1000000;
 	world_unlock(vm->world);
 	set_state(vm, VM_RUNNING);
-	if (vm->row.started_at)
-		return 0;
-	set_started(vm, (int64_t)now_realtime_ns());
-	return vm_store(vm, e);
+	return 0;
 }
 
 /* --------------------------------------------------------------------- end */

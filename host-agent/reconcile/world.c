@@ -464,6 +464,7 @@ static void want_vm(struct vm *vm, struct model_ref *ref,
 	vm->ref = ref ? model_ref_take(ref) : NULL;
 	vm->desired = m;
 	vm->wanted++;
+	vm->all_wanted = true;
 	vm->restart_at = 0;
 	vm->backoff = 0;
 	vm_wake(vm);
@@ -488,9 +489,9 @@ static void clear_stops(struct vm *vm)
 	for (i = 0; i < vm->n_ctrs; i++) {
 		struct ctr *c = &vm->ctrs[i];
 
-		if (c->state == CTR_STOPPED ||
-		    (c->state == CTR_FAILED && !c->restart_at))
+		if (c->state == CTR_STOPPED || c->state == CTR_FAILED)
 			ctr_want(c);
+		c->restart_at = 0;
 		c->row.user_stopped = false;
 		c->backoff = 0;
 	}
@@ -667,6 +668,7 @@ static void vm_set_stopped(struct vm *vm, const char *container, bool stopped)
 		}
 	}
 	vm->wanted++;
+	vm->all_wanted = false;
 	vm->restart_at = 0;
 }
 

@@ -111,6 +111,7 @@ struct vm {
 	struct model_ref *ref;
 	const struct model_vm *desired;
 	int64_t wanted;	    /* raised with every wish */
+	bool all_wanted;    /* the last wish: that all of it runs */
 	int64_t settled;    /* the last wish that the actor is done with */
 	struct err failure; /* of the last wish, code 0: none */
 

@@ -125,8 +125,9 @@ int worker_start(struct virt *v, struct vm *vm,
 /* prepare.c */
 int conf_write(struct virt *v, struct err *e);
 void conf_detect_cgroups(struct virt_host *h);
-/* Before the embedded driver is opened. */
-void conf_clear_limbo(struct virt *v);
+
+/* leftover.c; before the embedded driver is opened. */
+void leftover_clear(struct virt *v);
 
 /* reap.c: orphans that this process adopts, and how they ended. */
 int reap_start(struct err *e);

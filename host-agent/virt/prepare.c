@@ -137,39 +137,3 @@ int conf_write(struct virt *v, struct err *e)
 	snprintf(path, sizeof(path), "%s/libvirt/etc/qemu.conf", v->root);
 	return file_write_atomic(path, b.data, b.len, 0644, e);
 }
-
-/* Is this libvirt's status of a VM whose QEMU was not started yet? */
-static bool is_limbo(int dirfd, const char *name)
-{
-	_cleanup_free_ char *text = NULL;
-	char *tag, *end, *pid;
-
-	if (file_read(dirfd, name, 1 << 20, &text, NULL, NULL) < 0)
-		return false;
-	tag = strstr(text, "<domstatus ");
-	end = tag ? strchr(tag, '>') : NULL;
-	pid = tag ? strstr(tag, " pid='0'") : NULL;
-	return end && pid && pid < end;
-}
-
-/* A process that is killed between libvirt's first note of a VM and the fork
- * of its QEMU leaves that note. libvirt then takes it for a VM whose start
- * never ends: it can be neither ended nor started for ever. There is no
- * process behind it (a child that was forked waits for its parent and ends
- * with it), and nobody else has this root: so the note goes. */
-void conf_clear_limbo(struct virt *v)
-{
-	_cleanup_closedir_ DIR *d = NULL;
-	char path[sizeof(v->root) + 32];
-	struct dirent *entry;
-	size_t n;
-
-	snprintf(path, sizeof(path), "%s/libvirt/run/qemu", v->root);
-	d = opendir(path);
-	while (d && (entry = readdir(d)) != NULL) {
-		n = strlen(entry->d_name);
-		if (n > 4 && strcmp(entry->d_name + n - 4, ".xml") == 0 &&
-		    is_limbo(dirfd(d), entry->d_name))
-			unlinkat(dirfd(d), entry->d_name, 0);
-	}
-}

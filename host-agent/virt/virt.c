@@ -363,7 +363,7 @@ static int open_all(struct virt *v, enum virt_accel accel, struct err *e)
 	if (v->embedded && (r = conf_write(v, e)) < 0)
 		return r;
 	if (v->embedded)
-		conf_clear_limbo(v);
+		leftover_clear(v);
 	if ((r = record_load_all(v, e)) < 0 || (r = loop_start(v, e)) < 0 ||
 	    (r = connect_libvirt(v, e)) < 0 ||
 	    (r = events_register(v, v->conn, e)) < 0 ||

@@ -63,6 +63,7 @@ is "nothing half-made is left" "$(ls "$HYB_ROOT/images/tmp" | wc -l)" 0
 one missing '["/no/such/thing"]'
 fails "a command that the image does not have" 1 'StartError|no/such/thing' hyb deploy "$WORK/missing.yaml"
 is "failed, StartError, 127" "$(field missing/vm/c state) $(field missing/vm/c reason) $(field missing/vm/c exit_code)" "failed StartError 127"
+fails "deployed again it is tried again, and fails again" 1 'StartError|no/such/thing' hyb deploy "$WORK/missing.yaml"
 check "down" hyb down missing
 
 one oom '["sh", "-c", "sleep 1; tail /dev/zero"]' '        resources: { limits: { memory: 16m } }'

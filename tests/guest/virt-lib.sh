@@ -70,7 +70,7 @@ cc=${CC:-gcc}
 "$cc" -std=gnu17 -D_GNU_SOURCE -I. -O1 -o "$root/tools/virt-ctl" \
 	tests/guest/virt-ctl.c -Wl,--start-group "$build/libhost.a" \
 	"$build/libcommon.a" -Wl,--end-group -lvirt -lvirt-qemu -lyaml \
-	-lsqlite3 -larchive -lcrypto -lz -lzstd -lseccomp -lcap -ljansson \
+	-lsqlite3 -lcrypto -ljansson \
 	-lpthread ||
 	{ echo "Bail out! virt-ctl cannot be built"; exit 1; }
 "$cc" -std=gnu17 -D_GNU_SOURCE -O1 -static -s -o "$root/tools/init/init" \
