@@ -188,6 +188,14 @@ json_t *model_stack_to_json(const struct model_stack *s)
 	return NULL;
 }
 
+char *model_text(json_t *j)
+{
+	char *text = j ? json_dumps(j, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+
+	json_decref(j);
+	return text;
+}
+
 /* Reading back: the first error is kept, and everything after it does nothing
  * and yields empty values. */
 struct from {

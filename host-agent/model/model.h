@@ -112,6 +112,9 @@ static inline void cleanup_model_stack(struct model_stack **s)
 json_t *model_stack_to_json(const struct model_stack *s);
 json_t *model_vm_to_json(const struct model_vm *vm); /* with its containers */
 json_t *model_container_to_json(const struct model_container *c);
+/* One of these as text, which it takes over; the caller frees it. NULL: no
+ * memory. */
+char *model_text(json_t *j);
 /* The other way, checking everything again (the text comes from the state
  * store). */
 int model_stack_from_json(const json_t *j, struct model_stack **ret,

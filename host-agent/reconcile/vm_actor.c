@@ -86,48 +86,49 @@ static int run_removals(struct vm *vm, const struct plan *plan, struct err *e)
 	return r;
 }
 
+/* Takes `text` over as what is applied; true: it was another. */
+static bool take_applied(struct vm *vm, char **applied, char *text)
+{
+	bool changed;
+
+	world_lock(vm->world);
+	changed = !*applied || strcmp(*applied, text) != 0;
+	free(*applied);
+	*applied = text;
+	world_unlock(vm->world);
+	return changed;
+}
+
 /* What is changed live: from now on the model counts as applied. */
 static int run_updates(struct vm *vm, const struct model_vm *m,
 		       const struct plan *plan, struct err *e)
 {
 	const struct model_container *mc;
 	struct ctr *c;
-	json_t *j;
+	char *text;
 	size_t i;
 
 	for (i = 0; i < plan->n; i++) {
 		const struct plan_change *ch = &plan->changes[i];
 
-		if (ch->action != PLAN_UPDATE)
+		mc = ch->action == PLAN_UPDATE
+			     ? model_find_container(m, ch->container)
+			     : NULL;
+		c = mc ? vm_find_ctr(vm, ch->container) : NULL;
+		if (!c)
 			continue;
-		mc = model_find_container(m, ch->container);
-		c = vm_find_ctr(vm, ch->container);
-		if (mc && c) {
-			j = model_container_to_json(mc);
-			world_lock(vm->world);
-			free(c->row.applied);
-			c->row.applied =
-				json_dumps(j, JSON_COMPACT | JSON_SORT_KEYS);
-			world_unlock(vm->world);
-			json_decref(j);
-			ctr_store(vm, c);
-		}
-	}
-	if (vm->row.exists) {
-		char *applied;
-
-		j = model_vm_to_json(m);
-		applied = json_dumps(j, JSON_COMPACT | JSON_SORT_KEYS);
-		json_decref(j);
-		if (!applied)
+		text = model_text(model_container_to_json(mc));
+		if (!text)
 			return err_sys(e, ENOMEM, "write state");
-		world_lock(vm->world);
-		free(vm->row.applied);
-		vm->row.applied = applied;
-		world_unlock(vm->world);
-		return vm_store(vm, e);
+		if (take_applied(vm, &c->row.applied, text))
+			ctr_store(vm, c);
 	}
-	return 0;
+	if (!vm->row.exists)
+		return 0;
+	text = model_text(model_vm_to_json(m));
+	if (!text)
+		return err_sys(e, ENOMEM, "write state");
+	return take_applied(vm, &vm->row.applied, text) ? vm_store(vm, e) : 0;
 }
 
 /* All that the VM's model asks for and that does not need the VM to be made

@@ -316,7 +316,6 @@ static void revive_containers(struct vm *vm)
 /* The row that says: from now on there may be such a VM. */
 static int announce(struct vm *vm, const struct model_vm *m, struct err *e)
 {
-	json_t *j;
 	char *applied;
 	int r;
 
@@ -333,9 +332,7 @@ static int announce(struct vm *vm, const struct model_vm *m, struct err *e)
 	if (!vm->addr.path[0])
 		return err_set(e, ENAMETOOLONG,
 			       "'%s' is too long a path for a socket", vm->dir);
-	j = model_vm_to_json(m);
-	applied = j ? json_dumps(j, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
-	json_decref(j);
+	applied = model_text(model_vm_to_json(m));
 	if (!applied)
 		return err_sys(e, ENOMEM, "write state");
 	world_lock(vm->world);

@@ -200,7 +200,6 @@ static int ctr_begin(struct vm *vm, struct ctr *c,
 		     const struct image_info *image, struct err *e)
 {
 	struct logfile log;
-	json_t *j;
 	int r;
 
 	r = dir_make(vm->logs, 0700, e);
@@ -208,10 +207,9 @@ static int ctr_begin(struct vm *vm, struct ctr *c,
 		r = logfile_open(vm->logs, m->name, &log, e);
 	if (r < 0)
 		return r;
-	j = model_container_to_json(m);
 	world_lock(vm->world);
 	free(c->row.applied);
-	c->row.applied = json_dumps(j, JSON_COMPACT | JSON_SORT_KEYS);
+	c->row.applied = model_text(model_container_to_json(m));
 	snprintf(c->row.digest, sizeof(c->row.digest), "%s", image->digest);
 	c->row.vm_id = vm->row.id;
 	c->row.incarnation++;
@@ -223,7 +221,6 @@ static int ctr_begin(struct vm *vm, struct ctr *c,
 	snprintf(c->id, sizeof(c->id), "%s.%lld", m->name,
 		 (long long)c->row.incarnation);
 	world_unlock(vm->world);
-	json_decref(j);
 	logfile_close(&log);
 	if (!c->row.applied)
 		return err_sys(e, ENOMEM, "write state");

@@ -589,7 +589,6 @@ int world_deploy(struct world *w, struct model_stack *model,
 	_cleanup_free_ char *text = NULL;
 	struct model_ref *ref;
 	int64_t generation;
-	json_t *j;
 	int r;
 
 	ref = model_ref_new(model);
@@ -599,9 +598,7 @@ int world_deploy(struct world *w, struct model_stack *model,
 	}
 	r = world_plan(w, model, ret_plan, e);
 	if (r == 0) {
-		j = model_stack_to_json(model);
-		text = json_dumps(j, JSON_COMPACT | JSON_SORT_KEYS);
-		json_decref(j);
+		text = model_text(model_stack_to_json(model));
 		if (!text)
 			r = err_sys(e, ENOMEM, "deploy '%s'", model->name);
 	}
