@@ -184,7 +184,7 @@ int on_forward(void *ctx, struct vl_call *call, struct err *e)
 struct logs_params {
 	const char *name;
 	bool follow;
-	int64_t since, tail;
+	int64_t since, tail, from;
 };
 
 /* Will the container's log grow no more (for now)? With the lock held. */
@@ -233,6 +233,15 @@ static bool client_is_gone(struct request *q)
 	       (p.revents & (POLLRDHUP | POLLHUP | POLLERR));
 }
 
+/* Tells the log's own end from that of this process. */
+static int send_end(struct request *q, const struct logreader *reader)
+{
+	unsigned char end[LOGREC_HEADER_SIZE];
+
+	logrec_encode(&(struct logrec){.offset = reader->next}, end);
+	return write_full(q->conn->fd, end, sizeof(end));
+}
+
 static int send_logs(struct request *q, const struct target *t,
 		     struct logreader *reader, bool follow, struct err *e)
 {
@@ -252,7 +261,9 @@ static int send_logs(struct request *q, const struct target *t,
 		while ((n = logreader_next(reader, buf, e)) > 0)
 			if (write_full(q->conn->fd, buf, (size_t)n) < 0)
 				return 0;
-		if (n < 0 || over || client_is_gone(q))
+		if (n == 0 && over)
+			return send_end(q, reader);
+		if (n < 0 || client_is_gone(q))
 			return (int)n;
 		world_lock(q->api->world);
 		if (!log_is_over(q, t))
@@ -272,6 +283,8 @@ int on_logs(void *ctx, struct vl_call *call, struct err *e)
 		 INT64_MAX, true},
 		{"tail", VL_INT, offsetof(struct logs_params, tail), -1,
 		 1000000000, true},
+		{"from", VL_INT, offsetof(struct logs_params, from), 0,
+		 INT64_MAX, true},
 	};
 	struct logs_params p = {.tail = -1};
 	struct request *q = ctx;
@@ -297,6 +310,8 @@ int on_logs(void *ctx, struct vl_call *call, struct err *e)
 			   e);
 	if (r < 0)
 		return r;
+	if (reader.next < (uint64_t)p.from)
+		reader.next = (uint64_t)p.from;
 	snprintf(full, sizeof(full), "%s/%s/%s", t.stack, t.vm, t.container);
 	r = request_reply(q, json_pack("{s:s}", "name", full), false, e);
 	q->close = true;

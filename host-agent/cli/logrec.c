@@ -68,8 +68,8 @@ int logrec_parse(const char *data, size_t len, struct logrec *ret,
 	memcpy(&time, data + 8, 8);
 	memcpy(&length, data + 16, 4);
 	length = le32toh(length);
-	if (length == 0 || length > LOGREC_LENGTH ||
-	    (data[20] != 1 && data[20] != 2) || memcmp(data + 21, zero, 3) != 0)
+	if (length > LOGREC_LENGTH || data[20] > 2 ||
+	    (length == 0) != (data[20] == 0) || memcmp(data + 21, zero, 3) != 0)
 		return err_set(e, EBADMSG, "hybd sent a broken log record");
 	if (len - LOGREC_HEADER < length)
 		return 0;

@@ -16,7 +16,7 @@
 
 struct logrec {
 	uint64_t offset, time;
-	int stream; /* 1 stdout, 2 stderr */
+	int stream; /* 1 stdout, 2 stderr, 0 the end of the log */
 	const char *data;
 	size_t length;
 	size_t size; /* header and data */

@@ -19,9 +19,13 @@
 #include "host-agent/cli/verbs.h"
 
 #include <poll.h>
+#include <time.h>
 
 #define STREAMS_MAX 64
 #define SILENT_MS   50
+#define RETRY_MS    100
+/* How long -f waits for another hybd when one has ended. */
+#define REOPEN_MS 30000
 
 struct args {
 	bool follow, raw;
@@ -43,13 +47,17 @@ static const struct opt opts[] = {
 /* One container's log. */
 struct stream {
 	struct vl_conn conn;
+	const char *word; /* as it is asked for */
 	char name[200];
-	size_t pos; /* of the next record in conn.in */
-	bool ended;
+	size_t pos;		     /* of the next record in conn.in */
+	uint64_t next;		     /* offset behind the last byte that came */
+	bool ended;		     /* the connection */
+	bool over;		     /* the log */
 	struct logrec_writer out[2]; /* stdout, stderr */
 };
 
 struct session {
+	const struct cli *cli;
 	struct stream *streams;
 	size_t n;
 	int width; /* of the names in front of lines; 0: none */
@@ -129,8 +137,14 @@ static int resolve(const struct cli *cli, int n, char **words, json_t *names,
 	return st;
 }
 
-static int open_stream(const struct cli *cli, const char *name, bool follow,
-		       int64_t since, int64_t tail, struct stream *s,
+/* What is wanted of a log. */
+struct range {
+	bool follow;
+	int64_t since, tail;
+};
+
+static int open_stream(const struct cli *cli, unsigned int flags,
+		       const struct range *want, struct stream *s,
 		       struct err *e)
 {
 	_cleanup_vl_reply_ struct vl_reply reply = VL_REPLY_INIT;
@@ -138,13 +152,15 @@ static int open_stream(const struct cli *cli, const char *name, bool follow,
 	const char *full;
 	int st, r;
 
-	st = client_open(cli, CLIENT_START, &s->conn, e);
+	st = client_open(cli, flags, &s->conn, e);
 	if (st)
 		return st;
 	r = vl_call_send(&s->conn, HOST_IFACE "Logs",
-			 json_pack("{s:s,s:b,s:I,s:I}", "name", name, "follow",
-				   follow, "since", (json_int_t)since, "tail",
-				   (json_int_t)tail),
+			 json_pack("{s:s,s:b,s:I,s:I,s:I}", "name", s->word,
+				   "follow", want->follow, "since",
+				   (json_int_t)want->since, "tail",
+				   (json_int_t)want->tail, "from",
+				   (json_int_t)s->next),
 			 VL_UPGRADE, NULL, 0, deadline, e);
 	if (r == 0)
 		r = vl_reply_read(&s->conn, deadline, &reply, e);
@@ -154,8 +170,37 @@ static int open_stream(const struct cli *cli, const char *name, bool follow,
 	if (st)
 		return st;
 	full = out_str(reply.parameters, "name");
-	text_escape(*full ? full : name, s->name, sizeof(s->name));
+	text_escape(*full ? full : s->word, s->name, sizeof(s->name));
 	return 0;
+}
+
+/* hybd has ended in the middle of the log. When another is there the log goes
+ * on where it was; none is started, for it may have been ended on purpose. */
+static int reopen_stream(const struct session *l, struct stream *s,
+			 struct err *e)
+{
+	const struct timespec step = {.tv_nsec = RETRY_MS * 1000000L};
+	const struct range want = {.follow = l->follow, .tail = -1};
+	uint64_t deadline = now_ms() + REOPEN_MS;
+	int st = CLI_UNREACHABLE;
+
+	while (l->follow && now_ms() < deadline) {
+		vl_conn_done(&s->conn);
+		s->conn.fd = -1;
+		err_clear(e);
+		st = open_stream(l->cli, 0, &want, s, e);
+		if (st == 0) {
+			s->pos = 0;
+			s->ended = false;
+			return 0;
+		}
+		if (st != CLI_UNREACHABLE)
+			return st;
+		nanosleep(&step, NULL);
+	}
+	err_set(e, ECONNRESET, "hybd has ended, and the log with it");
+	err_hint(e, "the containers go on; any other command starts a hybd");
+	return st;
 }
 
 /* ---------------------------------------------------------------- printing */
@@ -173,14 +218,20 @@ static struct stream *earliest(struct session *l, bool *ret_all_here,
 	for (i = 0; i < l->n; i++) {
 		struct stream *s = &l->streams[i];
 
-		got = logrec_parse(s->conn.in.data + s->pos,
-				   s->conn.in.len - s->pos, &r, e);
+		got = s->over ? 0
+			      : logrec_parse(s->conn.in.data + s->pos,
+					     s->conn.in.len - s->pos, &r, e);
 		if (got < 0) {
 			err_wrap(e, "'%s'", s->name);
 			return NULL;
 		}
+		if (got > 0 && r.stream == 0) {
+			s->over = true;
+			s->pos += r.size;
+			got = 0;
+		}
 		if (got == 0) {
-			*ret_all_here &= s->ended;
+			*ret_all_here &= s->over;
 			continue;
 		}
 		if (!best || r.time < rec->time) {
@@ -199,6 +250,7 @@ static int print_record(struct session *l, struct stream *s,
 	st = logrec_write(&s->out[k], l->width ? s->name : NULL, l->width,
 			  l->escape[k], r->data, r->length);
 	s->pos += r->size;
+	s->next = r->offset + r->length;
 	if (st < 0)
 		return err_sys(e, -st, "write the log");
 	return 0;
@@ -228,16 +280,12 @@ static int print_ready(struct session *l, bool silent, struct err *e)
 	return 0;
 }
 
-static int fill(struct stream *s, struct err *e)
+static void fill(struct stream *s)
 {
 	ssize_t n = vl_conn_fill(&s->conn);
 
-	if (n == -EAGAIN || n > 0)
-		return 0;
-	if (n < 0)
-		return err_sys(e, (int)-n, "receive the log of '%s'", s->name);
-	s->ended = true;
-	return 0;
+	if (n != -EAGAIN && n <= 0)
+		s->ended = true;
 }
 
 /* A record is at most this long: more is not read before it is printed. */
@@ -249,16 +297,16 @@ static int receive(struct session *l, int timeout, bool *ret_silent,
 {
 	struct pollfd fds[STREAMS_MAX];
 	size_t i, open = 0;
-	int n, r;
+	int n;
 
 	for (i = 0; i < l->n; i++) {
-		bool want = !l->streams[i].ended &&
+		bool want = !l->streams[i].over && !l->streams[i].ended &&
 			    l->streams[i].conn.in.len < BACKLOG_MAX;
 
 		fds[i] =
 			(struct pollfd){.fd = want ? l->streams[i].conn.fd : -1,
 					.events = POLLIN};
-		open += !l->streams[i].ended;
+		open += !l->streams[i].over;
 	}
 	*ret_open = open;
 	if (open == 0)
@@ -267,13 +315,9 @@ static int receive(struct session *l, int timeout, bool *ret_silent,
 	if (n < 0 && errno != EINTR)
 		return err_sys(e, errno, "wait for logs");
 	*ret_silent = n == 0;
-	for (i = 0; n > 0 && i < l->n; i++) {
-		if (!fds[i].revents)
-			continue;
-		r = fill(&l->streams[i], e);
-		if (r < 0)
-			return r;
-	}
+	for (i = 0; n > 0 && i < l->n; i++)
+		if (fds[i].revents)
+			fill(&l->streams[i]);
 	return 0;
 }
 
@@ -287,6 +331,28 @@ static bool any_backlog(const struct session *l)
 	return false;
 }
 
+/* Streams whose connection ended before their log did. */
+static int reopen_cut(struct session *l, struct err *e)
+{
+	struct logrec rec;
+	size_t i;
+	int st;
+
+	for (i = 0; i < l->n; i++) {
+		struct stream *s = &l->streams[i];
+
+		/* What is whole is printed first. */
+		if (!s->ended || s->over ||
+		    logrec_parse(s->conn.in.data + s->pos,
+				 s->conn.in.len - s->pos, &rec, e) != 0)
+			continue;
+		st = reopen_stream(l, s, e);
+		if (st)
+			return st;
+	}
+	return 0;
+}
+
 /* All that came has been printed, but for a line without an end. */
 static int finish_stream(const struct session *l, struct stream *s,
 			 struct err *e)
@@ -296,38 +362,39 @@ static int finish_stream(const struct session *l, struct stream *s,
 
 	for (k = 0; k < 2 && r == 0; k++)
 		r = logrec_finish(&s->out[k], name, l->width, l->escape[k]);
-	if (r < 0)
-		return err_sys(e, -r, "write the log");
-	if (s->conn.in.len > 0)
-		return err_set(e, EBADMSG, "the log of '%s' is cut", s->name);
-	return 0;
+	return r < 0 ? err_sys(e, -r, "write the log") : 0;
 }
 
+/* Prints all streams to their ends. 0 or an exit status. */
 static int pump(struct session *l, struct err *e)
 {
 	bool silent = false;
 	size_t open = 1, i;
-	int r;
+	int r, st = 0;
 
-	while (open > 0) {
-		r = print_ready(l, silent, e);
-		if (r < 0)
-			return r;
+	while (open > 0 && st == 0) {
+		if (print_ready(l, silent, e) < 0)
+			return CLI_FAILED;
 		r = logrec_flush();
-		if (r < 0)
-			return err_sys(e, -r, "write the log");
-		r = receive(l, l->follow && any_backlog(l) ? SILENT_MS : -1,
-			    &silent, &open, e);
-		if (r < 0)
-			return r;
+		if (r < 0) {
+			err_sys(e, -r, "write the log");
+			return CLI_FAILED;
+		}
+		st = reopen_cut(l, e);
+		if (st == 0 &&
+		    receive(l, l->follow && any_backlog(l) ? SILENT_MS : -1,
+			    &silent, &open, e) < 0)
+			return CLI_FAILED;
 	}
-	r = print_ready(l, true, e);
-	for (i = 0; i < l->n && r >= 0; i++)
-		r = finish_stream(l, &l->streams[i], e);
-	if (r < 0)
-		return r;
+	for (i = 0; i < l->n; i++)
+		if (finish_stream(l, &l->streams[i], e) < 0)
+			return CLI_FAILED;
 	r = logrec_flush();
-	return r < 0 ? err_sys(e, -r, "write the log") : 0;
+	if (r < 0) {
+		err_sys(e, -r, "write the log");
+		return CLI_FAILED;
+	}
+	return st;
 }
 
 /* -------------------------------------------------------------------- verb */
@@ -335,13 +402,13 @@ static int pump(struct session *l, struct err *e)
 static int open_all(struct cli *cli, const struct args *a, const json_t *names,
 		    struct session *l, struct err *e)
 {
-	int64_t since, tail;
+	struct range want = {.follow = a->follow};
 	const json_t *name;
 	size_t i;
 	int st, len;
 
-	if (parse_since(a->since, &since, e) < 0 ||
-	    parse_tail(a->tail, &tail, e) < 0)
+	if (parse_since(a->since, &want.since, e) < 0 ||
+	    parse_tail(a->tail, &want.tail, e) < 0)
 		return CLI_USAGE;
 	json_array_foreach(names, i, name) {
 		struct stream *s = &l->streams[i];
@@ -350,8 +417,8 @@ static int open_all(struct cli *cli, const struct args *a, const json_t *names,
 		logrec_writer_init(&s->out[0], STDOUT_FILENO);
 		logrec_writer_init(&s->out[1], STDERR_FILENO);
 		l->n = i + 1;
-		st = open_stream(cli, json_string_value(name), a->follow, since,
-				 tail, s, e);
+		s->word = json_string_value(name);
+		st = open_stream(cli, CLIENT_START, &want, s, e);
 		if (st)
 			return st;
 		len = (int)strlen(s->name);
@@ -373,24 +440,10 @@ static void close_all(struct session *l)
 	free(l->streams);
 }
 
-/* A log that is followed ends with its container, or with hybd: the second is
- * not to be taken for the first. */
-static int end_of_follow(struct cli *cli, struct err *e)
-{
-	_cleanup_vl_conn_ struct vl_conn c = {.fd = -1};
-
-	if (client_open(cli, 0, &c, e) == 0)
-		return CLI_DONE;
-	err_set(e, ECONNRESET, "hybd has ended, and the log with it");
-	err_hint(e, "the containers go on: `hyb logs -f --since 1m NAME` does "
-		    "too");
-	return CLI_UNREACHABLE;
-}
-
 static int show(struct cli *cli, const struct args *a, const json_t *names,
 		struct err *e)
 {
-	struct session l = {.follow = a->follow};
+	struct session l = {.cli = cli, .follow = a->follow};
 	int st;
 
 	if (json_array_size(names) == 0) {
@@ -411,10 +464,8 @@ static int show(struct cli *cli, const struct args *a, const json_t *names,
 		return CLI_FAILED;
 	}
 	st = open_all(cli, a, names, &l, e);
-	if (st == 0 && pump(&l, e) < 0)
-		st = CLI_FAILED;
-	if (st == 0 && a->follow)
-		st = end_of_follow(cli, e);
+	if (st == 0)
+		st = pump(&l, e);
 	close_all(&l);
 	return st;
 }

@@ -27,6 +27,14 @@ static void put(int fd, uint64_t time, int stream, const char *text)
 	put_record(fd, time, stream, text, strlen(text));
 }
 
+/* The log's own end. */
+static void put_end(int fd)
+{
+	static const char end[24];
+
+	write_full(fd, end, sizeof(end));
+}
+
 static const char *name_of(const struct vl_call *call)
 {
 	return json_string_value(json_object_get(call->parameters, "name"));
@@ -60,6 +68,7 @@ static bool answer_logs(struct vl_conn *c, const struct vl_call *call)
 		put_record(c->fd, 1, 3, "x", 1);
 	} else if (strcmp(name, "s/v/empty") == 0) {
 		put_record(c->fd, 1, 1, "x", 0);
+		return false;
 	} else if (strcmp(name, "s/v/huge") == 0) {
 		write_full(c->fd,
 			   "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\1\0\1\0\1\0\0\0",
@@ -67,7 +76,16 @@ static bool answer_logs(struct vl_conn *c, const struct vl_call *call)
 	} else if (strcmp(name, "s/v/cut") == 0) {
 		put(c->fd, 1, 1, "whole\n");
 		write_full(c->fd, "\0\0\0", 3);
+		return false;
+	} else if (strcmp(name, "s/v/again") == 0) {
+		if (json_integer_value(
+			    json_object_get(call->parameters, "from")) == 0) {
+			put(c->fd, 1, 1, "one\ntw");
+			return false;
+		}
+		put(c->fd, 2, 1, "o\n");
 	}
+	put_end(c->fd);
 	return false;
 }
 
@@ -100,9 +118,9 @@ static void test_exact(void **state)
 	assert_int_equal(r.out_len, sizeof(BYTES) - 1);
 	assert_memory_equal(r.out, BYTES, sizeof(BYTES) - 1);
 	assert_string_equal(r.err, "to stderr\n");
-	assert_string_equal(fake_call(0),
-			    "Logs {\"follow\":false,\"name\":\"s/v/bytes\","
-			    "\"since\":0,\"tail\":-1}");
+	assert_string_equal(fake_call(0), "Logs {\"follow\":false,\"from\":0,"
+					  "\"name\":\"s/v/bytes\","
+					  "\"since\":0,\"tail\":-1}");
 	ran_done(&r);
 }
 
@@ -128,7 +146,8 @@ static void test_options(void **state)
 		"s/v/bytes");
 	assert_int_equal(r.status, 0);
 	assert_string_equal(fake_call(0),
-			    "Logs {\"follow\":true,\"name\":\"s/v/bytes\","
+			    "Logs {\"follow\":true,\"from\":0,"
+			    "\"name\":\"s/v/bytes\","
 			    "\"since\":1769860800500000000,\"tail\":5}");
 	ran_done(&r);
 	r = HYB("logs", "--since", "10m", "s/v/bytes");
@@ -157,11 +176,27 @@ static void test_broken(void **state)
 	(void)state;
 	for (i = 0; i < ARRAY_SIZE(names); i++) {
 		r = HYB("logs", names[i]);
-		assert_int_equal(r.status, CLI_FAILED);
+		assert_int_equal(r.status,
+				 i == 3 ? CLI_UNREACHABLE : CLI_FAILED);
 		assert_string_equal(r.out, i == 3 ? "whole\n" : "");
-		assert_non_null(strstr(r.err, i == 3 ? "is cut" : "broken"));
+		assert_non_null(
+			strstr(r.err, i == 3 ? "hybd has ended" : "broken"));
 		ran_done(&r);
 	}
+}
+
+/* hybd ends in the middle of a log that is followed: the next goes on. */
+static void test_goes_on(void **state)
+{
+	struct ran r = HYB("logs", "-f", "s/v/again");
+
+	(void)state;
+	assert_int_equal(r.status, 0);
+	assert_string_equal(r.out, "one\ntwo\n");
+	assert_string_equal(fake_call(1), "Logs {\"follow\":true,\"from\":6,"
+					  "\"name\":\"s/v/again\","
+					  "\"since\":0,\"tail\":-1}");
+	ran_done(&r);
 }
 
 static void test_terminal(void **state)
@@ -223,9 +258,13 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-		T(test_exact),	  T(test_several),
-		T(test_options),  T(test_broken),
-		T(test_terminal), cmocka_unit_test(test_split_character),
+		T(test_exact),
+		T(test_several),
+		T(test_options),
+		T(test_broken),
+		T(test_terminal),
+		T(test_goes_on),
+		cmocka_unit_test(test_split_character),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
