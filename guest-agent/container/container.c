@@ -17,10 +17,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/base/cleanup.h"
 #include "common/base/fd.h"
+#include "common/base/proc.h"
 #include "guest-agent/container/hooks.h"
 #include "guest-agent/sys/cgroup.h"
 #include "guest-agent/sys/kernel.h"
@@ -263,6 +266,57 @@ static int make_cgroup(struct create *cr, struct err *e)
 
 /* ------------------------------------------------------------------- spawn */
 
+/* The process between, which alone enters the user namespace: the child is its
+ * sibling, and it hands the child's descriptor back and ends. */
+__attribute__((noreturn)) static void
+go_between(const struct create *cr, struct clone_args *args, int sock)
+{
+	struct sync_msg msg = {.kind = SYNC_READY};
+	int pidfd = -1;
+	pid_t pid;
+
+	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	args->flags |= CLONE_PARENT;
+	args->exit_signal = 0;
+	args->pidfd = (uint64_t)(uintptr_t)&pidfd;
+	pid = setns(cr->user_fd, CLONE_NEWUSER) < 0 ? -1 : sys_clone3(args);
+	if (pid == 0)
+		setup_run(cr->plan);
+	if (pid < 0)
+		msg = (struct sync_msg){.kind = SYNC_ERROR, .error = errno};
+	sync_send(sock, &msg, pidfd);
+	_exit(0);
+}
+
+static int clone_by_another(const struct create *cr, struct clone_args *args,
+			    struct spawned *s, struct err *e)
+{
+	_cleanup_close_ int mine = -1, other = -1;
+	struct sync_msg msg = {.kind = 0};
+	int r, fd = -1;
+	pid_t pid;
+
+	r = sync_pair(&mine, &other, e);
+	if (r < 0)
+		return r;
+	pid = fork();
+	if (pid == 0)
+		go_between(cr, args, other);
+	if (pid < 0)
+		return err_sys(e, errno, "clone");
+	cleanup_close(&other);
+	r = sync_recv(mine, &msg, &fd, now_ms() + HYB_CONTAINER_SETUP_MS);
+	waitpid(pid, NULL, 0);
+	if (r == 0 && msg.kind == SYNC_READY && fd >= 0) {
+		s->pidfd = fd;
+		s->pid = proc_pidfd_pid(fd);
+		return s->pid > 0 ? 0 : err_set(e, ESRCH, "the process died");
+	}
+	if (fd >= 0)
+		close(fd);
+	return err_sys(e, r < 0 ? -r : msg.error, "join the user namespace");
+}
+
 /* In the namespaces that are joined, as short as possible. */
 static int clone_child(struct create *cr, struct spawned *s, struct err *e)
 {
@@ -279,6 +333,8 @@ static int clone_child(struct create *cr, struct spawned *s, struct err *e)
 		args.flags |= CLONE_INTO_CGROUP;
 		args.cgroup = (uint64_t)(unsigned int)cr->c->cgroup_fd;
 	}
+	if (cr->user_fd >= 0)
+		return clone_by_another(cr, &args, s, e);
 	pid = sys_clone3(&args);
 	if (pid == 0)
 		setup_run(p);
@@ -321,7 +377,7 @@ static int release_child(struct create *cr, struct spawned *s, struct err *e)
 	char path[48];
 	int r;
 
-	if (cr->plan->userns) {
+	if (cr->plan->namespaces & CLONE_NEWUSER) {
 		r = namespaces_write_maps(cr->c, s->pid, e);
 		if (r < 0)
 			return r;
@@ -329,14 +385,16 @@ static int release_child(struct create *cr, struct spawned *s, struct err *e)
 	r = process_set_oom_score(&cr->plan->process, s->pid, e);
 	if (r < 0)
 		return r;
+	if (cr->plan->userns) {
+		snprintf(path, sizeof(path), "/proc/%d/ns/user", (int)s->pid);
+		userns = open(path, O_RDONLY | O_CLOEXEC);
+		if (userns < 0)
+			return err_sys(e, errno, "open '%s'", path);
+		r = mounts_map(cr, userns, e);
+		if (r < 0)
+			return r;
+	}
 	if (cr->lower >= 0) {
-		if (cr->plan->userns) {
-			snprintf(path, sizeof(path), "/proc/%d/ns/user",
-				 (int)s->pid);
-			userns = open(path, O_RDONLY | O_CLOEXEC);
-			if (userns < 0)
-				return err_sys(e, errno, "open '%s'", path);
-		}
 		root = rootfs_overlay(cr, userns, e);
 		if (root < 0)
 			return root;
@@ -397,6 +455,7 @@ static int run_setup(struct create *cr, struct container_failure *failure,
 	struct spawned s = SPAWNED_INIT;
 	int r;
 
+	s.patient = cr->plan->create_hooks.n > 0;
 	r = spawn(cr, &s, e);
 	if (r == 0)
 		r = release_child(cr, &s, e);
@@ -406,6 +465,8 @@ static int run_setup(struct create *cr, struct container_failure *failure,
 		r = spawned_wait(&s, false, &cr->c->console, failure, e);
 	if (r == 0)
 		r = process_set_limits(&cr->plan->process, s.pid, e);
+	if (r == 0)
+		r = process_set_scheduling(&cr->plan->process, s.pid, e);
 	if (r < 0) {
 		spawned_abort(&s);
 		return explain(cr->c, r, e);
@@ -429,6 +490,7 @@ static void create_done(struct create *cr)
 		cleanup_close(&cr->joins[i].own);
 	}
 	cleanup_close(&cr->lower);
+	cleanup_close(&cr->user_fd);
 	if (!cr->c)
 		return;
 	if (cr->c->cgroup_fd >= 0) {
@@ -456,7 +518,8 @@ static int create_run(struct create *cr, struct container_failure *failure,
 	if (r == 0)
 		r = plan_rest(cr, e);
 	if (r == 0)
-		r = process_own_stdio(cr->c, &p->process, e);
+		r = cr->user_fd >= 0 ? 0
+				     : process_own_stdio(cr->c, &p->process, e);
 	if (r == 0)
 		r = make_cgroup(cr, e);
 	return r < 0 ? r : run_setup(cr, failure, e);
@@ -479,11 +542,33 @@ static int plan_stdio(struct plan *p, int *null, struct err *e)
 	return 0;
 }
 
+static int plan_hooks(struct create *cr, struct err *e)
+{
+	const struct oci_hooks *h = cr->config->hooks;
+	struct plan *p = cr->plan;
+	int r;
+
+	if (!h)
+		return 0;
+	p->hooks = h->n_prestart || h->n_create_runtime;
+	r = childhooks_plan(p->arena, "createContainer", h->create_container,
+			    h->n_create_container, cr->spec->id, "creating",
+			    cr->spec->bundle, cr->config, &p->create_hooks, e);
+	return r < 0 ? r
+		     : childhooks_plan(p->arena, "startContainer",
+				       h->start_container, h->n_start_container,
+				       cr->spec->id, "created",
+				       cr->spec->bundle, cr->config,
+				       &p->start_hooks, e);
+}
+
 int container_create(const struct container_spec *spec, struct container **ret,
 		     struct container_failure *failure, struct err *e)
 {
-	_cleanup_(create_done) struct create cr = {
-		.spec = spec, .config = spec->config, .lower = -1};
+	_cleanup_(create_done) struct create cr = {.spec = spec,
+						   .config = spec->config,
+						   .lower = -1,
+						   .user_fd = -1};
 	_cleanup_close_ int null = -1;
 	struct container_spec copy = *spec;
 	int r;
@@ -508,9 +593,9 @@ int container_create(const struct container_spec *spec, struct container **ret,
 	/* The agent does not wait for programs of its VM. */
 	if (spec->config->hooks && spec->defaults)
 		return err_set(e, ENOTSUP, "hooks: not in a VM's container");
-	cr.plan->hooks =
-		spec->config->hooks && (spec->config->hooks->n_prestart ||
-					spec->config->hooks->n_create_runtime);
+	r = plan_hooks(&cr, e);
+	if (r < 0)
+		return r;
 	cr.plan->id = cr.c->id;
 	cr.plan->start_fd = spec->start_listen_fd;
 	/* Standard streams first: the plan copies them from the spec. */
@@ -550,7 +635,10 @@ int container_attach(const struct container_spec *spec, pid_t pid, int pidfd,
 		     enum container_status status, int start_fd,
 		     struct container **ret, struct err *e)
 {
-	struct create cr = {.spec = spec, .config = spec->config, .lower = -1};
+	struct create cr = {.spec = spec,
+			    .config = spec->config,
+			    .lower = -1,
+			    .user_fd = -1};
 	size_t i;
 	int r;
 
@@ -581,6 +669,7 @@ int container_attach(const struct container_spec *spec, pid_t pid, int pidfd,
 		cleanup_close(&cr.joins[i].fd);
 		cleanup_close(&cr.joins[i].own);
 	}
+	cleanup_close(&cr.user_fd);
 	if (r < 0) {
 		container_free(cr.c);
 		return r;

@@ -123,6 +123,9 @@ struct container_info {
 	const char *reason;
 	/* With StartError: "STEP: what went wrong". */
 	const char *message;
+	/* "", or what the configuration asked for and was left out, where the
+	 * specification wants a warning rather than an error. */
+	const char *warning;
 };
 
 /* The cgroup's figures; 0 where the kernel has none. */

@@ -133,6 +133,7 @@ static int exec_plan(struct plan *p, const struct container *c,
 	*pp = c->plan->process;
 	p->userns = c->plan->userns;
 	p->has_root = c->plan->has_root;
+	p->joined_userns = c->plan->joined_userns;
 	pp->reaper = false;
 	pp->terminal = spec->terminal;
 	pp->rows = spec->rows;
@@ -217,6 +218,8 @@ static int exec_run(struct container *c, struct plan *p, struct spawned *s,
 		r = spawned_wait(s, false, console, failure, e);
 	if (r == 0)
 		r = process_set_limits(&p->process, s->pid, e);
+	if (r == 0)
+		r = process_set_scheduling(&p->process, s->pid, e);
 	if (r < 0)
 		return r;
 	if (send(s->sync, "", 1, MSG_NOSIGNAL) < 0)

@@ -10,7 +10,7 @@
 #include "common/base/fd.h"
 #include "common/base/proc.h"
 
-static char *format_state(const struct hook_state *s)
+char *hooks_state_text(const struct hook_state *s)
 {
 	json_t *json, *notes = json_object();
 	char *text;
@@ -96,7 +96,7 @@ int hooks_run(const char *kind, const struct oci_hook *hooks, size_t n,
 
 	if (n == 0)
 		return 0;
-	text = format_state(state);
+	text = hooks_state_text(state);
 	if (!text)
 		return err_sys(e, ENOMEM, "hooks");
 	for (i = 0; i < n; i++) {

@@ -18,8 +18,8 @@ struct id_map {
 /* A namespace that exists already; entered by the parent around the clone. */
 struct join {
 	int type; /* CLONE_NEW* */
-	int fd;
-	int own; /* the parent's own, to come back */
+	int fd;	  /* -1: a new one, for children (time) */
+	int own;  /* the parent's own, to come back */
 };
 #define HYB_JOINS_MAX 8
 
@@ -51,6 +51,7 @@ struct container {
 	bool oom_killed;
 	bool killed; /* by the engine's caller, with SIGKILL or SIGTERM */
 	char message[300];
+	char warning[300]; /* what was left out, though it was asked for */
 	const char *reason;
 	/* Of the first process: what exec begins with. */
 	struct plan *plan;
@@ -70,12 +71,18 @@ struct create {
 	struct join joins[HYB_JOINS_MAX];
 	size_t n_joins;
 	bool new_net;
-	int lower; /* EROFS, detached; -1: root is a folder */
+	int lower;   /* EROFS, detached; -1: root is a folder */
+	int user_fd; /* a user namespace to join; -1: none */
 };
 
 /* mounts.c: the mounts of the configuration (and those that are missing),
  * prepared as far as the parent can. Called inside the joined namespaces. */
 int plan_mounts(struct create *cr, struct err *e);
+/* idmap.c: maps the ids of a mount that says how itself; of those that are to
+ * be mapped as the container's are. */
+int mount_map_own(struct plan_mount *m, const struct oci_mount *om,
+		  struct err *e);
+int mounts_map(struct create *cr, int userns_fd, struct err *e);
 /* dev.c: a detached tmpfs with the device nodes; options of the mount. */
 int dev_make(struct create *cr, const struct plan_mount *m, struct err *e);
 /* rootfs.c */
@@ -102,6 +109,13 @@ const char *env_get(char *const *env, const char *name);
 int process_set_limits(const struct plan_process *pp, pid_t pid, struct err *e);
 int process_set_oom_score(const struct plan_process *pp, pid_t pid,
 			  struct err *e);
+/* sched.c */
+int plan_scheduler(struct plan *p, const struct oci_scheduler *s,
+		   struct err *e);
+int plan_io_priority(struct plan *p, const struct oci_io_priority *io,
+		     struct err *e);
+int process_set_scheduling(const struct plan_process *pp, pid_t pid,
+			   struct err *e);
 int process_own_stdio(const struct container *c, const struct plan_process *pp,
 		      struct err *e);
 /* supported.c: what the configuration asks for and the engine cannot do. */
@@ -117,6 +131,7 @@ int resources_devices(int cgroup_fd, const struct oci_resources *r,
 struct spawned {
 	pid_t pid;
 	int pidfd, sync;
+	bool patient; /* hooks take the time that they take */
 };
 #define SPAWNED_INIT                              \
 	{                                         \
@@ -138,6 +153,9 @@ void plan_free(struct plan *p);
 char *plan_strdup(struct plan *p, const char *s);
 
 /* container.c */
+/* Adds a sentence to c->warning. */
+void container_warn(struct container *c, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
 struct container *container_new(const char *id);
 void container_free(struct container *c);
 

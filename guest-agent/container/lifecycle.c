@@ -31,7 +31,12 @@ const char *container_status_name(enum container_status s)
 int container_start(struct container *c, struct container_failure *failure,
 		    struct err *e)
 {
-	struct spawned s = {.pid = c->pid, .pidfd = c->pidfd, .sync = c->sync};
+	/* There may be startContainer hooks where the agent is not the caller.
+	 */
+	struct spawned s = {.pid = c->pid,
+			    .pidfd = c->pidfd,
+			    .sync = c->sync,
+			    .patient = !c->defaults};
 	struct err mine = ERR_INIT;
 	int r;
 
@@ -80,6 +85,7 @@ void container_get_info(const struct container *c, struct container_info *ret)
 		.oom_killed = c->oom_killed,
 		.reason = c->status == CONTAINER_STOPPED ? c->reason : "",
 		.message = c->message,
+		.warning = c->warning,
 	};
 }
 

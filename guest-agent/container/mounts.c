@@ -68,8 +68,7 @@ static const char *const ignored_words[] = {
 };
 
 /* Refused by name rather than handed to a file system that says EINVAL. */
-static const char *const later_words[] = {"idmap", "ridmap", "tmpcopyup",
-					  "remount", "copy-symlink"};
+static const char *const later_words[] = {"copy-symlink"};
 
 /* The later word wins, as on a command line. */
 static void add_attr(uint64_t *set, uint64_t *clear, const struct attr_word *w)
@@ -112,6 +111,24 @@ static bool take_propagation(struct plan_mount *m, const char *word)
 		return true;
 	}
 	return false;
+}
+
+static bool take_own(struct plan_mount *m, const char *word)
+{
+	if (strcmp(word, "bind") == 0 || strcmp(word, "rbind") == 0) {
+		m->bind = true;
+		m->bind_recursive |= word[0] == 'r';
+	} else if (strcmp(word, "idmap") == 0 || strcmp(word, "ridmap") == 0) {
+		m->idmap = true;
+		m->idmap_recursive |= word[0] == 'r';
+	} else if (strcmp(word, "tmpcopyup") == 0) {
+		m->copy_up = true;
+	} else if (strcmp(word, "remount") == 0) {
+		m->remount = true;
+	} else {
+		return false;
+	}
+	return true;
 }
 
 static bool is_in(const char *const *list, size_t n, const char *word)
@@ -161,19 +178,13 @@ static int parse_options(struct plan *p, struct plan_mount *m,
 				       "mounts: option '%s' of '%s' is not "
 				       "supported yet",
 				       word, m->destination);
-		if (strcmp(word, "bind") == 0 || strcmp(word, "rbind") == 0) {
-			m->bind = true;
-			m->bind_recursive |= word[0] == 'r';
-		} else if (!word[0] || take_attr(m, word) ||
-			   take_propagation(m, word) ||
-			   is_in(ignored_words, ARRAY_SIZE(ignored_words),
-				 word)) {
+		if (!word[0] || take_own(m, word) || take_attr(m, word) ||
+		    take_propagation(m, word) ||
+		    is_in(ignored_words, ARRAY_SIZE(ignored_words), word))
 			continue;
-		} else {
-			r = take_data(p, m, word, e);
-			if (r < 0)
-				return r;
-		}
+		r = take_data(p, m, word, e);
+		if (r < 0)
+			return r;
 	}
 	return 0;
 }
@@ -294,6 +305,36 @@ static void adapt_devpts(const struct create *cr, struct plan_mount *m)
 			m->options[i].value = "0";
 }
 
+/* Words that do not go together. */
+static int check_words(const struct create *cr, const struct plan_mount *m,
+		       const struct oci_mount *om, struct err *e)
+{
+	bool own = om->n_uid_mappings || om->n_gid_mappings;
+
+	if (m->copy_up && strcmp(m->type, "tmpfs") != 0)
+		return err_set(e, EINVAL,
+			       "mounts: option 'tmpcopyup' of '%s' is for a "
+			       "tmpfs",
+			       m->destination);
+	if ((m->idmap || own) && !m->bind)
+		return err_set(e, EINVAL,
+			       "mounts: the ids of '%s' cannot be mapped: it "
+			       "is no bind",
+			       m->destination);
+	if (m->idmap && !own && !cr->plan->userns)
+		return err_set(e, EINVAL,
+			       "mounts: option 'idmap' of '%s' needs "
+			       "uidMappings and gidMappings: the container has "
+			       "no user namespace",
+			       m->destination);
+	if (m->remount && m->n_options)
+		return err_set(e, ENOTSUP,
+			       "mounts: option '%s' of '%s' cannot be changed "
+			       "by a remount",
+			       m->options[0].key, m->destination);
+	return 0;
+}
+
 static int add_mount(struct create *cr, const struct oci_mount *om,
 		     struct err *e)
 {
@@ -313,11 +354,6 @@ static int add_mount(struct create *cr, const struct oci_mount *om,
 	if (strspn(m->destination, "/.") == strlen(m->destination))
 		return err_set(e, EINVAL, "mounts: cannot mount over '%s'",
 			       m->destination);
-	if (om->n_uid_mappings || om->n_gid_mappings)
-		return err_set(e, ENOTSUP,
-			       "mounts: uidMappings of '%s' are not supported "
-			       "yet",
-			       m->destination);
 	r = parse_options(p, m, om->options, e);
 	if (r < 0)
 		return r;
@@ -331,7 +367,15 @@ static int add_mount(struct create *cr, const struct oci_mount *om,
 	m->special = special_of(m);
 	adapt_devpts(cr, m);
 	p->n_mounts++;
-	return m->bind ? make_bind(cr, m, e) : make_mount(cr, m, e);
+	r = check_words(cr, m, om, e);
+	if (r < 0 || m->remount)
+		return r;
+	r = m->bind ? make_bind(cr, m, e) : make_mount(cr, m, e);
+	if (r < 0 || (!om->n_uid_mappings && !om->n_gid_mappings))
+		return r;
+	/* Mapped as it says itself, not as the container is. */
+	m->idmap = false;
+	return mount_map_own(m, om, e);
 }
 
 /* What a container has under `defaults` where the configuration is silent. */

@@ -7,13 +7,21 @@
  * instant of the clone: the child, inside its user namespace, would have no
  * right to. A network namespace entered like this belongs to the machine, not
  * to the container, whose root therefore cannot administer it.
+ *
+ * Two kinds go another way. A new time namespace is one for children only, whose
+ * clocks can be set until the first is born: the parent makes it, sets them,
+ * and comes back. And nobody comes back from a user namespace: one that exists
+ * is entered by a process between parent and child (clone_child()).
  */
 #include "guest-agent/container/internal.h"
 
 #include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
+#include <linux/nsfs.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 #include "common/base/cleanup.h"
 #include "common/base/fd.h"
@@ -32,9 +40,9 @@ static const struct ns_type {
 	{"mount", "mnt", CLONE_NEWNS, false},
 	{"ipc", "ipc", CLONE_NEWIPC, true},
 	{"uts", "uts", CLONE_NEWUTS, true},
-	{"user", "user", CLONE_NEWUSER, false},
+	{"user", "user", CLONE_NEWUSER, true},
 	{"cgroup", "cgroup", CLONE_NEWCGROUP, true},
-	{"time", "time", CLONE_NEWTIME, false},
+	{"time", "time", CLONE_NEWTIME, true},
 };
 
 static const struct ns_type *find_type(const char *name)
@@ -63,33 +71,57 @@ static int add_join(struct create *cr, int type, const char *file, int fd,
 	return j->own < 0 ? err_sys(e, errno, "open %s", path) : 0;
 }
 
+/* Opens a namespace by path and makes sure that it is of that type. */
+static int open_namespace(const struct oci_namespace *ns, int flag, size_t i,
+			  struct err *e)
+{
+	_cleanup_close_ int fd = open(ns->path, O_RDONLY | O_CLOEXEC);
+	int type;
+
+	if (fd < 0)
+		return err_sys(e, errno, "linux.namespaces[%zu].path: '%s'", i,
+			       ns->path);
+	type = ioctl(fd, NS_GET_NSTYPE);
+	if (type != flag)
+		return err_set(e, EINVAL,
+			       "linux.namespaces[%zu].path: '%s' is no %s "
+			       "namespace",
+			       i, ns->path, ns->type);
+	return steal_fd(&fd);
+}
+
 static int add_namespace(struct create *cr, const struct oci_namespace *ns,
-			 uint64_t *seen, struct err *e)
+			 size_t i, uint64_t *seen, struct err *e)
 {
 	const struct ns_type *t = find_type(ns->type);
 	int fd;
 
 	if (!t)
-		return err_set(e, EINVAL, "linux.namespaces: unknown type '%s'",
+		return err_set(e, EINVAL,
+			       "linux.namespaces[%zu].type: unknown '%s'", i,
 			       ns->type);
 	if (*seen & (uint64_t)t->flag)
-		return err_set(e, EINVAL, "linux.namespaces: '%s' twice",
-			       ns->type);
+		return err_set(e, EINVAL, "linux.namespaces[%zu]: '%s' twice",
+			       i, ns->type);
 	*seen |= (uint64_t)t->flag;
-	if (t->flag == CLONE_NEWTIME || (ns->path && !t->join))
+	if (ns->path && !t->join)
 		return err_set(e, ENOTSUP,
-			       "linux.namespaces: %s '%s' is not supported yet",
-			       ns->path ? "joining a namespace of type"
-					: "a namespace of type",
-			       ns->type);
+			       "linux.namespaces[%zu].path: joining a "
+			       "namespace of type '%s' is not supported yet",
+			       i, ns->type);
+	if (!ns->path && t->flag == CLONE_NEWTIME)
+		return add_join(cr, t->flag, t->file, -1, e);
 	if (!ns->path) {
 		cr->plan->namespaces |= (uint64_t)t->flag;
 		return 0;
 	}
-	fd = open(ns->path, O_RDONLY | O_CLOEXEC);
+	fd = open_namespace(ns, t->flag, i, e);
 	if (fd < 0)
-		return err_sys(e, errno, "linux.namespaces: open '%s'",
-			       ns->path);
+		return fd;
+	if (t->flag == CLONE_NEWUSER) {
+		cr->user_fd = fd;
+		return 0;
+	}
 	return add_join(cr, t->flag, t->file, fd, e);
 }
 
@@ -114,7 +146,12 @@ static int plan_maps(struct create *cr, struct err *e)
 	struct container *c = cr->c;
 	int r;
 
-	if (!cr->plan->userns) {
+	/* One that is joined says itself what is mapped. */
+	if (!(cr->plan->namespaces & CLONE_NEWUSER)) {
+		if (lx && (lx->n_uid_mappings || lx->n_gid_mappings))
+			return err_set(e, EINVAL,
+				       "linux.uidMappings: there is no new "
+				       "user namespace");
 		cr->plan->has_root = true;
 		return 0;
 	}
@@ -147,7 +184,7 @@ static int close_defaults(struct create *cr, uint64_t seen, struct err *e)
 {
 	cr->plan->namespaces |= CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC |
 				CLONE_NEWUTS | CLONE_NEWUSER | CLONE_NEWCGROUP;
-	if (cr->n_joins > 0)
+	if (cr->n_joins > 0 || cr->user_fd >= 0)
 		return err_set(e, EINVAL,
 			       "linux.namespaces: a path is not allowed here");
 	if (cr->spec->netns_fd < 0 && !(seen & CLONE_NEWNET))
@@ -159,6 +196,19 @@ static int close_defaults(struct create *cr, uint64_t seen, struct err *e)
 	return 0;
 }
 
+static int check_time(const struct create *cr, struct err *e)
+{
+	size_t i;
+
+	if (!cr->config->lx || !cr->config->lx->time_offsets)
+		return 0;
+	for (i = 0; i < cr->n_joins; i++)
+		if (cr->joins[i].type == CLONE_NEWTIME && cr->joins[i].fd < 0)
+			return 0;
+	return err_set(e, EINVAL,
+		       "linux.timeOffsets: there is no new time namespace");
+}
+
 int plan_namespaces(struct create *cr, struct err *e)
 {
 	const struct oci_linux *lx = cr->config->lx;
@@ -167,7 +217,7 @@ int plan_namespaces(struct create *cr, struct err *e)
 	int r, fd;
 
 	for (i = 0; lx && i < lx->n_namespaces; i++) {
-		r = add_namespace(cr, &lx->namespaces[i], &seen, e);
+		r = add_namespace(cr, &lx->namespaces[i], i, &seen, e);
 		if (r < 0)
 			return r;
 	}
@@ -189,13 +239,50 @@ int plan_namespaces(struct create *cr, struct err *e)
 		return err_set(e, EINVAL,
 			       "linux.namespaces: a new mount namespace is "
 			       "needed");
-	cr->plan->userns = cr->plan->namespaces & CLONE_NEWUSER;
+	cr->plan->joined_userns = cr->user_fd >= 0;
+	cr->plan->userns = (cr->plan->namespaces & CLONE_NEWUSER) ||
+			   cr->plan->joined_userns;
 	cr->new_net = cr->plan->namespaces & CLONE_NEWNET;
 	cr->plan->loopback = cr->new_net;
 	cr->c->namespaces = (int)cr->plan->namespaces;
 	for (i = 0; i < cr->n_joins; i++)
 		cr->c->namespaces |= cr->joins[i].type;
-	return plan_maps(cr, e);
+	if (cr->user_fd >= 0)
+		cr->c->namespaces |= CLONE_NEWUSER;
+	r = check_time(cr, e);
+	return r < 0 ? r : plan_maps(cr, e);
+}
+
+static int set_clock(int fd, const char *clock, const struct oci_time_offset *o,
+		     struct err *e)
+{
+	char text[64];
+	int n;
+
+	if (!o)
+		return 0;
+	n = snprintf(text, sizeof(text), "%s %lld %u", clock,
+		     (long long)o->secs, o->nanosecs);
+	if (write(fd, text, (size_t)n) != n)
+		return err_sys(e, errno, "linux.timeOffsets.%s", clock);
+	return 0;
+}
+
+static int new_time(const struct create *cr, struct err *e)
+{
+	const struct oci_time_offsets *o = cr->config->lx->time_offsets;
+	_cleanup_close_ int fd = -1;
+	int r;
+
+	if (unshare(CLONE_NEWTIME) < 0)
+		return err_sys(e, errno, "make a time namespace");
+	if (!o)
+		return 0;
+	fd = open("/proc/self/timens_offsets", O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return err_sys(e, errno, "linux.timeOffsets");
+	r = set_clock(fd, "monotonic", o->monotonic, e);
+	return r < 0 ? r : set_clock(fd, "boottime", o->boottime, e);
 }
 
 int namespaces_enter(struct create *cr, struct err *e)
@@ -204,8 +291,15 @@ int namespaces_enter(struct create *cr, struct err *e)
 	int r;
 
 	for (i = 0; i < cr->n_joins; i++) {
-		if (setns(cr->joins[i].fd, cr->joins[i].type) < 0) {
-			r = err_sys(e, errno, "join a namespace");
+		const struct join *j = &cr->joins[i];
+
+		if (j->fd < 0)
+			r = new_time(cr, e);
+		else
+			r = setns(j->fd, j->type) < 0
+				    ? err_sys(e, errno, "join a namespace")
+				    : 0;
+		if (r < 0) {
 			namespaces_leave(cr);
 			return r;
 		}

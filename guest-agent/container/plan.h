@@ -9,6 +9,7 @@
 
 #include "common/base/arena.h"
 #include "common/base/err.h"
+#include "guest-agent/container/childhooks.h"
 #include "guest-agent/sys/caps.h"
 #include "guest-agent/sys/mnt.h"
 #include "guest-agent/sys/seccomp.h"
@@ -20,7 +21,7 @@
 #include <sys/types.h>
 
 /* Most mounts of one container: each may hold a descriptor. */
-#define HYB_MOUNTS_MAX 200
+#define HYB_MOUNTS_MAX 512
 /* Most folders of PATH that are tried. */
 #define HYB_PATH_DIRS_MAX 64
 /* Most supplementary groups; the kernel takes 65536. */
@@ -45,6 +46,10 @@ struct plan_mount {
 	 * belongs to a namespace of the child's. */
 	int fd;
 	bool bind, bind_recursive, is_file;
+	bool copy_up; /* begins as a copy of what it covers */
+	bool remount; /* changes what is mounted there */
+	bool idmap;   /* by the container's user namespace, by the parent */
+	bool idmap_recursive;
 	/* MOUNT_ATTR_* of the mount, and of all below it ("rro") */
 	uint64_t set, clear, rec_set, rec_clear;
 	/* MS_PRIVATE ... in the order given */
@@ -52,6 +57,8 @@ struct plan_mount {
 	bool propagation_rec[4];
 	size_t n_propagation;
 };
+
+struct sched_attr;
 
 struct plan_rlimit {
 	int resource;
@@ -88,6 +95,9 @@ struct plan_process {
 	uint16_t rows, cols;
 	bool reaper;
 	unsigned long personality; /* ~0UL: as it is */
+	/* Set by the parent; NULL, 0: as it is. */
+	const struct sched_attr *scheduler;
+	int io_priority;
 };
 
 struct plan {
@@ -97,6 +107,7 @@ struct plan {
 	 * that its root is the container's cgroup. */
 	uint64_t namespaces;
 	bool userns, has_root; /* has_root: uid and gid 0 are mapped */
+	bool joined_userns;    /* it existed; what it maps is not known */
 	const char *hostname, *domainname;
 	bool loopback; /* a new network namespace: lo comes up */
 
@@ -119,6 +130,7 @@ struct plan {
 	/* Stops before the pivot with a READY of its own, until the parent has
 	 * run hooks and says GO. */
 	bool hooks;
+	struct child_hooks create_hooks, start_hooks;
 	int sync_fd;  /* the child's end */
 	int start_fd; /* listening socket, or -1: sync_fd starts it */
 	/* Descriptors that the child keeps, ascending. */

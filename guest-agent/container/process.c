@@ -3,6 +3,7 @@
 #include "guest-agent/container/internal.h"
 
 #include <fcntl.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
@@ -240,68 +241,78 @@ static int plan_ids(struct create *cr, int rootfd, struct err *e)
 
 /* ------------------------------------------------------------ capabilities */
 
-static int cap_mask(const char *const *list, const char *set, int last,
-		    uint64_t *ret, struct err *e)
+void container_warn(struct container *c, const char *fmt, ...)
 {
+	size_t len = strlen(c->warning);
+	va_list ap;
+
+	if (len && len + 2 < sizeof(c->warning)) {
+		memcpy(c->warning + len, "; ", 3);
+		len += 2;
+	}
+	va_start(ap, fmt);
+	vsnprintf(c->warning + len, sizeof(c->warning) - len, fmt, ap);
+	va_end(ap);
+}
+
+/* What the kernel does not know cannot be granted. The specification wants no
+ * failure for that: newer configurations run on older machines. */
+static uint64_t cap_mask(struct container *c, const char *const *list,
+			 const char *set, int last)
+{
+	uint64_t mask = 0;
 	size_t i;
 	int cap;
 
 	for (i = 0; list && list[i]; i++) {
 		cap = caps_parse(list[i]);
-		if (cap < 0)
-			return err_set(e, EINVAL,
-				       "process.capabilities.%s: unknown '%s'",
+		if (cap >= 0 && cap <= last)
+			mask |= UINT64_C(1) << cap;
+		else
+			container_warn(c,
+				       "process.capabilities.%s: '%.40s' is "
+				       "unknown and left out",
 				       set, list[i]);
-		if (cap <= last)
-			*ret |= UINT64_C(1) << cap;
 	}
-	return 0;
+	return mask;
 }
 
-static int parse_caps(const struct oci_capabilities *oc, struct cap_sets *ret,
-		      int last, struct err *e)
+static void parse_caps(struct container *c, const struct oci_capabilities *oc,
+		       struct cap_sets *ret, int last)
 {
-	int r;
-
-	r = cap_mask(oc->bounding, "bounding", last, &ret->bounding, e);
-	if (r == 0)
-		r = cap_mask(oc->effective, "effective", last, &ret->effective,
-			     e);
-	if (r == 0)
-		r = cap_mask(oc->inheritable, "inheritable", last,
-			     &ret->inheritable, e);
-	if (r == 0)
-		r = cap_mask(oc->permitted, "permitted", last, &ret->permitted,
-			     e);
-	if (r == 0)
-		r = cap_mask(oc->ambient, "ambient", last, &ret->ambient, e);
-	return r;
+	ret->bounding = cap_mask(c, oc->bounding, "bounding", last);
+	ret->effective = cap_mask(c, oc->effective, "effective", last);
+	ret->inheritable = cap_mask(c, oc->inheritable, "inheritable", last);
+	ret->permitted = cap_mask(c, oc->permitted, "permitted", last);
+	ret->ambient = cap_mask(c, oc->ambient, "ambient", last);
 }
 
-static int plan_caps(struct create *cr, struct err *e)
+static void plan_caps(struct create *cr)
 {
 	const struct oci_capabilities *oc = cr->config->process->capabilities;
 	struct plan_process *pp = &cr->plan->process;
 	struct cap_sets *sets = &pp->caps;
-	uint64_t most = ~caps_forbidden();
-	int r;
+	uint64_t most = ~caps_forbidden(), asked;
 
 	pp->last_cap = caps_last();
 	/* The specification: absent, the process has none. */
 	pp->set_caps = true;
 	if (oc) {
-		r = parse_caps(oc, sets, pp->last_cap, e);
-		if (r < 0)
-			return r;
+		parse_caps(cr->c, oc, sets, pp->last_cap);
 	} else if (cr->spec->defaults) {
 		sets->bounding = sets->effective = sets->permitted =
 			caps_default();
 	}
 	/* The kernel grants no other; `crun spec` writes ambient ones that are
 	 * not inheritable, and a runtime should not fail for that. */
+	asked = sets->ambient;
 	sets->ambient &= sets->permitted & sets->inheritable;
+	if (asked != sets->ambient)
+		container_warn(cr->c,
+			       "process.capabilities.ambient: those that are "
+			       "not permitted and inheritable are left out");
 	if (!cr->spec->defaults)
-		return 0;
+		return;
 	/* Only uid 0 has any; and some nobody has. */
 	sets->bounding &= most;
 	sets->effective &= most;
@@ -311,7 +322,6 @@ static int plan_caps(struct create *cr, struct err *e)
 	cr->plan->root_caps = *sets;
 	if (pp->uid != 0)
 		memset(sets, 0, sizeof(*sets));
-	return 0;
 }
 
 /* ------------------------------------------------------------------ limits */
@@ -544,10 +554,15 @@ int plan_process(struct create *cr, int rootfd, struct err *e)
 	if (r == 0)
 		r = plan_candidates(cr->plan, cr->spec->search_path, e);
 	if (r == 0)
-		r = plan_caps(cr, e);
-	if (r == 0)
 		r = plan_rlimits(cr, e);
+	if (r == 0 && op->scheduler)
+		r = plan_scheduler(cr->plan, op->scheduler, e);
+	if (r == 0 && op->io_priority)
+		r = plan_io_priority(cr->plan, op->io_priority, e);
 	if (r == 0)
 		r = plan_personality(cr, e);
-	return r < 0 ? r : plan_seccomp(cr, e);
+	if (r < 0)
+		return r;
+	plan_caps(cr);
+	return plan_seccomp(cr, e);
 }

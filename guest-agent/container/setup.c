@@ -35,6 +35,7 @@
 #include "common/base/cleanup.h"
 #include "common/base/fd.h"
 #include "guest-agent/container/sync.h"
+#include "guest-agent/sys/copyup.h"
 #include "guest-agent/sys/kernel.h"
 #include "guest-agent/sys/rootpath.h"
 
@@ -46,6 +47,7 @@ struct setup {
 	int console;			 /* the terminal's slave, or -1 */
 	int start;			 /* where the start comes from */
 	const char *what;		 /* detail of a failure, or NULL */
+	char detail[212];		 /* room for one */
 	int exit_code;			 /* of a failure; 0: 1 */
 };
 
@@ -122,18 +124,34 @@ static int step_wait_parent(struct setup *s)
 	return msg.kind == SYNC_GO ? 0 : -EPROTO;
 }
 
+/* In a user namespace that somebody made without privileges setgroups() may be
+ * forbidden for good. Where no groups are asked for, that is no error: the
+ * namespace was made to be joined like this. */
+static int set_groups(const struct setup *s, size_t n, const gid_t *groups)
+{
+	if (setgroups(n, groups) == 0)
+		return 0;
+	if (errno == EPERM && n == 0 && s->p->joined_userns)
+		return 0;
+	return -errno;
+}
+
 /* Root of the user namespace, and of no use outside of it. Non-dumpable, so
  * that nobody who shares a namespace later can trace this process or read its
  * memory, which is a copy of the parent's. */
 static int step_ids(struct setup *s)
 {
+	int r;
+
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		return -errno;
 	if (!s->p->userns || !s->p->has_root)
 		return 0;
-	if (setgroups(0, NULL) < 0 || setresgid(0, 0, 0) < 0 ||
-	    setresuid(0, 0, 0) < 0)
-		return -errno;
+	r = set_groups(s, 0, NULL);
+	if (r < 0)
+		return r;
+	if (setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
+		return s->p->joined_userns && errno == EINVAL ? 0 : -errno;
 	return 0;
 }
 
@@ -227,6 +245,19 @@ static void remember(struct setup *s, enum mount_special special, int fd)
 		close(fd);
 }
 
+/* The attributes of what an earlier mount put there. */
+static int do_remount(const struct setup *s, const struct plan_mount *m)
+{
+	_cleanup_close_ int fd = rootpath_open(s->root, m->destination, O_PATH);
+	int r = fd < 0 ? fd : 0;
+
+	if (r == 0 && (m->set || m->clear))
+		r = mnt_set(fd, m->set, m->clear, 0, false);
+	if (r == 0 && (m->rec_set || m->rec_clear))
+		r = mnt_set(fd, m->rec_set, m->rec_clear, 0, true);
+	return r;
+}
+
 static int do_mount(struct setup *s, const struct plan_mount *m)
 {
 	_cleanup_close_ int fd = m->fd, target = -1;
@@ -234,6 +265,8 @@ static int do_mount(struct setup *s, const struct plan_mount *m)
 	int r;
 
 	s->what = m->destination;
+	if (m->remount)
+		return do_remount(s, m);
 	if (fd < 0) {
 		fd = mnt_new(m->type, m->source, m->options, m->n_options,
 			     m->set, NULL);
@@ -243,7 +276,9 @@ static int do_mount(struct setup *s, const struct plan_mount *m)
 	target = open_target(s, m);
 	if (target < 0)
 		return target;
-	r = mnt_attach(fd, target);
+	r = m->copy_up ? copyup_dir(target, fd) : 0;
+	if (r == 0)
+		r = mnt_attach(fd, target);
 	if (r < 0)
 		return r;
 	for (i = 0; i < m->n_propagation; i++) {
@@ -476,6 +511,27 @@ static int step_hooks(struct setup *s)
 	return r == 0 && msg.kind != SYNC_GO ? -EPROTO : r;
 }
 
+static int step_own_hooks(struct setup *s, const struct child_hooks *h)
+{
+	int r = childhooks_run(h, s->detail, sizeof(s->detail));
+
+	if (r < 0)
+		s->what = s->detail;
+	return r;
+}
+
+/* "/..." is still the runtime's. */
+static int step_create_hooks(struct setup *s)
+{
+	return step_own_hooks(s, &s->p->create_hooks);
+}
+
+/* With the program's own rights, as the last before it. */
+static int step_start_hooks(struct setup *s)
+{
+	return step_own_hooks(s, &s->p->start_hooks);
+}
+
 static int step_pivot(struct setup *s)
 {
 	_cleanup_close_ int old = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -555,8 +611,9 @@ static int drop_privileges(struct setup *s)
 			return r;
 	}
 	s->what = "groups";
-	if (setgroups(pp->n_groups, pp->groups) < 0)
-		return -errno;
+	r = set_groups(s, pp->n_groups, pp->groups);
+	if (r < 0)
+		return r;
 	s->what = "user and group";
 	if (setresgid(pp->gid, pp->gid, pp->gid) < 0)
 		return -errno;
@@ -727,12 +784,14 @@ static const struct step create_steps[] = {
 	{"masked path", step_mask},
 	{"read-only path", step_readonly},
 	{"hooks", step_hooks},
+	{"hooks", step_create_hooks},
 	{"pivot", step_pivot},
 	{"session", step_session},
 	{"working directory", step_cwd},
 	{"process", step_process},
 	{"ready", step_ready},
 	{"start", step_start},
+	{"hooks", step_start_hooks},
 	{"filter", step_filter},
 	{"exec", step_exec},
 };

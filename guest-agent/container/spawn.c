@@ -137,7 +137,7 @@ static int child_failed(const struct sync_msg *msg,
 int spawned_wait(struct spawned *s, bool running, int *console,
 		 struct container_failure *failure, struct err *e)
 {
-	uint64_t deadline = now_ms() + HYB_CONTAINER_SETUP_MS;
+	uint64_t deadline = s->patient ? 0 : now_ms() + HYB_CONTAINER_SETUP_MS;
 	struct sync_msg msg;
 	int fd, r;
 

@@ -21,27 +21,14 @@ static int check_version(const char *version, struct err *e)
 	return 0;
 }
 
-static int check_hooks(const struct oci_hooks *h, struct err *e)
-{
-	if (h && h->n_create_container)
-		return not_yet(e, "hooks.createContainer");
-	if (h && h->n_start_container)
-		return not_yet(e, "hooks.startContainer");
-	return 0;
-}
-
 static int check_process(const struct oci_process *p, struct err *e)
 {
 	if (!p)
 		return err_set(e, EINVAL, "process: is missing");
-	if (p->apparmor_profile)
+	if (p->apparmor_profile && p->apparmor_profile[0])
 		return not_yet(e, "process.apparmorProfile");
-	if (p->selinux_label)
+	if (p->selinux_label && p->selinux_label[0])
 		return not_yet(e, "process.selinuxLabel");
-	if (p->scheduler)
-		return not_yet(e, "process.scheduler");
-	if (p->io_priority)
-		return not_yet(e, "process.ioPriority");
 	return 0;
 }
 
@@ -69,8 +56,6 @@ static int check_linux(const struct oci_linux *lx, struct err *e)
 		return err_set(e, EINVAL, "linux: is missing");
 	if (lx->mount_label)
 		return not_yet(e, "linux.mountLabel");
-	if (lx->time_offsets)
-		return not_yet(e, "linux.timeOffsets");
 	if ((lx->n_uid_mappings || lx->n_gid_mappings) &&
 	    !has_namespace(lx, "user"))
 		return err_set(e, EINVAL,
@@ -85,8 +70,6 @@ int config_check(const struct oci_runtime *config, struct err *e)
 	r = check_version(config->oci_version, e);
 	if (r == 0)
 		r = check_process(config->process, e);
-	if (r == 0)
-		r = check_hooks(config->hooks, e);
 	if (r == 0)
 		r = check_hostname(config->hostname, "hostname", e);
 	if (r == 0)

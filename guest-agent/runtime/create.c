@@ -203,6 +203,7 @@ static int create(const struct options *o, const struct create_args *a, int dir,
 	_cleanup_close_ int listen_fd = -1;
 	struct container_spec spec = CONTAINER_SPEC_INIT;
 	struct container_failure failure = {.exit_code = 0};
+	struct container_info info;
 	struct container *c = NULL;
 	char root[PATH_MAX * 2];
 	size_t len = 0;
@@ -244,6 +245,9 @@ static int create(const struct options *o, const struct create_args *a, int dir,
 		return r;
 	if (container_engine_warning()[0])
 		log_warn("%s", container_engine_warning());
+	container_get_info(c, &info);
+	if (info.warning[0])
+		log_warn("%s", info.warning);
 	r = finish(o, a, &spec, c, bundle, text, len, e);
 	if (r < 0)
 		container_delete(c, true, NULL);

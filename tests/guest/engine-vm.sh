@@ -47,7 +47,7 @@ mkdir -p "$work/initramfs/bin"
 cp "$busybox" "$work/initramfs/bin/busybox"
 strip -s -o "$work/initramfs/bin/hyb-runtime" "$runtime"
 cp tests/guest/engine/init.sh "$work/initramfs/init"
-cp tests/guest/engine/tests.sh "$work/initramfs/tests.sh"
+cp tests/guest/engine/tests.sh tests/guest/engine/spec.sh "$work/initramfs/"
 chmod 755 "$work/initramfs/init"
 (cd "$work/initramfs" && find . | cpio -o -H newc --quiet) >"$work/initramfs.cpio"
 
