@@ -92,6 +92,8 @@ struct container_spec {
 	 * caller's. Not used where process.terminal is true: then a terminal
 	 * is made inside the container, see container_take_console(). */
 	int stdio[3];
+	/* Descriptors 3 to 2 + n are the program's, too (not with `init`). */
+	unsigned int preserve_fds;
 	/* The bundle's folder, which hooks are told; may be NULL. */
 	const char *bundle;
 	/* A listening unix socket whose first connection starts the container
@@ -218,6 +220,13 @@ struct container_exec_spec {
 	bool terminal;
 	uint16_t rows, cols; /* with terminal; 0: unset */
 	int stdio[3];	     /* as in container_spec */
+	unsigned int preserve_fds;
+	/* On top of the container's own, each NULL-terminated or NULL. */
+	const char *const *add_caps; /* "CAP_KILL"; not under `defaults` */
+	const gid_t *add_groups;
+	size_t n_add_groups;
+	bool no_new_privs; /* set even where the container has it not */
+	bool even_paused;
 };
 
 struct container_process {

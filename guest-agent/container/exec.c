@@ -124,6 +124,47 @@ static int exec_user(struct plan *p, const struct container *c,
 	return c->plan->home_added ? exec_home(p, root, spec, e) : 0;
 }
 
+/* What is on top of the container's own: groups and capabilities. */
+static int exec_more(struct plan *p, const struct container *c,
+		     const struct container_exec_spec *spec, struct err *e)
+{
+	struct plan_process *pp = &p->process;
+	size_t n = pp->n_groups, i;
+	gid_t *groups;
+	uint64_t mask;
+	int cap;
+
+	for (i = 0; spec->add_caps && spec->add_caps[i]; i++) {
+		cap = caps_parse(spec->add_caps[i]);
+		if (c->defaults || cap < 0 || cap > pp->last_cap)
+			return err_set(e, EINVAL, "capability '%s': %s",
+				       spec->add_caps[i],
+				       c->defaults ? "may not be added"
+						   : "unknown");
+		mask = UINT64_C(1) << cap;
+		pp->caps.bounding |= mask;
+		pp->caps.permitted |= mask;
+		pp->caps.effective |= mask;
+	}
+	if (!spec->n_add_groups)
+		return 0;
+	groups = arena_alloc(p->arena, n + spec->n_add_groups, sizeof(*groups));
+	if (!groups)
+		return err_sys(e, ENOMEM, "exec");
+	memcpy(groups, pp->groups, n * sizeof(*groups));
+	for (i = 0; i < spec->n_add_groups; i++) {
+		if (map_id(c->gid_map, c->n_gid_map, spec->add_groups[i]) < 0)
+			return err_set(e, EINVAL,
+				       "group %u has no mapping in the user "
+				       "namespace",
+				       spec->add_groups[i]);
+		groups[n + i] = spec->add_groups[i];
+	}
+	pp->groups = groups;
+	pp->n_groups = n + spec->n_add_groups;
+	return 0;
+}
+
 static int exec_plan(struct plan *p, const struct container *c,
 		     const struct container_exec_spec *spec, struct err *e)
 {
@@ -139,9 +180,13 @@ static int exec_plan(struct plan *p, const struct container *c,
 	pp->rows = spec->rows;
 	pp->cols = spec->cols;
 	memcpy(pp->stdio, spec->stdio, sizeof(pp->stdio));
+	pp->preserve = spec->preserve_fds;
+	pp->no_new_privs |= spec->no_new_privs;
 	r = exec_args(p, c, spec, e);
 	if (r == 0)
 		r = exec_user(p, c, spec, e);
+	if (r == 0)
+		r = exec_more(p, c, spec, e);
 	return r < 0 ? r : plan_candidates(p, spec->search_path, e);
 }
 
@@ -238,7 +283,8 @@ int container_exec(struct container *c, const struct container_exec_spec *spec,
 
 	if (failure)
 		memset(failure, 0, sizeof(*failure));
-	if (c->status != CONTAINER_RUNNING)
+	if (c->status != CONTAINER_RUNNING &&
+	    !(c->status == CONTAINER_PAUSED && spec->even_paused))
 		return err_set(e, EINVAL, "the container is %s, not running",
 			       container_status_name(c->status));
 	p = plan_new(e);

@@ -90,7 +90,8 @@ struct plan_process {
 	size_t n_rlimits;
 	bool set_oom_score_adj; /* by the parent */
 	int oom_score_adj;
-	int stdio[3]; /* -1: /dev/null */
+	int stdio[3];	       /* -1: /dev/null */
+	unsigned int preserve; /* 3 to 2 + n are handed on as they are */
 	bool terminal;
 	uint16_t rows, cols;
 	bool reaper;

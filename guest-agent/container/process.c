@@ -544,6 +544,7 @@ int plan_process(struct create *cr, int rootfd, struct err *e)
 	pp->set_oom_score_adj = op->oom_score_adj.set || cr->spec->defaults;
 	pp->oom_score_adj = (int)op->oom_score_adj.value;
 	memcpy(pp->stdio, cr->spec->stdio, sizeof(pp->stdio));
+	pp->preserve = cr->spec->preserve_fds;
 	r = plan_args(cr, e);
 	if (r == 0)
 		r = plan_ids(cr, rootfd, e);

@@ -76,8 +76,9 @@ static int compare_fds(const void *a, const void *b)
 int plan_keep(struct plan *p, const int *extra, size_t n_extra, struct err *e)
 {
 	size_t n = 0, i, out = 0;
-	int *keep =
-		arena_alloc(p->arena, p->n_mounts + n_extra + 8, sizeof(*keep));
+	int *keep = arena_alloc(p->arena,
+				p->n_mounts + n_extra + p->process.preserve + 8,
+				sizeof(*keep));
 
 	if (!keep)
 		return err_sys(e, ENOMEM, "plan");
@@ -87,6 +88,8 @@ int plan_keep(struct plan *p, const int *extra, size_t n_extra, struct err *e)
 		keep[n++] = extra[i];
 	for (i = 0; i < 3; i++)
 		keep[n++] = p->process.stdio[i];
+	for (i = 0; i < p->process.preserve; i++)
+		keep[n++] = 3 + (int)i;
 	keep[n++] = p->root_fd;
 	keep[n++] = p->sync_fd;
 	keep[n++] = p->start_fd;

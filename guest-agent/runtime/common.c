@@ -12,6 +12,7 @@
 
 #include "common/base/cleanup.h"
 #include "common/base/fd.h"
+#include "common/base/parse.h"
 #include "guest-agent/sys/mnt.h"
 
 extern char **environ;
@@ -140,4 +141,29 @@ int send_console(const char *socket_path, int console, struct err *e)
 		return sock;
 	r = fds_send(sock, "console", 7, &console, 1);
 	return r < 0 ? err_sys(e, -r, "send the terminal") : 0;
+}
+
+/* As many as may be handed on: no more are likely, and each must be open. */
+#define PRESERVE_MAX 4096
+
+int parse_preserve(const char *text, unsigned int *ret, struct err *e)
+{
+	const char *listen = getenv("LISTEN_FDS");
+	uint64_t n = 0, more = 0, i;
+
+	if (text && parse_u64(text, 0, PRESERVE_MAX, &n) < 0)
+		return err_set(e, EINVAL,
+			       "--preserve-fds: '%s' is not a number of "
+			       "descriptors",
+			       text);
+	if (listen && parse_u64(listen, 0, PRESERVE_MAX, &more) == 0)
+		n += more;
+	for (i = 3; i < 3 + n; i++)
+		if (fcntl((int)i, F_GETFD) < 0)
+			return err_set(e, EBADF,
+				       "--preserve-fds: descriptor %llu is not "
+				       "open",
+				       (unsigned long long)i);
+	*ret = (unsigned int)n;
+	return 0;
 }

@@ -4,12 +4,9 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/pidfd.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "common/base/cleanup.h"
@@ -19,8 +16,10 @@
 #include "common/base/proc.h"
 
 struct create_args {
-	const char *id, *bundle, *pid_file, *console_socket;
-	bool detach, keep; /* run only */
+	const char *id, *bundle, *pid_file, *console_socket, *preserve;
+	unsigned int n_preserve;
+	bool run, detach, keep; /* the latter two: run only */
+	int console;		/* of a run in the foreground; -1: none */
 };
 
 static int parse_args(const char *verb, int argc, char **argv,
@@ -35,13 +34,14 @@ static int parse_args(const char *verb, int argc, char **argv,
 		{"keep", no_argument, NULL, 'K'},
 		{"no-pivot", no_argument, NULL, 'n'},
 		{"no-new-keyring", no_argument, NULL, 'k'},
+		{"no-subreaper", no_argument, NULL, 's'},
 		{NULL, 0, NULL, 0},
 	};
 	const struct verb *v = find_verb(verb);
 	bool run = strcmp(verb, "run") == 0;
 	int opt;
 
-	*a = (struct create_args){.bundle = "."};
+	*a = (struct create_args){.bundle = ".", .run = run, .console = -1};
 	while ((opt = getopt_long(argc, argv, run ? "+b:d" : "+b:", options,
 				  NULL)) >= 0) {
 		switch (opt) {
@@ -55,9 +55,7 @@ static int parse_args(const char *verb, int argc, char **argv,
 			a->console_socket = optarg;
 			break;
 		case 'f':
-			if (strcmp(optarg, "0") != 0)
-				return usage_error(v, "--preserve-fds is not "
-						      "supported yet");
+			a->preserve = optarg;
 			break;
 		case 'n':
 			return usage_error(v, "--no-pivot is not supported: a "
@@ -69,8 +67,9 @@ static int parse_args(const char *verb, int argc, char **argv,
 			a->detach |= opt == 'd';
 			a->keep |= opt == 'K';
 			break;
-		case 'k':
-			break; /* there is never a new keyring */
+		case 'k': /* there is never a new keyring, */
+		case 's': /* nor is anything adopted */
+			break;
 		default:
 			return usage_error(v, NULL);
 		}
@@ -161,7 +160,7 @@ static int find_root(const struct oci_runtime *config, const char *bundle,
 }
 
 /* Remembers the container, then tells the caller; what fails ends it. */
-static int finish(const struct options *o, const struct create_args *a,
+static int finish(const struct options *o, struct create_args *a,
 		  const struct container_spec *spec, struct container *c,
 		  char *bundle, const char *text, size_t len, struct err *e)
 {
@@ -188,14 +187,33 @@ static int finish(const struct options *o, const struct create_args *a,
 	if (r < 0)
 		return err_sys(e, -r, "the process is gone");
 	r = store_write(o->root, &s, text, len, e);
-	if (r == 0 && console >= 0)
+	if (r == 0 && console >= 0 && a->console_socket)
 		r = send_console(a->console_socket, console, e);
+	else if (r == 0)
+		a->console = steal_fd(&console);
 	if (r == 0 && a->pid_file)
 		r = write_pid_file(a->pid_file, info.pid, e);
 	return r;
 }
 
-static int create(const struct options *o, const struct create_args *a, int dir,
+/* A terminal goes to whoever listens, or to us while we are there. */
+static int check_console(const struct oci_runtime *config,
+			 const struct create_args *a, struct err *e)
+{
+	bool terminal = config->process && config->process->terminal;
+
+	if (a->console_socket && !terminal)
+		return err_set(e, EINVAL,
+			       "--console-socket: process.terminal is not "
+			       "true");
+	if (terminal && !a->console_socket && (!a->run || a->detach))
+		return err_set(e, EINVAL,
+			       "process.terminal: needs --console-socket, for "
+			       "nobody would hold the terminal");
+	return 0;
+}
+
+static int create(const struct options *o, struct create_args *a, int dir,
 		  struct err *e)
 {
 	_cleanup_(cleanup_oci_runtime) struct oci_runtime *config = NULL;
@@ -212,13 +230,9 @@ static int create(const struct options *o, const struct create_args *a, int dir,
 	r = read_bundle(a->bundle, &bundle, &text, &len, &config, e);
 	if (r < 0)
 		return r;
-	if (config->process && config->process->terminal != !!a->console_socket)
-		return err_set(e, EINVAL,
-			       config->process->terminal
-				       ? "process.terminal: needs "
-					 "--console-socket"
-				       : "--console-socket: process.terminal "
-					 "is not true");
+	r = check_console(config, a, e);
+	if (r < 0)
+		return r;
 	listen_fd = store_listen(dir, e);
 	if (listen_fd < 0)
 		return listen_fd;
@@ -230,6 +244,7 @@ static int create(const struct options *o, const struct create_args *a, int dir,
 	spec.stdio[1] = 1;
 	spec.stdio[2] = 2;
 	spec.start_listen_fd = listen_fd;
+	spec.preserve_fds = a->n_preserve;
 	spec.cgroup_name = config->lx ? config->lx->cgroups_path : NULL;
 	r = read_annotations(config, &spec, e);
 	if (r == 0)
@@ -256,12 +271,15 @@ static int create(const struct options *o, const struct create_args *a, int dir,
 	return r;
 }
 
-static int make(const struct options *o, const struct create_args *a,
-		struct err *e)
+static int make(const struct options *o, struct create_args *a, struct err *e)
 {
 	_cleanup_close_ int dir = -1;
 	int r;
 
+	/* Before anything of ours could have their numbers. */
+	r = parse_preserve(a->preserve, &a->n_preserve, e);
+	if (r < 0)
+		return r;
 	dir = store_make(o->root, a->id, e);
 	if (dir < 0)
 		return dir;
@@ -278,32 +296,6 @@ int verb_create(const struct options *o, int argc, char **argv, struct err *e)
 
 	r = parse_args("create", argc, argv, &a);
 	return r != 0 ? r : make(o, &a, e);
-}
-
-/* Hands on what would end us, until the process ends; its exit code. */
-static int attend(int pidfd)
-{
-	struct signalfd_siginfo info;
-	struct pollfd fds[2];
-	sigset_t set;
-
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGHUP);
-	sigaddset(&set, SIGQUIT);
-	sigaddset(&set, SIGUSR1);
-	sigaddset(&set, SIGUSR2);
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	fds[0] = (struct pollfd){.fd = pidfd, .events = POLLIN};
-	fds[1] = (struct pollfd){.fd = signalfd(-1, &set, SFD_CLOEXEC),
-				 .events = POLLIN};
-	while (poll(fds, 2, -1) < 0 || !fds[0].revents)
-		if (fds[1].revents &&
-		    read(fds[1].fd, &info, sizeof(info)) == sizeof(info))
-			pidfd_send_signal(pidfd, (int)info.ssi_signo, NULL, 0);
-	cleanup_close(&fds[1].fd);
-	return wait_exit(pidfd);
 }
 
 /* The process is this one's child, and so is its exit code this one's to
@@ -328,7 +320,7 @@ static int start_and_wait(const struct options *o, const struct create_args *a,
 	r = start_id(o, a->id, e);
 	if (r != 0 || a->detach)
 		return r;
-	return attend(pidfd);
+	return attend(pidfd, a->console);
 }
 
 int verb_run(const struct options *o, int argc, char **argv, struct err *e)
@@ -342,6 +334,7 @@ int verb_run(const struct options *o, int argc, char **argv, struct err *e)
 	if (r != 0)
 		return r;
 	r = start_and_wait(o, &a, e);
+	cleanup_close(&a.console);
 	if (r < 0)
 		delete_id(o, a.id, true, NULL);
 	else if (!a.detach && !a.keep && delete_id(o, a.id, true, e) < 0)

@@ -10,14 +10,21 @@
 
 #include "common/base/cleanup.h"
 #include "common/base/fd.h"
+#include "common/base/parse.h"
 
-#define ENV_MAX 256
+#define ENV_MAX	   256
+#define CAPS_MAX   64
+#define GROUPS_MAX 64
 
 struct exec_args {
 	struct container_exec_spec spec;
 	const char *id, *pid_file, *console_socket;
 	const char *env[ENV_MAX + 1];
 	size_t n_env;
+	const char *caps[CAPS_MAX + 1];
+	gid_t groups[GROUPS_MAX];
+	size_t n_caps;
+	const char *preserve;
 	bool detach;
 	const char *process_file;
 	struct arena *arena; /* of process */
@@ -58,54 +65,122 @@ static int read_process(struct exec_args *a, struct err *e)
 	return 0;
 }
 
+static const struct option exec_options[] = {
+	{"cwd", required_argument, NULL, 'w'},
+	{"env", required_argument, NULL, 'e'},
+	{"user", required_argument, NULL, 'u'},
+	{"tty", no_argument, NULL, 't'},
+	{"detach", no_argument, NULL, 'd'},
+	{"pid-file", required_argument, NULL, 'f'},
+	{"console-socket", required_argument, NULL, 's'},
+	{"process", required_argument, NULL, 'p'},
+	{"additional-gids", required_argument, NULL, 'g'},
+	{"cap", required_argument, NULL, 'c'},
+	{"no-new-privs", no_argument, NULL, 'N'},
+	{"preserve-fds", required_argument, NULL, 'P'},
+	{"ignore-paused", no_argument, NULL, 'I'},
+	{"no-subreaper", no_argument, NULL, 'S'},
+	{"apparmor", required_argument, NULL, 'A'},
+	{"process-label", required_argument, NULL, 'L'},
+	{"cgroup", required_argument, NULL, 'C'},
+	{NULL, 0, NULL, 0},
+};
+
+/* Options that add to a list. */
+static int take_more(struct exec_args *a, int opt, const char *word)
+{
+	uint64_t gid;
+
+	if (opt == 'e' && a->n_env < ENV_MAX) {
+		a->env[a->n_env++] = word;
+	} else if (opt == 'c' && a->n_caps < CAPS_MAX) {
+		a->caps[a->n_caps++] = word;
+	} else if (opt == 'g' && a->spec.n_add_groups < GROUPS_MAX) {
+		if (parse_u64(word, 0, INT32_MAX, &gid) < 0)
+			return -EINVAL;
+		a->groups[a->spec.n_add_groups++] = (gid_t)gid;
+	} else {
+		return -E2BIG;
+	}
+	return 0;
+}
+
+static int take_option(struct exec_args *a, int opt)
+{
+	switch (opt) {
+	case 'w':
+		a->spec.cwd = optarg;
+		return 0;
+	case 'u':
+		a->spec.user = optarg;
+		return 0;
+	case 't':
+		a->spec.terminal = true;
+		return 0;
+	case 'd':
+		a->detach = true;
+		return 0;
+	case 's':
+		a->console_socket = optarg;
+		return 0;
+	case 'p':
+		a->process_file = optarg;
+		return 0;
+	case 'f':
+		a->pid_file = optarg;
+		return 0;
+	case 'N':
+		a->spec.no_new_privs = true;
+		return 0;
+	case 'P':
+		a->preserve = optarg;
+		return 0;
+	case 'I':
+		a->spec.even_paused = true;
+		return 0;
+	case 'S':
+		return 0; /* nothing is adopted */
+	case 'e':
+	case 'c':
+	case 'g':
+		return take_more(a, opt, optarg);
+	default:
+		return -ENOENT;
+	}
+}
+
+/* Options that this machine's kernel, or this runtime, has nothing for. */
+static int refuse(int opt)
+{
+	const struct verb *v = find_verb("exec");
+
+	switch (opt) {
+	case 'A':
+		return usage_error(v, "--apparmor is not supported");
+	case 'L':
+		return usage_error(v, "--process-label is not supported");
+	case 'C':
+		return usage_error(v, "--cgroup is not supported: a program "
+				      "runs in its container's cgroup");
+	default:
+		return usage_error(v, NULL);
+	}
+}
+
 static int parse_args(int argc, char **argv, struct exec_args *a, struct err *e)
 {
-	static const struct option options[] = {
-		{"cwd", required_argument, NULL, 'w'},
-		{"env", required_argument, NULL, 'e'},
-		{"user", required_argument, NULL, 'u'},
-		{"tty", no_argument, NULL, 't'},
-		{"detach", no_argument, NULL, 'd'},
-		{"pid-file", required_argument, NULL, 'p'},
-		{"console-socket", required_argument, NULL, 'c'},
-		{"process", required_argument, NULL, 'P'},
-		{NULL, 0, NULL, 0},
-	};
 	const struct verb *v = find_verb("exec");
 	int opt, r;
 
-	while ((opt = getopt_long(argc, argv, "+e:u:tdp:", options, NULL)) >=
-	       0) {
-		switch (opt) {
-		case 'w':
-			a->spec.cwd = optarg;
-			break;
-		case 'e':
-			if (a->n_env == ENV_MAX)
-				return usage_error(v, "too many --env");
-			a->env[a->n_env++] = optarg;
-			break;
-		case 'u':
-			a->spec.user = optarg;
-			break;
-		case 't':
-			a->spec.terminal = true;
-			break;
-		case 'd':
-			a->detach = true;
-			break;
-		case 'c':
-			a->console_socket = optarg;
-			break;
-		case 'P':
-			a->process_file = optarg;
-			break;
-		case 'p':
-			a->pid_file = optarg;
-			break;
-		default:
-			return usage_error(v, NULL);
-		}
+	while ((opt = getopt_long(argc, argv, "+e:u:tdp:g:c:", exec_options,
+				  NULL)) >= 0) {
+		r = take_option(a, opt);
+		if (r == -ENOENT)
+			return refuse(opt);
+		if (r < 0)
+			return usage_error(v, "'%s': %s", optarg,
+					   r == -E2BIG ? "too many"
+						       : "not a number");
 	}
 	if (a->process_file) {
 		if (argc - optind != 1 || a->spec.cwd || a->spec.user ||
@@ -119,14 +194,33 @@ static int parse_args(int argc, char **argv, struct exec_args *a, struct err *e)
 		return usage_error(v, "a container id and a program are "
 				      "needed");
 	}
-	if (a->spec.terminal != !!a->console_socket)
-		return usage_error(v, "--tty and --console-socket need each "
-				      "other");
+	if (a->console_socket && !a->spec.terminal)
+		return usage_error(v, "--console-socket: there is no --tty");
+	if (a->spec.terminal && a->detach && !a->console_socket)
+		return usage_error(v, "--tty with --detach needs "
+				      "--console-socket");
 	a->id = argv[optind];
 	if (!a->process)
 		a->spec.args = (const char *const *)&argv[optind + 1];
 	a->spec.env = a->env;
-	return 0;
+	a->spec.add_caps = a->caps;
+	a->spec.add_groups = a->groups;
+	return parse_preserve(a->preserve, &a->spec.preserve_fds, e);
+}
+
+/* Its terminal goes to who asked for it, or is ours as long as we are there. */
+static int follow(const struct exec_args *a, struct container_process *p,
+		  struct err *e)
+{
+	int r = 0;
+
+	if (p->console >= 0 && a->console_socket)
+		r = send_console(a->console_socket, p->console, e);
+	if (r == 0 && a->pid_file)
+		r = write_pid_file(a->pid_file, p->pid, e);
+	if (r < 0 || a->detach)
+		return r;
+	return attend(p->pidfd, a->console_socket ? -1 : p->console);
 }
 
 int verb_exec(const struct options *o, int argc, char **argv, struct err *e)
@@ -150,14 +244,8 @@ int verb_exec(const struct options *o, int argc, char **argv, struct err *e)
 		/* As a shell would: the caller sees why by the number, too. */
 		return failure.exit_code ? failure.exit_code : r;
 	}
-	if (p.console >= 0) {
-		r = send_console(a.console_socket, p.console, e);
-		close(p.console);
-	}
-	if (r == 0 && a.pid_file)
-		r = write_pid_file(a.pid_file, p.pid, e);
-	if (r == 0 && !a.detach)
-		r = wait_exit(p.pidfd);
-	close(p.pidfd);
+	r = follow(&a, &p, e);
+	cleanup_close(&p.console);
+	cleanup_close(&p.pidfd);
 	return r;
 }

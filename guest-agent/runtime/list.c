@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The verbs that only look: list, ps, features. */
+/* The verbs that only look: list, features. */
 #include "guest-agent/runtime/runtime.h"
 
 #include <dirent.h>
@@ -11,33 +11,23 @@
 #include "common/base/cleanup.h"
 #include "guest-agent/sys/caps.h"
 
-/* As many as a cgroup is asked for at once. */
-#define PIDS_MAX 32768
-
-/* [-f FORMAT] [-q]; *ret_id: the one argument, or NULL for no argument. */
-static int parse_args(const char *verb, int argc, char **argv, bool *json,
-		      bool *quiet, const char **ret_id)
+/* [-f FORMAT] [-q] */
+static int parse_args(int argc, char **argv, bool *json, bool *quiet)
 {
 	static const struct option options[] = {
 		{"format", required_argument, NULL, 'f'},
 		{"quiet", no_argument, NULL, 'q'},
 		{NULL, 0, NULL, 0}};
-	const struct verb *v = find_verb(verb);
+	const struct verb *v = find_verb("list");
 	int opt;
 
-	while ((opt = getopt_long(argc, argv, quiet ? "f:q" : "f:", options,
-				  NULL)) >= 0) {
-		if (opt == 'q' && quiet)
+	while ((opt = getopt_long(argc, argv, "f:q", options, NULL)) >= 0) {
+		if (opt == 'q')
 			*quiet = true;
 		else if (opt != 'f' || parse_format(optarg, json) < 0)
 			return usage_error(v, NULL);
 	}
-	if (argc - optind != (ret_id ? 1 : 0))
-		return usage_error(v, ret_id ? "one container id is needed"
-					     : "no argument is wanted");
-	if (ret_id)
-		*ret_id = argv[optind];
-	return 0;
+	return argc == optind ? 0 : usage_error(v, "no argument is wanted");
 }
 
 /* One that is being made or taken away this moment has no state: NULL. */
@@ -75,10 +65,10 @@ static void print_row(const json_t *c, bool quiet)
 	if (quiet)
 		puts(text_of(c, "id"));
 	else
-		printf("%-24s %-10d %-10s %-20s %s\n", text_of(c, "id"),
+		printf("%-24s %-10d %-10s %-24s %-20s %s\n", text_of(c, "id"),
 		       (int)json_integer_value(json_object_get(c, "pid")),
-		       text_of(c, "status"), text_of(c, "created"),
-		       text_of(c, "bundle"));
+		       text_of(c, "status"), text_of(c, "bundle"),
+		       text_of(c, "created"), text_of(c, "owner"));
 }
 
 int verb_list(const struct options *o, int argc, char **argv, struct err *e)
@@ -90,7 +80,7 @@ int verb_list(const struct options *o, int argc, char **argv, struct err *e)
 	size_t i;
 	int r;
 
-	r = parse_args("list", argc, argv, &as_json, &quiet, NULL);
+	r = parse_args(argc, argv, &as_json, &quiet);
 	if (r != 0)
 		return r;
 	d = opendir(o->root);
@@ -107,46 +97,12 @@ int verb_list(const struct options *o, int argc, char **argv, struct err *e)
 	if (as_json && !quiet)
 		return print_json(all, e);
 	if (!quiet)
-		printf("%-24s %-10s %-10s %-20s %s\n", "ID", "PID", "STATUS",
-		       "CREATED", "BUNDLE");
+		printf("%-24s %-10s %-10s %-24s %-20s %s\n", "ID", "PID",
+		       "STATUS", "BUNDLE", "CREATED", "OWNER");
 	json_array_foreach(all, i, one)
 		print_row(one, quiet);
 	json_decref(all);
 	return 0;
-}
-
-int verb_ps(const struct options *o, int argc, char **argv, struct err *e)
-{
-	_cleanup_(loaded_done) struct loaded l = LOADED_INIT;
-	_cleanup_free_ pid_t *pids = NULL;
-	bool as_json = false;
-	const char *id;
-	json_t *json;
-	int i, n, r;
-
-	r = parse_args("ps", argc, argv, &as_json, NULL, &id);
-	if (r == 0)
-		r = load(o, id, false, false, &l, e);
-	if (r != 0)
-		return r;
-	pids = calloc(PIDS_MAX, sizeof(*pids));
-	if (!pids)
-		return err_sys(e, ENOMEM, "ps");
-	n = container_pids(l.c, pids, PIDS_MAX, e);
-	if (n < 0)
-		return err_wrap(e, "ps '%s'", id);
-	if (n > PIDS_MAX)
-		n = PIDS_MAX;
-	if (!as_json) {
-		puts("PID");
-		for (i = 0; i < n; i++)
-			printf("%d\n", (int)pids[i]);
-		return 0;
-	}
-	json = json_array();
-	for (i = 0; i < n; i++)
-		json_array_append_new(json, json_integer(pids[i]));
-	return print_json(json, e);
 }
 
 /* ---------------------------------------------------------------- features */
@@ -203,20 +159,74 @@ static json_t *seccomp(void)
 int verb_features(const struct options *o, int argc, char **argv, struct err *e)
 {
 	static const char *const namespaces[] = {"cgroup",  "ipc", "mount",
-						 "network", "pid", "user",
-						 "uts",	    NULL};
-	static const char *const hooks[] = {"prestart", "createRuntime",
-					    "poststart", "poststop", NULL};
-	static const char *const mounts[] = {
-		"async",      "atime",	     "bind",	   "dev",
-		"diratime",   "exec",	     "noatime",	   "nodev",
-		"nodiratime", "noexec",	     "norelatime", "nostrictatime",
-		"nosuid",     "nosymfollow", "private",	   "rbind",
-		"relatime",   "ro",	     "rprivate",   "rro",
-		"rrw",	      "rshared",     "rslave",	   "runbindable",
-		"rw",	      "shared",	     "slave",	   "strictatime",
-		"suid",	      "symfollow",   "sync",	   "unbindable",
-		NULL};
+						 "network", "pid", "time",
+						 "user",    "uts", NULL};
+	static const char *const hooks[] = {"prestart",
+					    "createRuntime",
+					    "createContainer",
+					    "startContainer",
+					    "poststart",
+					    "poststop",
+					    NULL};
+	static const char *const mounts[] = {"async",
+					     "atime",
+					     "bind",
+					     "defaults",
+					     "dev",
+					     "diratime",
+					     "dirsync",
+					     "exec",
+					     "idmap",
+					     "lazytime",
+					     "mand",
+					     "noatime",
+					     "nodev",
+					     "nodiratime",
+					     "noexec",
+					     "nolazytime",
+					     "nomand",
+					     "norelatime",
+					     "nostrictatime",
+					     "nosuid",
+					     "nosymfollow",
+					     "private",
+					     "ratime",
+					     "rbind",
+					     "rdev",
+					     "rdiratime",
+					     "relatime",
+					     "remount",
+					     "rexec",
+					     "ridmap",
+					     "rnoatime",
+					     "rnodev",
+					     "rnodiratime",
+					     "rnoexec",
+					     "rnorelatime",
+					     "rnostrictatime",
+					     "rnosuid",
+					     "rnosymfollow",
+					     "ro",
+					     "rprivate",
+					     "rrelatime",
+					     "rro",
+					     "rrw",
+					     "rshared",
+					     "rslave",
+					     "rstrictatime",
+					     "rsuid",
+					     "rsymfollow",
+					     "runbindable",
+					     "rw",
+					     "shared",
+					     "slave",
+					     "strictatime",
+					     "suid",
+					     "symfollow",
+					     "sync",
+					     "tmpcopyup",
+					     "unbindable",
+					     NULL};
 	json_t *lx;
 
 	(void)o;
@@ -229,7 +239,7 @@ int verb_features(const struct options *o, int argc, char **argv, struct err *e)
 		"cgroup", "v1", 0, "v2", 1, "systemd", 0, "systemdUser", 0,
 		"rdma", 0, "seccomp", seccomp(), "apparmor", "enabled", 0,
 		"selinux", "enabled", 0, "intelRdt", "enabled", 0,
-		"mountExtensions", "idmap", "enabled", 0);
+		"mountExtensions", "idmap", "enabled", 1);
 	return print_json(json_pack("{ss ss so so so}", "ociVersionMin",
 				    "1.0.0", "ociVersionMax",
 				    HYB_OCI_RUNTIME_VERSION, "hooks",

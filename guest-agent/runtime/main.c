@@ -16,11 +16,11 @@
 static const struct verb verbs[] = {
 	{"create",
 	 "create [-b|--bundle DIR] [--pid-file FILE] [--console-socket PATH] "
-	 "ID",
+	 "[--preserve-fds N] ID",
 	 "make a container; its process waits for start", verb_create},
 	{"run",
 	 "run [-d|--detach] [--keep] [-b|--bundle DIR] [--pid-file FILE] "
-	 "[--console-socket PATH] ID",
+	 "[--console-socket PATH] [--preserve-fds N] ID",
 	 "create, start, wait for the end, delete", verb_run},
 	{"start", "start ID", "let it execute its program", verb_start},
 	{"state", "state ID", "print its state as JSON", verb_state},
@@ -29,8 +29,10 @@ static const struct verb verbs[] = {
 	{"delete", "delete [-f|--force] ID", "undo what create made",
 	 verb_delete},
 	{"exec",
-	 "exec [--cwd DIR] [-e K=V] [-u USER] [-t --console-socket PATH] [-d] "
-	 "[--pid-file FILE] ID PROGRAM [ARG...] | exec --process FILE ID",
+	 "exec [--cwd DIR] [-e K=V] [-u USER] [-g GID] [-c CAP] [-t] [-d] "
+	 "[--console-socket PATH] [--pid-file FILE] [--no-new-privs] "
+	 "[--preserve-fds N] [--ignore-paused] ID PROGRAM [ARG...] | "
+	 "exec -p|--process FILE ID",
 	 "run another program in it", verb_exec},
 	{"update",
 	 "update [-r FILE|-] [--memory N] [--memory-reservation N] "
@@ -39,9 +41,16 @@ static const struct verb verbs[] = {
 	 "change its limits", verb_update},
 	{"list", "list [-f table|json] [-q]", "print all containers",
 	 verb_list},
-	{"ps", "ps [-f table|json] ID", "print its processes", verb_ps},
+	{"ps", "ps [-f table|json] ID [OPTION OF ps...]", "print its processes",
+	 verb_ps},
 	{"features", "features", "print what can be asked for, as JSON",
 	 verb_features},
+	{"spec", "spec [-b|--bundle DIR] [--rootless]",
+	 "write a config.json to begin with", verb_spec},
+	{"events", "events [--stats] [--interval TIME] ID",
+	 "print what it uses, as JSON", verb_events},
+	{"checkpoint", "checkpoint", "not supported", verb_refused},
+	{"restore", "restore", "not supported", verb_refused},
 	{"pause", "pause ID", "freeze it", verb_pause},
 	{"resume", "resume ID", "thaw it", verb_resume},
 };
@@ -91,6 +100,7 @@ static int parse_options(int argc, char **argv, struct options *o)
 		{"log-format", required_argument, NULL, 'f'},
 		{"debug", no_argument, NULL, 'd'},
 		{"systemd-cgroup", no_argument, NULL, 's'},
+		{"cgroup-manager", required_argument, NULL, 'm'},
 		{"rootless", required_argument, NULL, 'R'},
 		{"version", no_argument, NULL, 'v'},
 		{"help", no_argument, NULL, 'h'},
@@ -120,6 +130,11 @@ static int parse_options(int argc, char **argv, struct options *o)
 			return 1 + usage_error(NULL, "--systemd-cgroup: this "
 						     "runtime manages cgroups "
 						     "itself");
+		case 'm':
+			if (strcmp(optarg, "cgroupfs") == 0)
+				break;
+			return 1 + usage_error(NULL, "--cgroup-manager: only "
+						     "cgroupfs is supported");
 		case 'R':
 			if (strcmp(optarg, "true") != 0)
 				break;
@@ -197,7 +212,7 @@ int main(int argc, char **argv)
 	v = find_verb(argv[optind]);
 	if (!v)
 		return usage_error(NULL, "there is no verb '%s'", argv[optind]);
-	if (geteuid() != 0 && v->run != verb_features) {
+	if (geteuid() != 0 && v->run != verb_features && v->run != verb_spec) {
 		fputs("hyb-runtime: root is needed: rootless is not supported "
 		      "yet\n",
 		      stderr);

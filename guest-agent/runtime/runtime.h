@@ -35,6 +35,9 @@ int verb_run(const struct options *o, int argc, char **argv, struct err *e);
 int verb_update(const struct options *o, int argc, char **argv, struct err *e);
 int verb_list(const struct options *o, int argc, char **argv, struct err *e);
 int verb_ps(const struct options *o, int argc, char **argv, struct err *e);
+int verb_spec(const struct options *o, int argc, char **argv, struct err *e);
+int verb_events(const struct options *o, int argc, char **argv, struct err *e);
+int verb_refused(const struct options *o, int argc, char **argv, struct err *e);
 int verb_features(const struct options *o, int argc, char **argv,
 		  struct err *e);
 
@@ -47,6 +50,12 @@ void run_poststop(const char *id, const char *bundle,
 		  const struct oci_runtime *config);
 /* Exit code (128 + signal) of a child, which is reaped. */
 int wait_exit(int pidfd);
+/* Is in the foreground until the process ends: hands signals on, and joins its
+ * terminal's master (-1: none) to standard input and output. Its exit code. */
+int attend(int pidfd, int console);
+/* N of --preserve-fds, with what LISTEN_FDS asks for: descriptors 3 to 2 + *ret
+ * are there. text may be NULL. */
+int parse_preserve(const char *text, unsigned int *ret, struct err *e);
 /* "text", "table" or "json" of -f: is it the last? -EINVAL: neither. */
 int parse_format(const char *text, bool *ret_json);
 /* Prints and frees json, which may be NULL. */

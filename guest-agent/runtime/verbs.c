@@ -103,6 +103,10 @@ static int print_state(const struct loaded *l, struct err *e)
 						 ? 0
 						 : l->state.pid));
 	json_object_set_new(json, "bundle", json_string(l->state.bundle));
+	if (l->state.rootfs)
+		json_object_set_new(json, "rootfs",
+				    json_string(l->state.rootfs));
+	json_object_set_new(json, "owner", json_string("root"));
 	for (i = 0; i < l->config->n_annotations; i++)
 		json_object_set_new(
 			notes, l->config->annotations[i].key,
@@ -234,4 +238,13 @@ int verb_pause(const struct options *o, int argc, char **argv, struct err *e)
 int verb_resume(const struct options *o, int argc, char **argv, struct err *e)
 {
 	return freeze(o, "resume", argc, argv, e);
+}
+
+int verb_refused(const struct options *o, int argc, char **argv, struct err *e)
+{
+	(void)o;
+	(void)argc;
+	return err_set(e, ENOTSUP,
+		       "%s: is not supported: a container is not saved to disk",
+		       argv[0]);
 }

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* events: what a container uses, as JSON lines. */
+#include "guest-agent/runtime/runtime.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <time.h>
+
+#include "common/base/cleanup.h"
+#include "common/base/fd.h"
+#include "common/base/parse.h"
+
+#define INTERVAL_DEFAULT_NS UINT64_C(5000000000)
+
+static json_t *number(uint64_t v)
+{
+	return json_integer(v > INT64_MAX ? INT64_MAX : (json_int_t)v);
+}
+
+static json_t *describe(const char *id, const struct container_stats *s)
+{
+	json_t *data;
+
+	data = json_pack("{s{s{so}} s{s{so,so,so}} s{so}}", "cpu", "usage",
+			 "total", number(s->cpu_usec * 1000), "memory", "usage",
+			 "usage", number(s->memory_current), "max",
+			 number(s->memory_peak), "limit", number(s->memory_max),
+			 "pids", "current", number(s->pids_current));
+	return json_pack("{ss ss so}", "type", "stats", "id", id, "data", data);
+}
+
+static int print_line(json_t *json, struct err *e)
+{
+	char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
+
+	json_decref(json);
+	if (!text)
+		return err_sys(e, ENOMEM, "events");
+	puts(text);
+	fflush(stdout);
+	free(text);
+	return ferror(stdout) ? err_sys(e, EIO, "write") : 0;
+}
+
+static int print_once(const struct loaded *l, const char *id, struct err *e)
+{
+	struct container_stats s;
+	int r = container_get_stats(l->c, &s, e);
+
+	return r < 0 ? err_wrap(e, "events '%s'", id)
+		     : print_line(describe(id, &s), e);
+}
+
+/* Until it has ended; kills for want of memory are told as they come. */
+static int follow(const struct loaded *l, const char *id, uint64_t interval_ns,
+		  struct err *e)
+{
+	struct container_info info;
+	struct container_stats s;
+	uint64_t kills = 0;
+	int r;
+
+	for (;;) {
+		r = print_once(l, id, e);
+		if (r < 0)
+			return r;
+		r = fd_wait(container_pidfd(l->c), 1 /* POLLIN */,
+			    now_ms() + interval_ns / 1000000);
+		if (container_get_stats(l->c, &s, NULL) == 0 &&
+		    s.oom_kills > kills) {
+			kills = s.oom_kills;
+			print_line(
+				json_pack("{ss ss}", "type", "oom", "id", id),
+				e);
+		}
+		container_get_info(l->c, &info);
+		if (r != -ETIMEDOUT)
+			return 0;
+	}
+}
+
+int verb_events(const struct options *o, int argc, char **argv, struct err *e)
+{
+	static const struct option options[] = {
+		{"stats", no_argument, NULL, 's'},
+		{"interval", required_argument, NULL, 'i'},
+		{NULL, 0, NULL, 0}};
+	_cleanup_(loaded_done) struct loaded l = LOADED_INIT;
+	const struct verb *v = find_verb("events");
+	uint64_t interval = INTERVAL_DEFAULT_NS;
+	bool once = false;
+	int opt, r;
+
+	while ((opt = getopt_long(argc, argv, "", options, NULL)) >= 0) {
+		if (opt == 's')
+			once = true;
+		else if (opt != 'i')
+			return usage_error(v, NULL);
+		else if (parse_duration(optarg, &interval) < 0 || !interval)
+			return usage_error(v, "--interval: '%s' is no time",
+					   optarg);
+	}
+	if (argc - optind != 1)
+		return usage_error(v, "one container id is needed");
+	r = load(o, argv[optind], false, false, &l, e);
+	if (r != 0)
+		return r;
+	if (l.status == CONTAINER_STOPPED)
+		return err_set(e, ESRCH, "container '%s' is not running",
+			       argv[optind]);
+	return once ? print_once(&l, argv[optind], e)
+		    : follow(&l, argv[optind], interval, e);
+}

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+# hyb-runtime's command line as callers of runc and crun use it. Sourced by
+# tests.sh behind spec.sh, whose root file system it uses.
+
+# cli CONFIG-SCRIPT [JSON of process]: writes the bundle
+cli() {
+	cat >$FULL/config.json <<E
+{"ociVersion":"1.2.0","process":{"args":["/bin/sh","-c","$1"],"cwd":"/","env":["PATH=/bin"]${2:-}},
+"root":{"path":"rootfs"},"mounts":[$PROC,{"destination":"/dev/pts","type":"devpts","source":"devpts","options":["newinstance","ptmxmode=0666"]}],
+"linux":{"namespaces":[{"type":"pid"},{"type":"mount"}]}}
+E
+}
+mkdir -p /run/spec
+$RT spec -b /run/spec
+is "spec writes a configuration" "$? $(grep -c '"terminal": true' /run/spec/config.json)" "0 1"
+out=$($RT spec --bundle /run/spec 2>&1)
+is "and overwrites none" "$? $out" "1 hyb-runtime: File config.json exists. Remove it first"
+rm /run/spec/config.json
+$RT spec -b /run/spec --rootless
+is "spec --rootless has a user namespace and no network of its own" \
+	"$(grep -c '"type": "user"' /run/spec/config.json) $(grep -c '"type": "network"' /run/spec/config.json)" "1 0"
+# The configuration that it writes runs.
+rm /run/spec/config.json
+$RT spec -b /run/spec
+sed -i 's/"terminal": true/"terminal": false/; s/"sh"/"true"/' /run/spec/config.json
+sed -i 's#"path": "rootfs"#"path": "/run/full/rootfs"#' /run/spec/config.json
+out=$($RT run -b /run/spec s1 2>&1)
+is "what spec writes runs" "$? $out" "0 "
+out=$($RT --cgroup-manager cgroupfs --root /run/rt run --bundle /run/spec s1 2>&1)
+is "--cgroup-manager cgroupfs" "$? $out" "0 "
+out=$($RT --cgroup-manager systemd run -b /run/spec s1 2>&1)
+is "--cgroup-manager systemd is refused" $? 2
+like "by name" "$out" "only cgroupfs is supported"
+
+# exit codes, output, descriptors
+cli 'exit 42'
+$RT run -b $FULL r1
+is "run ends as the program does" $? 42
+cli 'cat <&3; cat <&4'
+echo three >/run/three
+echo four >/run/four
+out=$($RT run --preserve-fds 2 -b $FULL r1 3</run/three 4</run/four)
+is "run --preserve-fds" "$out" "$(printf 'three\nfour')"
+out=$(LISTEN_FDS=2 $RT run -b $FULL r1 3</run/three 4</run/four)
+is "LISTEN_FDS preserves, too" "$out" "$(printf 'three\nfour')"
+out=$($RT run --preserve-fds 2 -b $FULL r1 3</run/three 2>&1)
+is "a descriptor that is not open is an error" $? 1
+like "by number" "$out" "descriptor 4 is not open"
+is "and nothing is left" "$($RT list -q)" ""
+cli 'ls /proc/self/fd | wc -l'
+out=$($RT run -b $FULL r1 3</run/three 4</run/four)
+is "without it nothing else is open" "$out" 4
+cli 'echo to stdout; echo to stderr >&2'
+$RT run -b $FULL r1 >/run/o 2>/run/e
+is "standard streams" "$(cat /run/o) $(cat /run/e)" "to stdout to stderr"
+
+# a terminal in the foreground
+cli 'tty; stty size; exit 7' ',"terminal":true,"consoleSize":{"height":33,"width":77}'
+out=$($RT run -b $FULL r1 </dev/null)
+is "run holds the terminal itself" "$? $(echo "$out" | tr -d '\r' | tr '\n' ' ')" "7 /dev/pts/0 33 77 "
+cli 'read line; echo got $line' ',"terminal":true'
+out=$(echo hello | $RT run -b $FULL r1)
+like "and joins standard input to it" "$out" "got hello"
+out=$($RT run -d -b $FULL r1 2>&1)
+is "detached it needs a socket" $? 1
+like "and says so" "$out" "needs --console-socket"
+is "and nothing is left of that" "$($RT list -q)" ""
+
+# exec
+cli "trap 'exit 5' TERM; while :; do sleep 0.05; done"
+$RT run -d -b $FULL --pid-file /run/pid r1 >/dev/null 2>&1 </dev/null
+is "run -d with a pid file" "$(cat /run/pid)" "$($RT state r1 | sed -n 's/.*"pid": \([0-9]*\).*/\1/p')"
+is "exec -t holds the terminal itself" "$($RT exec -t r1 tty </dev/null | tr -d '\r')" /dev/pts/0
+out=$(echo 'exit 9' | $RT exec -t r1 sh)
+is "and ends as the program does" $? 9
+is "exec -g" "$($RT exec -g 7 --additional-gids 8 r1 id -G)" "0 7 8"
+is "exec --cap" "$($RT exec --cap CAP_KILL r1 grep CapEff /proc/self/status)" "CapEff:	0000000000000020"
+out=$($RT exec --cap CAP_MOON r1 true 2>&1)
+is "exec --cap of nothing" $? 1
+like "is named" "$out" "'CAP_MOON'"
+is "exec --no-new-privs" "$($RT exec --no-new-privs r1 grep NoNewPrivs /proc/self/status)" "NoNewPrivs:	1"
+is "exec --preserve-fds" "$($RT exec --preserve-fds 1 r1 cat /proc/self/fd/3 3</run/three)" three
+is "exec --cwd --env --user" "$($RT exec --cwd /tmp -e A=b -u 5:6 r1 sh -c 'echo $PWD $A $(id -u):$(id -g)')" "/tmp b 5:6"
+$RT exec r1 sh -c 'exit 11'
+is "exec's exit code" $? 11
+$RT exec r1 /no/such 2>/dev/null
+is "exec of nothing: 127" $? 127
+$RT exec r1 /etc 2>/dev/null
+is "exec of what cannot be: 126" $? 126
+$RT exec r1 sh -c 'kill -9 $$'
+is "exec that is killed: 128 + 9" $? 137
+cat >/run/p.json <<'E'
+{"args":["sh","-c","echo from the file $X"],"env":["PATH=/bin","X=y"],"cwd":"/","terminal":false}
+E
+is "exec -p FILE" "$($RT exec -p /run/p.json r1)" "from the file y"
+out=$($RT exec --apparmor x r1 true 2>&1)
+like "exec --apparmor is refused by name" "$out" "--apparmor is not supported"
+
+# looking
+like "ps" "$($RT ps r1)" "$(cat /run/pid)"
+like "ps -f json" "$($RT ps -f json r1)" "$(cat /run/pid)"
+like "list has a header" "$($RT list | head -n 1)" "ID                       PID        STATUS     BUNDLE"
+like "list" "$($RT list)" "r1 "
+like "list -f json" "$($RT list -f json)" '"owner": "root"'
+is "list -q" "$($RT list -q)" r1
+like "state has the root file system" "$($RT state r1)" '"rootfs": "/run/full/rootfs"'
+out=$($RT events --stats r1)
+like "events --stats" "$out" '"type":"stats"'
+like "with the memory used" "$out" '"memory":{"usage":{"usage":'
+timeout 2 $RT events --interval 100ms r1 >/run/ev
+is "events go on" "$([ $(wc -l </run/ev) -gt 3 ] && echo many)" many
+$RT pause r1
+out=$($RT exec r1 true 2>&1)
+is "exec in a paused one is refused" $? 1
+timeout 1 $RT exec --ignore-paused r1 true
+is "unless asked for: then it waits" $? 143
+$RT resume r1
+out=$($RT kill r1 SIGNONE 2>&1)
+is "kill with no such signal" $? 2
+$RT kill r1 SIGTERM
+wait_stopped r1
+like "kill by name" "$($RT state r1)" '"status": "stopped"'
+out=$($RT kill r1 KILL 2>&1)
+is "kill of a stopped one" $? 1
+$RT delete r1
+$RT delete r1 2>/dev/null
+is "delete of none" $? 1
+$RT delete -f r1
+is "delete --force of none" $? 0
+out=$($RT checkpoint r1 2>&1)
+is "checkpoint is refused" $? 1
+out=$($RT frobnicate 2>&1)
+is "no such verb" $? 2
+for id in '' / a/b ../x . .. 'a b' 'ä'; do
+	$RT run -b $FULL "$id" >/dev/null 2>&1 && not_ok "an id that is not valid" "'$id' was taken"
+done
+ok "ids that are not valid are refused"
+umount $FULL/rootfs
