@@ -311,7 +311,8 @@ static int check_words(const struct create *cr, const struct plan_mount *m,
 {
 	bool own = om->n_uid_mappings || om->n_gid_mappings;
 
-	if (m->copy_up && strcmp(m->type, "tmpfs") != 0)
+	/* Into a bind it would write into what is bound. */
+	if (m->copy_up && (m->bind || strcmp(m->type, "tmpfs") != 0))
 		return err_set(e, EINVAL,
 			       "mounts: option 'tmpcopyup' of '%s' is for a "
 			       "tmpfs",

@@ -186,7 +186,8 @@ static int close_defaults(struct create *cr, uint64_t seen, struct err *e)
 				CLONE_NEWUTS | CLONE_NEWUSER | CLONE_NEWCGROUP;
 	if (cr->n_joins > 0 || cr->user_fd >= 0)
 		return err_set(e, EINVAL,
-			       "linux.namespaces: a path is not allowed here");
+			       "linux.namespaces: neither a path nor a time "
+			       "namespace is allowed here");
 	if (cr->spec->netns_fd < 0 && !(seen & CLONE_NEWNET))
 		cr->plan->namespaces |= CLONE_NEWNET;
 	if (cr->spec->ids_base == 0 ||

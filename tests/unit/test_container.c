@@ -565,9 +565,11 @@ static const struct {
 	 "process.apparmorProfile: not supported yet"},
 	{",\"linux\":{}" PROCESS(",\"selinuxLabel\":\"x\""), NULL,
 	 "process.selinuxLabel: not supported yet"},
+	{",\"linux\":{}" PROCESS(",\"scheduler\":{\"policy\":\"SCHED_FLY\"}"),
+	 NULL, "process.scheduler.policy: unknown 'SCHED_FLY'"},
 	{",\"linux\":{}" PROCESS(
-		 ",\"capabilities\":{\"bounding\":[\"CAP_FLY\"]}"),
-	 NULL, "process.capabilities.bounding: unknown 'CAP_FLY'"},
+		 ",\"ioPriority\":{\"class\":\"FLY\",\"priority\":1}"),
+	 NULL, "process.ioPriority.class: unknown 'FLY'"},
 	{",\"linux\":{}" PROCESS(",\"rlimits\":[{\"type\":\"RLIMIT_X\","
 				 "\"soft\":0,\"hard\":0}]"),
 	 NULL, "process.rlimits[0].type: unknown"},
@@ -588,14 +590,14 @@ static const struct {
 		     "xxxxxxxxxxx\"",
 	 NULL, "hostname: longer than"},
 	{LINUX("\"namespaces\":[{\"type\":\"moon\"}]"), NULL,
-	 "linux.namespaces: unknown type 'moon'"},
+	 "linux.namespaces[0].type: unknown 'moon'"},
 	{LINUX("\"namespaces\":[{\"type\":\"pid\"},{\"type\":\"pid\"}]"), NULL,
-	 "linux.namespaces: 'pid' twice"},
+	 "linux.namespaces[1]: 'pid' twice"},
 	{LINUX("\"namespaces\":[{\"type\":\"time\"}]"), NULL,
-	 "is not supported yet"},
+	 "linux.namespaces: neither a path nor a time namespace"},
 	{LINUX("\"namespaces\":[{\"type\":\"ipc\",\"path\":"
 	       "\"/proc/self/ns/ipc\"}]"),
-	 NULL, "linux.namespaces: a path is not allowed here"},
+	 NULL, "linux.namespaces: neither a path nor a time namespace"},
 	{LINUX("\"sysctl\":{\"kernel.panic\":\"1\"}"), NULL,
 	 "linux.sysctl: 'kernel.panic' is not of a namespace"},
 	{LINUX("\"sysctl\":{\"net.../../kernel.panic\":\"1\"}"), NULL,
@@ -632,8 +634,8 @@ static const struct {
 		"[\"nonsense\"]}"),
 	 NULL, "mount: '/x': Invalid argument"},
 	{MOUNTS("{\"destination\":\"/x\",\"type\":\"tmpfs\",\"options\":"
-		"[\"tmpcopyup\"]}"),
-	 NULL, "mounts: option 'tmpcopyup'"},
+		"[\"bind\",\"tmpcopyup\"],\"source\":\"/\"}"),
+	 NULL, "mounts: option 'tmpcopyup' of '/x' is for a tmpfs"},
 	{MOUNTS("{\"destination\":\"/etc/passwd\",\"type\":\"tmpfs\"}"), NULL,
 	 "mount: '/etc/passwd': Not a directory"},
 };

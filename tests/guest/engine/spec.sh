@@ -199,6 +199,8 @@ one
 is "and is a copy" "$(cat $FULL/rootfs/seed/file)" one
 gives "without it the tmpfs is empty" "0" "ls /seed | wc -l" mounts="$PROC,$TMP\"size=1m\"]}"
 refused "tmpcopyup of a bind" "'tmpcopyup'" mounts="$(bind '"bind","tmpcopyup"')"
+refused "even of one that says tmpfs" "'tmpcopyup'" \
+	mounts='{"destination":"/seed","type":"tmpfs","source":"/run/src","options":["bind","tmpcopyup"]}'
 OWN='"uidMappings":[{"containerID":5,"hostID":55,"size":1}],"gidMappings":[{"containerID":6,"hostID":66,"size":1}]'
 gives "a mount with mappings of its own" "55:66" "stat -c %u:%g /m/file" \
 	mounts="$PROC,{\"destination\":\"/m\",\"type\":\"bind\",\"source\":\"/run/src/sub\",\"options\":[\"bind\"],$OWN}"
