@@ -129,7 +129,8 @@ int plan_io_priority(struct plan *p, const struct oci_io_priority *io,
 		return err_set(e, EINVAL,
 			       "process.ioPriority.class: unknown '%s'",
 			       io->io_class);
-	p->process.io_priority = IOPRIO_PRIO_VALUE((int)w->value, io->priority);
+	p->process.io_priority =
+		(int)IOPRIO_PRIO_VALUE(w->value, (unsigned int)io->priority);
 	return 0;
 }
 
