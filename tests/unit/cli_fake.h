@@ -216,14 +216,33 @@ struct hyb {
 	int in;	      /* write end, or -1 */
 };
 
+/* The child executes the test's own binary again, and here it turns into hyb: a
+ * fork alone would be a copy of a process with threads, whose locks (the
+ * sanitizers' allocator's, too) may be held for ever. */
+#define AS_HYB "HYB_TEST_AS_HYB=1"
+__attribute__((constructor)) static void as_hyb(int argc, char **argv)
+{
+	if (!getenv("HYB_TEST_AS_HYB"))
+		return;
+	unsetenv("HYB_TEST_AS_HYB");
+	argc = cli_main(argc, argv);
+	fflush(NULL);
+	_exit(argc);
+}
+
+#define ENV_WORDS 256
+
 /* Starts it with these descriptors (-1: a pipe, whose other end is in h). */
 static inline void hyb_start_fds(struct hyb *h, int in, int out, int err,
 				 const char *const *words)
 {
 	char *argv[64] = {(char *)(uintptr_t) "hyb"};
 	int pin[2] = {-1, -1}, pout[2] = {-1, -1}, perr[2] = {-1, -1};
-	int argc = 1;
+	char *env[ENV_WORDS + 2] = {(char *)(uintptr_t)AS_HYB};
+	int argc = 1, i;
 
+	for (i = 0; environ[i] && i < ENV_WORDS; i++)
+		env[i + 1] = environ[i];
 	for (; words[argc - 1] && argc < 63; argc++)
 		argv[argc] = (char *)(uintptr_t)words[argc - 1];
 	if ((in < 0 && pipe2(pin, O_CLOEXEC) < 0) ||
@@ -239,11 +258,8 @@ static inline void hyb_start_fds(struct hyb *h, int in, int out, int err,
 		dup2(out < 0 ? pout[1] : out, 1);
 		dup2(err < 0 ? perr[1] : err, 2);
 		close_range(3, ~0u, 0);
-		argc = cli_main(argc, argv);
-		fflush(NULL);
-		/* No exit handlers: a leak check would find what belongs to
-		 * threads that this copy of the test does not have. */
-		_exit(argc);
+		execve("/proc/self/exe", argv, env);
+		_exit(99);
 	}
 	h->pidfd = (int)syscall(434 /* pidfd_open */, h->pid, 0);
 	if (in < 0)
