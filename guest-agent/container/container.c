@@ -12,6 +12,7 @@
 
 #include <ctype.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -30,6 +31,9 @@
 
 /* How long leftover processes may take to be gone after SIGKILL. */
 #define GONE_MS 5000
+#ifndef CLONE_NEWTIME
+#define CLONE_NEWTIME 0x00000080
+#endif
 
 bool container_id_is_valid(const char *id)
 {
@@ -77,7 +81,7 @@ void container_free(struct container *c)
 
 /* ------------------------------------------------------------- preparations */
 
-static int plan_propagation(const char *name, unsigned long *ret, struct err *e)
+static int plan_propagation(const char *name, struct plan *p, struct err *e)
 {
 	static const struct {
 		const char *name;
@@ -93,7 +97,8 @@ static int plan_propagation(const char *name, unsigned long *ret, struct err *e)
 		return 0;
 	for (i = 0; i < ARRAY_SIZE(words); i++) {
 		if (strcmp(name, words[i].name) == 0) {
-			*ret = words[i].flag;
+			p->root_propagation = words[i].flag;
+			p->root_propagation_rec = name[0] == 'r';
 			return 0;
 		}
 	}
@@ -103,7 +108,7 @@ static int plan_propagation(const char *name, unsigned long *ret, struct err *e)
 
 /* "net.core.somaxconn" to "net/core/somaxconn". Only what belongs to a
  * namespace of the container: the rest would be the whole machine's. */
-static int plan_sysctl(struct plan *p, const struct oci_kv *kv,
+static int plan_sysctl(struct create *cr, const struct oci_kv *kv,
 		       struct plan_sysctl *ret, struct err *e)
 {
 	static const struct {
@@ -117,6 +122,7 @@ static int plan_sysctl(struct plan *p, const struct oci_kv *kv,
 		{"kernel.domainname", CLONE_NEWUTS},
 		{"net.", CLONE_NEWNET},
 	};
+	struct plan *p = cr->plan;
 	char *path = plan_strdup(p, kv->key), *c;
 	size_t i;
 
@@ -130,7 +136,7 @@ static int plan_sysctl(struct plan *p, const struct oci_kv *kv,
 	for (i = 0; i < ARRAY_SIZE(allowed); i++)
 		if (strncmp(kv->key, allowed[i].prefix,
 			    strlen(allowed[i].prefix)) == 0 &&
-		    (p->namespaces & allowed[i].ns) && !strstr(path, "//"))
+		    (cr->isolated & allowed[i].ns) && !strstr(path, "//"))
 			return 0;
 	return err_set(e, EINVAL,
 		       "linux.sysctl: '%.64s' is not of a namespace that the "
@@ -199,7 +205,7 @@ static int plan_rest(struct create *cr, struct err *e)
 		p->hostname = plan_strdup(p, cr->config->hostname);
 	if (cr->config->domainname)
 		p->domainname = plan_strdup(p, cr->config->domainname);
-	if ((p->hostname || p->domainname) && !(p->namespaces & CLONE_NEWUTS))
+	if ((p->hostname || p->domainname) && !(cr->isolated & CLONE_NEWUTS))
 		return err_set(e, EINVAL,
 			       "hostname: there is no uts namespace of the "
 			       "container's own");
@@ -213,7 +219,7 @@ static int plan_rest(struct create *cr, struct err *e)
 	if (!p->masked || !p->readonly || !p->sysctls)
 		return err_sys(e, ENOMEM, "plan");
 	for (i = 0; i < lx->n_sysctl; i++) {
-		r = plan_sysctl(p, &lx->sysctl[i], &p->sysctls[i], e);
+		r = plan_sysctl(cr, &lx->sysctl[i], &p->sysctls[i], e);
 		if (r < 0)
 			return r;
 	}
@@ -266,55 +272,75 @@ static int make_cgroup(struct create *cr, struct err *e)
 
 /* ------------------------------------------------------------------- spawn */
 
-/* The process between, which alone enters the user namespace: the child is its
- * sibling, and it hands the child's descriptor back and ends. */
-__attribute__((noreturn)) static void
-go_between(const struct create *cr, struct clone_args *args, int sock)
-{
-	struct sync_msg msg = {.kind = SYNC_READY};
-	int pidfd = -1;
+struct cloned {
+	int error;
 	pid_t pid;
+	int pidfd;
+};
 
-	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-	args->flags |= CLONE_PARENT;
-	args->exit_signal = 0;
-	args->pidfd = (uint64_t)(uintptr_t)&pidfd;
-	pid = setns(cr->user_fd, CLONE_NEWUSER) < 0 ? -1 : sys_clone3(args);
-	if (pid == 0)
-		setup_run(cr->plan);
-	if (pid < 0)
-		msg = (struct sync_msg){.kind = SYNC_ERROR, .error = errno};
-	sync_send(sock, &msg, pidfd);
-	_exit(0);
+/* The process that enters the user namespace, makes the container's there and
+ * ends. Its descriptors are the parent's, who so gets the pidfd; as a sibling
+ * the new process is the parent's own child. Non-dumpable before it enters, so
+ * that nobody in there can trace it. */
+__attribute__((noreturn)) static void
+clone_there(struct create *cr, const struct clone_args *from, int told)
+{
+	struct cloned c = {.pidfd = -1};
+	struct clone_args args = *from;
+
+	/* The helper is in the cgroup already. */
+	args.flags &= ~(uint64_t)CLONE_INTO_CGROUP;
+	args.flags |= CLONE_PARENT;
+	args.exit_signal = 0;
+	args.pidfd = (uint64_t)(uintptr_t)&c.pidfd;
+	/* The groups now: inside it may be forbidden. */
+	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || setgroups(0, NULL) < 0 ||
+	    setns(cr->userns_fd, CLONE_NEWUSER) < 0) {
+		c.error = errno;
+	} else {
+		c.pid = sys_clone3(&args);
+		if (c.pid == 0)
+			setup_run(cr->plan);
+		if (c.pid < 0)
+			c.error = errno;
+	}
+	_exit(write(told, &c, sizeof(c)) != sizeof(c));
 }
 
-static int clone_by_another(const struct create *cr, struct clone_args *args,
-			    struct spawned *s, struct err *e)
+static int clone_in_userns(struct create *cr, const struct clone_args *args,
+			   struct spawned *s, struct err *e)
 {
-	_cleanup_close_ int mine = -1, other = -1;
-	struct sync_msg msg = {.kind = 0};
-	int r, fd = -1;
+	_cleanup_close_ int there = -1, told = -1;
+	struct clone_args helper = {
+		.flags = CLONE_FILES | (args->flags & CLONE_INTO_CGROUP),
+		.exit_signal = SIGCHLD,
+		.cgroup = args->cgroup,
+	};
+	struct cloned c = {.error = EIO};
+	int pair[2], status;
 	pid_t pid;
 
-	r = sync_pair(&mine, &other, e);
-	if (r < 0)
-		return r;
-	pid = fork();
+	s->pidfd = -1;
+	if (pipe2(pair, O_CLOEXEC) < 0)
+		return err_sys(e, errno, "pipe");
+	there = pair[0];
+	told = pair[1];
+	pid = sys_clone3(&helper);
 	if (pid == 0)
-		go_between(cr, args, other);
+		clone_there(cr, args, told);
 	if (pid < 0)
 		return err_sys(e, errno, "clone");
-	cleanup_close(&other);
-	r = sync_recv(mine, &msg, &fd, now_ms() + HYB_CONTAINER_SETUP_MS);
-	waitpid(pid, NULL, 0);
-	if (r == 0 && msg.kind == SYNC_READY && fd >= 0) {
-		s->pidfd = fd;
-		s->pid = proc_pidfd_pid(fd);
-		return s->pid > 0 ? 0 : err_set(e, ESRCH, "the process died");
-	}
-	if (fd >= 0)
-		close(fd);
-	return err_sys(e, r < 0 ? -r : msg.error, "join the user namespace");
+	while (waitpid(pid, &status, __WALL) < 0 && errno == EINTR)
+		continue;
+	/* It has ended: what it had to say is in the pipe, or never will be. */
+	close(steal_fd(&told));
+	if (read_full(there, &c, sizeof(c)) != sizeof(c))
+		return err_set(e, EIO, "join the user namespace");
+	if (c.error)
+		return err_sys(e, c.error, "join the user namespace");
+	s->pid = c.pid;
+	s->pidfd = c.pidfd;
+	return 0;
 }
 
 /* In the namespaces that are joined, as short as possible. */
@@ -323,7 +349,8 @@ static int clone_child(struct create *cr, struct spawned *s, struct err *e)
 	struct plan *p = cr->plan;
 	struct clone_args args = {
 		.flags = CLONE_PIDFD | CLONE_CLEAR_SIGHAND |
-			 (p->namespaces & ~(uint64_t)CLONE_NEWCGROUP),
+			 (p->namespaces &
+			  ~(uint64_t)(CLONE_NEWCGROUP | CLONE_NEWTIME)),
 		.pidfd = (uint64_t)(uintptr_t)&s->pidfd,
 		.exit_signal = SIGCHLD,
 	};
@@ -333,8 +360,8 @@ static int clone_child(struct create *cr, struct spawned *s, struct err *e)
 		args.flags |= CLONE_INTO_CGROUP;
 		args.cgroup = (uint64_t)(unsigned int)cr->c->cgroup_fd;
 	}
-	if (cr->user_fd >= 0)
-		return clone_by_another(cr, &args, s, e);
+	if (cr->userns_fd >= 0)
+		return clone_in_userns(cr, &args, s, e);
 	pid = sys_clone3(&args);
 	if (pid == 0)
 		setup_run(p);
@@ -378,7 +405,7 @@ static int release_child(struct create *cr, struct spawned *s, struct err *e)
 	int r;
 
 	if (cr->plan->namespaces & CLONE_NEWUSER) {
-		r = namespaces_write_maps(cr->c, s->pid, e);
+		r = id_maps_write(s->pid, &cr->c->uids, &cr->c->gids, e);
 		if (r < 0)
 			return r;
 	}
@@ -449,6 +476,24 @@ static int run_hooks(struct create *cr, struct spawned *s,
 	return r < 0 ? err_sys(e, -r, "talk to the process") : 0;
 }
 
+/* In a joined mount namespace the root stays attached when its process is
+ * killed in the middle. By descriptor: what else may lie there is not ours. */
+static void undo_joined(const struct create *cr)
+{
+	const struct plan *p = cr->plan;
+	pid_t pid;
+	int status;
+
+	if (p->join_mnt_fd < 0 || p->root_fd < 0)
+		return;
+	pid = fork();
+	if (pid == 0)
+		_exit(setns(p->join_mnt_fd, CLONE_NEWNS) < 0 ||
+		      fchdir(p->root_fd) < 0 || umount2(".", MNT_DETACH) < 0);
+	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		continue;
+}
+
 static int run_setup(struct create *cr, struct container_failure *failure,
 		     struct err *e)
 {
@@ -469,6 +514,7 @@ static int run_setup(struct create *cr, struct container_failure *failure,
 		r = process_set_scheduling(&cr->plan->process, s.pid, e);
 	if (r < 0) {
 		spawned_abort(&s);
+		undo_joined(cr);
 		return explain(cr->c, r, e);
 	}
 	cr->c->pid = s.pid;
@@ -490,7 +536,8 @@ static void create_done(struct create *cr)
 		cleanup_close(&cr->joins[i].own);
 	}
 	cleanup_close(&cr->lower);
-	cleanup_close(&cr->user_fd);
+	cleanup_close(&cr->userns_fd);
+	cleanup_close(&cr->own_time);
 	if (!cr->c)
 		return;
 	if (cr->c->cgroup_fd >= 0) {
@@ -506,8 +553,7 @@ static int create_run(struct create *cr, struct container_failure *failure,
 	struct plan *p = cr->plan;
 	int r;
 
-	r = plan_propagation(cr->config->lx->rootfs_propagation,
-			     &p->root_propagation, e);
+	r = plan_propagation(cr->config->lx->rootfs_propagation, p, e);
 	if (r == 0)
 		r = plan_namespaces(cr, e);
 	if (r == 0)
@@ -518,8 +564,7 @@ static int create_run(struct create *cr, struct container_failure *failure,
 	if (r == 0)
 		r = plan_rest(cr, e);
 	if (r == 0)
-		r = cr->user_fd >= 0 ? 0
-				     : process_own_stdio(cr->c, &p->process, e);
+		r = process_own_stdio(cr->c, &p->process, e);
 	if (r == 0)
 		r = make_cgroup(cr, e);
 	return r < 0 ? r : run_setup(cr, failure, e);
@@ -568,7 +613,8 @@ int container_create(const struct container_spec *spec, struct container **ret,
 	_cleanup_(create_done) struct create cr = {.spec = spec,
 						   .config = spec->config,
 						   .lower = -1,
-						   .user_fd = -1};
+						   .userns_fd = -1,
+						   .own_time = -1};
 	_cleanup_close_ int null = -1;
 	struct container_spec copy = *spec;
 	int r;
@@ -627,7 +673,7 @@ static int attach_process(struct create *cr, pid_t pid, struct err *e)
 	root = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (root < 0)
 		return err_sys(e, errno, "open the container's root");
-	r = plan_namespaces(cr, e);
+	r = plan_namespaces_of(cr, pid, e);
 	return r < 0 ? r : plan_process(cr, root, e);
 }
 
@@ -635,11 +681,7 @@ int container_attach(const struct container_spec *spec, pid_t pid, int pidfd,
 		     enum container_status status, int start_fd,
 		     struct container **ret, struct err *e)
 {
-	struct create cr = {.spec = spec,
-			    .config = spec->config,
-			    .lower = -1,
-			    .user_fd = -1};
-	size_t i;
+	struct create cr = {.spec = spec, .config = spec->config, .lower = -1};
 	int r;
 
 	r = container_engine_setup(false, 0, e);
@@ -665,11 +707,6 @@ int container_attach(const struct container_spec *spec, pid_t pid, int pidfd,
 	}
 	if (r == 0 && spec->config && pid > 0)
 		r = attach_process(&cr, pid, e);
-	for (i = 0; i < cr.n_joins; i++) {
-		cleanup_close(&cr.joins[i].fd);
-		cleanup_close(&cr.joins[i].own);
-	}
-	cleanup_close(&cr.user_fd);
 	if (r < 0) {
 		container_free(cr.c);
 		return r;

@@ -99,9 +99,9 @@ static int make_extra(const struct create *cr, int dir,
 	if (node_type(d->type, &type) < 0)
 		return err_set(e, EINVAL, "linux.devices: unknown type '%s'",
 			       d->type);
-	uid = map_id(c->uid_map, c->n_uid_map,
+	uid = map_id(c->uids.maps, c->uids.n,
 		     d->uid.set ? (uint32_t)d->uid.value : 0);
-	gid = map_id(c->gid_map, c->n_gid_map,
+	gid = map_id(c->gids.maps, c->gids.n,
 		     d->gid.set ? (uint32_t)d->gid.value : 0);
 	if (uid < 0 || gid < 0)
 		return err_set(e, EINVAL,
@@ -129,8 +129,8 @@ int dev_make(struct create *cr, const struct plan_mount *m, struct err *e)
 	const struct oci_linux *lx = cr->config->lx;
 	const struct container *c = cr->c;
 	_cleanup_close_ int fd = -1;
-	int64_t uid = map_id(c->uid_map, c->n_uid_map, 0);
-	int64_t gid = map_id(c->gid_map, c->n_gid_map, 0);
+	int64_t uid = map_id(c->uids.maps, c->uids.n, cr->plan->setup_uid);
+	int64_t gid = map_id(c->gids.maps, c->gids.n, cr->plan->setup_gid);
 	struct owner root = {uid < 0 ? 0 : (uid_t)uid,
 			     gid < 0 ? 0 : (gid_t)gid};
 	const char *what = "";

@@ -114,8 +114,8 @@ static int exec_user(struct plan *p, const struct container *c,
 	r = plan_user(p, root, spec->user, e);
 	if (r < 0)
 		return r;
-	if (map_id(c->uid_map, c->n_uid_map, p->process.uid) < 0 ||
-	    map_id(c->gid_map, c->n_gid_map, p->process.gid) < 0)
+	if (map_id(c->uids.maps, c->uids.n, p->process.uid) < 0 ||
+	    map_id(c->gids.maps, c->gids.n, p->process.gid) < 0)
 		return err_set(e, EINVAL,
 			       "user: %u:%u has no mapping in the user "
 			       "namespace",
@@ -153,7 +153,7 @@ static int exec_more(struct plan *p, const struct container *c,
 		return err_sys(e, ENOMEM, "exec");
 	memcpy(groups, pp->groups, n * sizeof(*groups));
 	for (i = 0; i < spec->n_add_groups; i++) {
-		if (map_id(c->gid_map, c->n_gid_map, spec->add_groups[i]) < 0)
+		if (map_id(c->gids.maps, c->gids.n, spec->add_groups[i]) < 0)
 			return err_set(e, EINVAL,
 				       "group %u has no mapping in the user "
 				       "namespace",
@@ -173,8 +173,9 @@ static int exec_plan(struct plan *p, const struct container *c,
 
 	*pp = c->plan->process;
 	p->userns = c->plan->userns;
-	p->has_root = c->plan->has_root;
 	p->joined_userns = c->plan->joined_userns;
+	p->setup_uid = c->plan->setup_uid;
+	p->setup_gid = c->plan->setup_gid;
 	pp->reaper = false;
 	pp->terminal = spec->terminal;
 	pp->rows = spec->rows;
@@ -249,6 +250,12 @@ static int exec_run(struct container *c, struct plan *p, struct spawned *s,
 	const int extra[] = {c->pidfd};
 	int r;
 
+	/* In a mount namespace of others "/" is theirs. */
+	if (c->plan->chroot) {
+		p->root_fd = open_root(c, e);
+		if (p->root_fd < 0)
+			return p->root_fd;
+	}
 	r = process_own_stdio(c, &p->process, e);
 	if (r == 0)
 		r = sync_pair(&s->sync, &p->sync_fd, e);

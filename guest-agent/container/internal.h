@@ -13,7 +13,12 @@
 struct id_map {
 	uint32_t inside, outside, count;
 };
-#define HYB_ID_MAPS_MAX 32
+/* The kernel's own limit. */
+#define HYB_ID_MAPS_MAX 340
+struct id_maps {
+	struct id_map *maps; /* of the plan's arena */
+	size_t n;
+};
 
 /* A namespace that exists already; entered by the parent around the clone. */
 struct join {
@@ -57,8 +62,7 @@ struct container {
 	struct plan *plan;
 	bool defaults;
 	int namespaces; /* CLONE_NEW* that its process is in and we are not */
-	struct id_map uid_map[HYB_ID_MAPS_MAX], gid_map[HYB_ID_MAPS_MAX];
-	size_t n_uid_map, n_gid_map;
+	struct id_maps uids, gids;
 	struct seccomp_filter own_filter; /* of linux.seccomp */
 };
 
@@ -70,9 +74,14 @@ struct create {
 	struct container *c;
 	struct join joins[HYB_JOINS_MAX];
 	size_t n_joins;
+	int userns_fd; /* joined, or -1 */
+	int own_time;  /* while there is a new one for children, or -1 */
+	char time_offsets[128];
 	bool new_net;
-	int lower;   /* EROFS, detached; -1: root is a folder */
-	int user_fd; /* a user namespace to join; -1: none */
+	/* CLONE_NEW*: what the container does not share with this process */
+	uint64_t isolated;
+	uint64_t joined; /* CLONE_NEW*: by path */
+	int lower;	 /* EROFS, detached; -1: root is a folder */
 };
 
 /* mounts.c: the mounts of the configuration (and those that are missing),
@@ -80,8 +89,8 @@ struct create {
 int plan_mounts(struct create *cr, struct err *e);
 /* idmap.c: maps the ids of a mount that says how itself; of those that are to
  * be mapped as the container's are. */
-int mount_map_own(struct plan_mount *m, const struct oci_mount *om,
-		  struct err *e);
+int mount_map_own(struct create *cr, struct plan_mount *m,
+		  const struct oci_mount *om, struct err *e);
 int mounts_map(struct create *cr, int userns_fd, struct err *e);
 /* dev.c: a detached tmpfs with the device nodes; options of the mount. */
 int dev_make(struct create *cr, const struct plan_mount *m, struct err *e);
@@ -92,9 +101,26 @@ int rootfs_open(struct create *cr, struct err *e);
 int rootfs_overlay(struct create *cr, int userns_fd, struct err *e);
 /* namespaces.c */
 int plan_namespaces(struct create *cr, struct err *e);
+/* For a container that runs: which namespaces it has, and the ids of its
+ * process pid. Opens no path of the configuration. */
+int plan_namespaces_of(struct create *cr, pid_t pid, struct err *e);
+/* Of the child from here on: the joined ones, and the new time namespace. What
+ * it has entered is left again on failure. */
 int namespaces_enter(struct create *cr, struct err *e);
 void namespaces_leave(struct create *cr);
-int namespaces_write_maps(const struct container *c, pid_t pid, struct err *e);
+/* ids.c: path names the mappings in messages. */
+int id_maps_copy(struct plan *p, const struct oci_id_mapping *from, size_t n,
+		 const char *path, struct id_maps *ret, struct err *e);
+int id_maps_write(pid_t pid, const struct id_maps *uids,
+		  const struct id_maps *gids, struct err *e);
+/* Of the user namespace of a process, as the parent sees them. */
+int id_maps_read(struct plan *p, pid_t pid, struct id_maps *uids,
+		 struct id_maps *gids, struct err *e);
+int id_maps_of_ns(struct plan *p, int userns_fd, struct id_maps *uids,
+		  struct id_maps *gids, struct err *e);
+/* A user namespace that nobody is in; its descriptor. */
+int userns_make(const struct id_maps *uids, const struct id_maps *gids,
+		struct err *e);
 /* An id inside as the parent sees it; -1: it has none. */
 int64_t map_id(const struct id_map *maps, size_t n, uint32_t inside);
 /* process.c: c->plan->process from the configuration. */

@@ -298,7 +298,7 @@ static void adapt_devpts(const struct create *cr, struct plan_mount *m)
 	size_t i;
 
 	if (strcmp(m->type, "devpts") != 0 ||
-	    map_id(c->gid_map, c->n_gid_map, 5) >= 0)
+	    map_id(c->gids.maps, c->gids.n, 5) >= 0)
 		return;
 	for (i = 0; i < m->n_options; i++)
 		if (strcmp(m->options[i].key, "gid") == 0)
@@ -376,7 +376,7 @@ static int add_mount(struct create *cr, const struct oci_mount *om,
 		return r;
 	/* Mapped as it says itself, not as the container is. */
 	m->idmap = false;
-	return mount_map_own(m, om, e);
+	return mount_map_own(cr, m, om, e);
 }
 
 /* What a container has under `defaults` where the configuration is silent. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which namespaces a container has, and the ids of its user namespace.
+ * Which namespaces a container has.
  *
  * New ones are made by the clone, all at once, so that they belong to the
  * container's user namespace. One that exists is entered by the parent for the
@@ -8,20 +8,23 @@
  * right to. A network namespace entered like this belongs to the machine, not
  * to the container, whose root therefore cannot administer it.
  *
- * Two kinds go another way. A new time namespace is one for children only, whose
- * clocks can be set until the first is born: the parent makes it, sets them,
- * and comes back. And nobody comes back from a user namespace: one that exists
- * is entered by a process between parent and child (clone_child()).
+ * Three are different. A user namespace cannot be left again: a process that
+ * ends at once enters it and clones the child (container.c). A mount namespace
+ * is entered by the child, because the parent still looks up paths in its own.
+ * The time namespace's offsets can be written only while nobody is in it, so
+ * the parent makes it for its children and comes back to its own.
  */
 #include "guest-agent/container/internal.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
+#include <linux/nsfs.h>
 #include <sched.h>
 #include <stdio.h>
-#include <linux/nsfs.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
-#include <unistd.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
 
 #include "common/base/cleanup.h"
 #include "common/base/fd.h"
@@ -33,16 +36,11 @@
 static const struct ns_type {
 	const char *name, *file;
 	int flag;
-	bool join; /* can an existing one be entered? */
 } types[] = {
-	{"pid", "pid", CLONE_NEWPID, true},
-	{"network", "net", CLONE_NEWNET, true},
-	{"mount", "mnt", CLONE_NEWNS, false},
-	{"ipc", "ipc", CLONE_NEWIPC, true},
-	{"uts", "uts", CLONE_NEWUTS, true},
-	{"user", "user", CLONE_NEWUSER, true},
-	{"cgroup", "cgroup", CLONE_NEWCGROUP, true},
-	{"time", "time", CLONE_NEWTIME, true},
+	{"pid", "pid", CLONE_NEWPID},	       {"network", "net", CLONE_NEWNET},
+	{"mount", "mnt", CLONE_NEWNS},	       {"ipc", "ipc", CLONE_NEWIPC},
+	{"uts", "uts", CLONE_NEWUTS},	       {"user", "user", CLONE_NEWUSER},
+	{"cgroup", "cgroup", CLONE_NEWCGROUP}, {"time", "time", CLONE_NEWTIME},
 };
 
 static const struct ns_type *find_type(const char *name)
@@ -55,126 +53,177 @@ static const struct ns_type *find_type(const char *name)
 	return NULL;
 }
 
+/* A descriptor of the parent's own namespace. */
+static int open_own(const char *file, struct err *e)
+{
+	char path[32];
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/self/ns/%s", file);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	return fd < 0 ? err_sys(e, errno, "open '%s'", path) : fd;
+}
+
+/* Takes fd. */
 static int add_join(struct create *cr, int type, const char *file, int fd,
 		    struct err *e)
 {
 	struct join *j;
-	char path[32];
+	int own = open_own(file, e);
 
-	if (cr->n_joins == HYB_JOINS_MAX)
-		return err_set(e, E2BIG, "too many namespaces to join");
-	snprintf(path, sizeof(path), "/proc/self/ns/%s", file);
+	if (own < 0) {
+		close(fd);
+		return own;
+	}
 	j = &cr->joins[cr->n_joins++];
-	j->type = type;
-	j->fd = fd;
-	j->own = open(path, O_RDONLY | O_CLOEXEC);
-	return j->own < 0 ? err_sys(e, errno, "open %s", path) : 0;
+	*j = (struct join){.type = type, .fd = fd, .own = own};
+	return 0;
 }
 
-/* Opens a namespace by path and makes sure that it is of that type. */
-static int open_namespace(const struct oci_namespace *ns, int flag, size_t i,
-			  struct err *e)
+/* The namespace at a path, which must be one of this type. A FIFO or a device
+ * there is not waited for. */
+static int open_ns(const struct oci_namespace *ns, const struct ns_type *t,
+		   size_t i, struct err *e)
 {
-	_cleanup_close_ int fd = open(ns->path, O_RDONLY | O_CLOEXEC);
-	int type;
+	_cleanup_close_ int fd = -1;
+	struct statfs fs;
 
-	if (fd < 0)
-		return err_sys(e, errno, "linux.namespaces[%zu].path: '%s'", i,
-			       ns->path);
-	type = ioctl(fd, NS_GET_NSTYPE);
-	if (type != flag)
+	if (ns->path[0] != '/')
 		return err_set(e, EINVAL,
-			       "linux.namespaces[%zu].path: '%s' is no %s "
-			       "namespace",
-			       i, ns->path, ns->type);
+			       "linux.namespaces[%zu].path: '%s' must be "
+			       "absolute",
+			       i, ns->path);
+	fd = open(ns->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (fd < 0)
+		return err_sys(e, errno,
+			       "linux.namespaces[%zu].path: open '%s'", i,
+			       ns->path);
+	if (fstatfs(fd, &fs) < 0 || fs.f_type != NSFS_MAGIC ||
+	    ioctl(fd, NS_GET_NSTYPE) != t->flag)
+		return err_set(e, EINVAL,
+			       "linux.namespaces[%zu].path: '%s' is not a "
+			       "namespace of type '%s'",
+			       i, ns->path, t->name);
 	return steal_fd(&fd);
 }
 
-static int add_namespace(struct create *cr, const struct oci_namespace *ns,
-			 size_t i, uint64_t *seen, struct err *e)
+static int is_own(int fd, const char *file, bool *ret, struct err *e)
 {
+	_cleanup_close_ int own = open_own(file, e);
+	struct stat a, b;
+
+	if (own < 0)
+		return own;
+	if (fstat(fd, &a) < 0 || fstat(own, &b) < 0)
+		return err_sys(e, errno, "look at a namespace");
+	*ret = a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+	return 0;
+}
+
+static int join_ns(struct create *cr, const struct ns_type *t, int ns_fd,
+		   struct err *e)
+{
+	_cleanup_close_ int fd = ns_fd;
+	bool own = false;
+	int r;
+
+	r = is_own(fd, t->file, &own, e);
+	if (r < 0 || own) /* our own: there is nothing to enter */
+		return r;
+	cr->isolated |= (uint64_t)t->flag;
+	if (t->flag == CLONE_NEWUSER)
+		cr->userns_fd = steal_fd(&fd);
+	else if (t->flag == CLONE_NEWNS)
+		cr->plan->join_mnt_fd = steal_fd(&fd);
+	else
+		return add_join(cr, t->flag, t->file, steal_fd(&fd), e);
+	return 0;
+}
+
+/* open: namespaces at paths are entered, not only counted. */
+static int add_namespace(struct create *cr, size_t i, bool open, uint64_t *seen,
+			 struct err *e)
+{
+	const struct oci_namespace *ns = &cr->config->lx->namespaces[i];
 	const struct ns_type *t = find_type(ns->type);
 	int fd;
 
 	if (!t)
 		return err_set(e, EINVAL,
-			       "linux.namespaces[%zu].type: unknown '%s'", i,
-			       ns->type);
+			       "linux.namespaces[%zu].type: unknown type '%s'",
+			       i, ns->type);
 	if (*seen & (uint64_t)t->flag)
-		return err_set(e, EINVAL, "linux.namespaces[%zu]: '%s' twice",
-			       i, ns->type);
+		return err_set(
+			e, EINVAL,
+			"linux.namespaces[%zu].type: '%s' is there twice", i,
+			ns->type);
 	*seen |= (uint64_t)t->flag;
-	if (ns->path && !t->join)
-		return err_set(e, ENOTSUP,
-			       "linux.namespaces[%zu].path: joining a "
-			       "namespace of type '%s' is not supported yet",
-			       i, ns->type);
-	if (!ns->path && t->flag == CLONE_NEWTIME)
-		return add_join(cr, t->flag, t->file, -1, e);
 	if (!ns->path) {
 		cr->plan->namespaces |= (uint64_t)t->flag;
 		return 0;
 	}
-	fd = open_namespace(ns, t->flag, i, e);
-	if (fd < 0)
-		return fd;
-	if (t->flag == CLONE_NEWUSER) {
-		cr->user_fd = fd;
+	if (cr->spec->defaults)
+		return err_set(e, EINVAL,
+			       "linux.namespaces[%zu].path: not allowed here",
+			       i);
+	cr->joined |= (uint64_t)t->flag;
+	if (!open)
 		return 0;
-	}
-	return add_join(cr, t->flag, t->file, fd, e);
+	fd = open_ns(ns, t, i, e);
+	return fd < 0 ? fd : join_ns(cr, t, fd, e);
 }
 
-static int copy_maps(struct id_map *maps, size_t *ret_n,
-		     const struct oci_id_mapping *from, size_t n, struct err *e)
-{
-	size_t i;
-
-	if (n > HYB_ID_MAPS_MAX)
-		return err_set(e, E2BIG, "more than %d id mappings",
-			       HYB_ID_MAPS_MAX);
-	for (i = 0; i < n; i++)
-		maps[i] = (struct id_map){from[i].container_id, from[i].host_id,
-					  from[i].size};
-	*ret_n = n;
-	return 0;
-}
-
-static int plan_maps(struct create *cr, struct err *e)
+static int new_maps(struct create *cr, struct err *e)
 {
 	const struct oci_linux *lx = cr->config->lx;
 	struct container *c = cr->c;
+	struct plan *p = cr->plan;
 	int r;
 
-	/* One that is joined says itself what is mapped. */
-	if (!(cr->plan->namespaces & CLONE_NEWUSER)) {
-		if (lx && (lx->n_uid_mappings || lx->n_gid_mappings))
-			return err_set(e, EINVAL,
-				       "linux.uidMappings: there is no new "
-				       "user namespace");
-		cr->plan->has_root = true;
-		return 0;
-	}
 	if (cr->spec->defaults) {
-		c->uid_map[0] = (struct id_map){0, cr->spec->ids_base,
-						HYB_CONTAINER_IDS};
-		c->gid_map[0] = c->uid_map[0];
-		c->n_uid_map = c->n_gid_map = 1;
-	} else {
-		r = copy_maps(c->uid_map, &c->n_uid_map, lx->uid_mappings,
-			      lx->n_uid_mappings, e);
-		if (r == 0)
-			r = copy_maps(c->gid_map, &c->n_gid_map,
-				      lx->gid_mappings, lx->n_gid_mappings, e);
-		if (r < 0)
-			return r;
-		if (!c->n_uid_map || !c->n_gid_map)
-			return err_set(e, EINVAL,
-				       "linux.uidMappings and gidMappings are "
-				       "needed for a user namespace");
+		const struct oci_id_mapping all = {0, cr->spec->ids_base,
+						   HYB_CONTAINER_IDS};
+
+		r = id_maps_copy(p, &all, 1, "ids_base", &c->uids, e);
+		c->gids = c->uids;
+		return r;
 	}
-	cr->plan->has_root = map_id(c->uid_map, c->n_uid_map, 0) >= 0 &&
-			     map_id(c->gid_map, c->n_gid_map, 0) >= 0;
+	r = id_maps_copy(p, lx->uid_mappings, lx->n_uid_mappings,
+			 "linux.uidMappings", &c->uids, e);
+	if (r == 0)
+		r = id_maps_copy(p, lx->gid_mappings, lx->n_gid_mappings,
+				 "linux.gidMappings", &c->gids, e);
+	if (r == 0 && (!c->uids.n || !c->gids.n))
+		return err_set(e, EINVAL,
+			       "linux.uidMappings and gidMappings are "
+			       "needed for a user namespace");
+	return r;
+}
+
+/* pid: of the container's process, where it runs already. */
+static int plan_maps(struct create *cr, pid_t pid, struct err *e)
+{
+	struct container *c = cr->c;
+	struct plan *p = cr->plan;
+	int r;
+
+	p->joined_userns =
+		cr->userns_fd >= 0 || (pid > 0 && (cr->joined & CLONE_NEWUSER));
+	p->userns = (p->namespaces & CLONE_NEWUSER) || p->joined_userns;
+	if (!p->userns)
+		return 0;
+	if (pid > 0)
+		r = id_maps_read(p, pid, &c->uids, &c->gids, e);
+	else if (cr->userns_fd >= 0)
+		r = id_maps_of_ns(p, cr->userns_fd, &c->uids, &c->gids, e);
+	else
+		r = new_maps(cr, e);
+	if (r < 0)
+		return r;
+	if (map_id(c->uids.maps, c->uids.n, 0) < 0)
+		p->setup_uid = c->uids.maps[0].inside;
+	if (map_id(c->gids.maps, c->gids.n, 0) < 0)
+		p->setup_gid = c->gids.maps[0].inside;
 	return 0;
 }
 
@@ -184,10 +233,6 @@ static int close_defaults(struct create *cr, uint64_t seen, struct err *e)
 {
 	cr->plan->namespaces |= CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC |
 				CLONE_NEWUTS | CLONE_NEWUSER | CLONE_NEWCGROUP;
-	if (cr->n_joins > 0 || cr->user_fd >= 0)
-		return err_set(e, EINVAL,
-			       "linux.namespaces: neither a path nor a time "
-			       "namespace is allowed here");
 	if (cr->spec->netns_fd < 0 && !(seen & CLONE_NEWNET))
 		cr->plan->namespaces |= CLONE_NEWNET;
 	if (cr->spec->ids_base == 0 ||
@@ -197,28 +242,39 @@ static int close_defaults(struct create *cr, uint64_t seen, struct err *e)
 	return 0;
 }
 
-static int check_time(const struct create *cr, struct err *e)
+/* The offsets as the kernel takes them, or "". */
+static int plan_offsets(struct create *cr, struct err *e)
 {
-	size_t i;
+	const struct oci_time_offsets *o = cr->config->lx->time_offsets;
+	size_t len = 0, size = sizeof(cr->time_offsets);
+	char *text = cr->time_offsets;
 
-	if (!cr->config->lx || !cr->config->lx->time_offsets)
+	if (!o)
 		return 0;
-	for (i = 0; i < cr->n_joins; i++)
-		if (cr->joins[i].type == CLONE_NEWTIME && cr->joins[i].fd < 0)
-			return 0;
-	return err_set(e, EINVAL,
-		       "linux.timeOffsets: there is no new time namespace");
+	if (!(cr->plan->namespaces & CLONE_NEWTIME))
+		return err_set(e, EINVAL,
+			       "linux.timeOffsets: there is no new time "
+			       "namespace");
+	if (o->monotonic)
+		len = (size_t)snprintf(text, size, "monotonic %lld %u\n",
+				       (long long)o->monotonic->secs,
+				       o->monotonic->nanosecs);
+	if (o->boottime)
+		snprintf(text + len, size - len, "boottime %lld %u\n",
+			 (long long)o->boottime->secs, o->boottime->nanosecs);
+	return 0;
 }
 
-int plan_namespaces(struct create *cr, struct err *e)
+static int add_all(struct create *cr, bool open, struct err *e)
 {
 	const struct oci_linux *lx = cr->config->lx;
 	uint64_t seen = 0;
 	size_t i;
-	int r, fd;
+	int r;
 
+	cr->userns_fd = cr->own_time = -1;
 	for (i = 0; lx && i < lx->n_namespaces; i++) {
-		r = add_namespace(cr, &lx->namespaces[i], i, &seen, e);
+		r = add_namespace(cr, i, open, &seen, e);
 		if (r < 0)
 			return r;
 	}
@@ -227,6 +283,34 @@ int plan_namespaces(struct create *cr, struct err *e)
 		if (r < 0)
 			return r;
 	}
+	cr->isolated |= cr->plan->namespaces;
+	if (!((cr->plan->namespaces | cr->joined) & CLONE_NEWNS))
+		return err_set(e, EINVAL,
+			       "linux.namespaces: a mount namespace is "
+			       "needed");
+	cr->plan->chroot = cr->joined & CLONE_NEWNS;
+	cr->c->namespaces = (int)(cr->plan->namespaces | cr->joined);
+	return 0;
+}
+
+int plan_namespaces_of(struct create *cr, pid_t pid, struct err *e)
+{
+	int r = add_all(cr, false, e);
+
+	return r < 0 ? r : plan_maps(cr, pid, e);
+}
+
+int plan_namespaces(struct create *cr, struct err *e)
+{
+	int r, fd;
+
+	r = add_all(cr, true, e);
+	if (r < 0)
+		return r;
+	if (cr->plan->chroot && cr->plan->join_mnt_fd < 0)
+		return err_set(e, EINVAL,
+			       "linux.namespaces: the mount namespace at the "
+			       "path is the engine's own");
 	if (cr->spec->netns_fd >= 0) {
 		cr->plan->namespaces &= ~(uint64_t)CLONE_NEWNET;
 		fd = fcntl(cr->spec->netns_fd, F_DUPFD_CLOEXEC, 3);
@@ -235,77 +319,50 @@ int plan_namespaces(struct create *cr, struct err *e)
 		r = add_join(cr, CLONE_NEWNET, "net", fd, e);
 		if (r < 0)
 			return r;
+		cr->c->namespaces |= CLONE_NEWNET;
 	}
-	if (!(cr->plan->namespaces & CLONE_NEWNS))
-		return err_set(e, EINVAL,
-			       "linux.namespaces: a new mount namespace is "
-			       "needed");
-	cr->plan->joined_userns = cr->user_fd >= 0;
-	cr->plan->userns = (cr->plan->namespaces & CLONE_NEWUSER) ||
-			   cr->plan->joined_userns;
 	cr->new_net = cr->plan->namespaces & CLONE_NEWNET;
 	cr->plan->loopback = cr->new_net;
-	cr->c->namespaces = (int)cr->plan->namespaces;
-	for (i = 0; i < cr->n_joins; i++)
-		cr->c->namespaces |= cr->joins[i].type;
-	if (cr->user_fd >= 0)
-		cr->c->namespaces |= CLONE_NEWUSER;
-	r = check_time(cr, e);
-	return r < 0 ? r : plan_maps(cr, e);
+	r = plan_offsets(cr, e);
+	return r < 0 ? r : plan_maps(cr, 0, e);
 }
 
-static int set_clock(int fd, const char *clock, const struct oci_time_offset *o,
-		     struct err *e)
+/* For the children only; nobody is in it before the clone. */
+static int new_time(struct create *cr, struct err *e)
 {
-	char text[64];
-	int n;
-
-	if (!o)
-		return 0;
-	n = snprintf(text, sizeof(text), "%s %lld %u", clock,
-		     (long long)o->secs, o->nanosecs);
-	if (write(fd, text, (size_t)n) != n)
-		return err_sys(e, errno, "linux.timeOffsets.%s", clock);
-	return 0;
-}
-
-static int new_time(const struct create *cr, struct err *e)
-{
-	const struct oci_time_offsets *o = cr->config->lx->time_offsets;
 	_cleanup_close_ int fd = -1;
-	int r;
+	size_t len = strlen(cr->time_offsets);
 
-	if (unshare(CLONE_NEWTIME) < 0)
+	cr->own_time = open_own("time", e);
+	if (cr->own_time < 0)
+		return cr->own_time;
+	if (unshare(CLONE_NEWTIME) < 0) {
+		cleanup_close(&cr->own_time);
 		return err_sys(e, errno, "make a time namespace");
-	if (!o)
+	}
+	if (!len)
 		return 0;
 	fd = open("/proc/self/timens_offsets", O_WRONLY | O_CLOEXEC);
 	if (fd < 0)
+		return err_sys(e, errno, "open timens_offsets");
+	if (write(fd, cr->time_offsets, len) != (ssize_t)len)
 		return err_sys(e, errno, "linux.timeOffsets");
-	r = set_clock(fd, "monotonic", o->monotonic, e);
-	return r < 0 ? r : set_clock(fd, "boottime", o->boottime, e);
+	return 0;
 }
 
 int namespaces_enter(struct create *cr, struct err *e)
 {
 	size_t i;
-	int r;
+	int r = 0;
 
-	for (i = 0; i < cr->n_joins; i++) {
-		const struct join *j = &cr->joins[i];
-
-		if (j->fd < 0)
-			r = new_time(cr, e);
-		else
-			r = setns(j->fd, j->type) < 0
-				    ? err_sys(e, errno, "join a namespace")
-				    : 0;
-		if (r < 0) {
-			namespaces_leave(cr);
-			return r;
-		}
-	}
-	return 0;
+	for (i = 0; r == 0 && i < cr->n_joins; i++)
+		if (setns(cr->joins[i].fd, cr->joins[i].type) < 0)
+			r = err_sys(e, errno, "join a namespace");
+	if (r == 0 && (cr->plan->namespaces & CLONE_NEWTIME))
+		r = new_time(cr, e);
+	if (r < 0)
+		namespaces_leave(cr);
+	return r;
 }
 
 /* Going back must not fail: a parent in a container's namespaces would be a
@@ -318,46 +375,8 @@ void namespaces_leave(struct create *cr)
 	for (i = 0; i < cr->n_joins; i++)
 		if (setns(cr->joins[i].own, cr->joins[i].type) < 0)
 			abort();
-}
-
-int64_t map_id(const struct id_map *maps, size_t n, uint32_t inside)
-{
-	size_t i;
-
-	if (n == 0)
-		return inside;
-	for (i = 0; i < n; i++)
-		if (inside >= maps[i].inside &&
-		    inside - maps[i].inside < maps[i].count)
-			return (int64_t)maps[i].outside +
-			       (inside - maps[i].inside);
-	return -1;
-}
-
-static int write_map(pid_t pid, const char *file, const struct id_map *maps,
-		     size_t n, struct err *e)
-{
-	_cleanup_close_ int fd = -1;
-	char text[HYB_ID_MAPS_MAX * 36], path[48];
-	size_t i, len = 0;
-
-	for (i = 0; i < n; i++)
-		len += (size_t)snprintf(text + len, sizeof(text) - len,
-					"%u %u %u\n", maps[i].inside,
-					maps[i].outside, maps[i].count);
-	snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, file);
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	/* One write: the kernel takes no second one. */
-	if (fd < 0 || write(fd, text, len) != (ssize_t)len)
-		return err_sys(e, errno, "write %s", file);
-	return 0;
-}
-
-int namespaces_write_maps(const struct container *c, pid_t pid, struct err *e)
-{
-	int r;
-
-	r = write_map(pid, "uid_map", c->uid_map, c->n_uid_map, e);
-	return r < 0 ? r
-		     : write_map(pid, "gid_map", c->gid_map, c->n_gid_map, e);
+	if (cr->own_time >= 0 && setns(cr->own_time, CLONE_NEWTIME) < 0)
+		abort();
+	cleanup_close(&cr->own_time);
+	cr->own_time = -1;
 }

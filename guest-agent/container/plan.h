@@ -107,8 +107,16 @@ struct plan {
 	/* CLONE_NEW*: made by the clone. CLONE_NEWCGROUP is unshared later, so
 	 * that its root is the container's cgroup. */
 	uint64_t namespaces;
-	bool userns, has_root; /* has_root: uid and gid 0 are mapped */
-	bool joined_userns;    /* it existed; what it maps is not known */
+	/* userns: in one that is not the parent's, whose ids setup_uid and
+	 * setup_gid the set-up has: 0, or the first that are mapped. */
+	bool userns, joined_userns;
+	uid_t setup_uid;
+	gid_t setup_gid;
+	/* A mount namespace that exists: the root is attached in it at
+	 * root_place and changed to by chroot(), others being there, too. */
+	bool chroot;
+	int join_mnt_fd;
+	const char *root_place;
 	const char *hostname, *domainname;
 	bool loopback; /* a new network namespace: lo comes up */
 
@@ -116,6 +124,7 @@ struct plan {
 	int root_fd;
 	bool root_readonly;
 	unsigned long root_propagation;
+	bool root_propagation_rec;
 	struct plan_mount *mounts;
 	size_t n_mounts;
 	const char **masked, **readonly;

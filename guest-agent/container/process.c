@@ -216,8 +216,8 @@ static int plan_ids(struct create *cr, int rootfd, struct err *e)
 	}
 	if (r < 0)
 		return r;
-	if (map_id(c->uid_map, c->n_uid_map, pp->uid) < 0 ||
-	    map_id(c->gid_map, c->n_gid_map, pp->gid) < 0)
+	if (map_id(c->uids.maps, c->uids.n, pp->uid) < 0 ||
+	    map_id(c->gids.maps, c->gids.n, pp->gid) < 0)
 		return err_set(e, EINVAL,
 			       "process.user: %u:%u has no mapping in the user "
 			       "namespace",
@@ -225,7 +225,7 @@ static int plan_ids(struct create *cr, int rootfd, struct err *e)
 	/* Groups of /etc/group may lie outside of the range; those that the
 	 * configuration names must not. */
 	for (i = 0; i < pp->n_groups;) {
-		if (map_id(c->gid_map, c->n_gid_map, pp->groups[i]) >= 0) {
+		if (map_id(c->gids.maps, c->gids.n, pp->groups[i]) >= 0) {
 			i++;
 			continue;
 		}
@@ -472,7 +472,7 @@ int process_set_oom_score(const struct plan_process *pp, pid_t pid,
 int process_own_stdio(const struct container *c, const struct plan_process *pp,
 		      struct err *e)
 {
-	int64_t uid = map_id(c->uid_map, c->n_uid_map, pp->uid);
+	int64_t uid = map_id(c->uids.maps, c->uids.n, pp->uid);
 	struct stat st;
 	int i;
 

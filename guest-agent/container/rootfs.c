@@ -71,6 +71,11 @@ int rootfs_open(struct create *cr, struct err *e)
 		return err_set(e, EINVAL,
 			       "exactly one source of the root file "
 			       "system is needed");
+	if (rf->erofs && p->chroot)
+		return err_set(e, ENOTSUP,
+			       "linux.namespaces: a mount namespace cannot be "
+			       "joined with an image as the root");
+	p->root_place = rf->dir;
 	if (rf->erofs) {
 		/* nodev: no container opens a device by a node that its image
 		 * brought along. */
@@ -86,7 +91,13 @@ int rootfs_open(struct create *cr, struct err *e)
 	if (fd < 0)
 		return err_sys(e, -fd, "root: '%s'", rf->dir);
 	p->root_fd = fd;
-	r = p->root_propagation ? 0 : mnt_set(fd, 0, 0, MS_PRIVATE, true);
+	/* A root that is to be shared or slave goes on following the parent's,
+	 * but never the other way round; nor could one be pivoted to that is
+	 * shared. The rest follows the pivot. */
+	r = mnt_set(fd, 0, 0,
+		    p->root_propagation & (MS_SHARED | MS_SLAVE) ? MS_SLAVE
+								 : MS_PRIVATE,
+		    true);
 	return r < 0 ? err_sys(e, -r, "root: '%s'", rf->dir) : 0;
 }
 
@@ -106,8 +117,8 @@ static int fill_scratch(const struct create *cr, int scratch, struct err *e)
 	/* Of the image, before its ids are shifted. */
 	if (fstat(cr->lower, &st) < 0)
 		return err_sys(e, errno, "root");
-	uid = map_id(c->uid_map, c->n_uid_map, st.st_uid);
-	gid = map_id(c->gid_map, c->n_gid_map, st.st_gid);
+	uid = map_id(c->uids.maps, c->uids.n, st.st_uid);
+	gid = map_id(c->gids.maps, c->gids.n, st.st_gid);
 	if (fchmodat(scratch, "upper", st.st_mode & 07777, 0) < 0 ||
 	    fchownat(scratch, "upper", uid < 0 ? 0 : (uid_t)uid,
 		     gid < 0 ? 0 : (gid_t)gid, 0) < 0)

@@ -49,6 +49,7 @@ struct setup {
 	const char *what;		 /* detail of a failure, or NULL */
 	char detail[212];		 /* room for one */
 	int exit_code;			 /* of a failure; 0: 1 */
+	bool undo_root; /* attached in a namespace that outlives us */
 };
 
 struct step {
@@ -66,6 +67,8 @@ __attribute__((noreturn)) static void fail(struct setup *s, int sock,
 	snprintf(msg.step, sizeof(msg.step), "%s", step);
 	if (s->what)
 		snprintf(msg.what, sizeof(msg.what), "%s", s->what);
+	if (s->undo_root && fchdir(s->root) == 0)
+		umount2(".", MNT_DETACH);
 	sync_send(sock, &msg, -1);
 	_exit(s->exit_code ? s->exit_code : 1);
 }
@@ -126,7 +129,7 @@ static int step_wait_parent(struct setup *s)
 
 /* In a user namespace that somebody made without privileges setgroups() may be
  * forbidden for good. Where no groups are asked for, that is no error: the
- * namespace was made to be joined like this. */
+ * process that entered it dropped them before. */
 static int set_groups(const struct setup *s, size_t n, const gid_t *groups)
 {
 	if (setgroups(n, groups) == 0)
@@ -141,18 +144,21 @@ static int set_groups(const struct setup *s, size_t n, const gid_t *groups)
  * memory, which is a copy of the parent's. */
 static int step_ids(struct setup *s)
 {
+	uid_t uid = s->p->setup_uid;
+	gid_t gid = s->p->setup_gid;
 	int r;
 
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		return -errno;
-	if (!s->p->userns || !s->p->has_root)
+	if (!s->p->userns)
 		return 0;
 	r = set_groups(s, 0, NULL);
 	if (r < 0)
 		return r;
-	if (setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
-		return s->p->joined_userns && errno == EINVAL ? 0 : -errno;
-	return 0;
+	if (setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0)
+		return -errno;
+	/* The change of ids may have made it dumpable again. */
+	return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ? -errno : 0;
 }
 
 /* ------------------------------------------------------------- namespaces */
@@ -191,12 +197,84 @@ static int step_loopback(struct setup *s)
 
 /* ------------------------------------------------------------------ mounts */
 
+/* Does what is mounted at this mount spread to others? mountinfo has the words
+ * "shared:N" of the line with its id. */
+static int is_shared(int proc, uint64_t id)
+{
+	static const char word[] = " shared:";
+	_cleanup_close_ int fd = -1;
+	size_t at = 0, column = 0; /* characters matched of word, and of want */
+	char chunk[1024], want[24];
+	bool line = true, found = false;
+	ssize_t n, i;
+
+	fd = openat(proc, "self/mountinfo", O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	snprintf(want, sizeof(want), "%llu ", (unsigned long long)id);
+	while ((n = read(fd, chunk, sizeof(chunk))) > 0) {
+		for (i = 0; i < n; i++) {
+			if (chunk[i] == '\n') {
+				if (line && !want[column])
+					return found;
+				column = at = 0;
+				line = true;
+				found = false;
+				continue;
+			}
+			if (line && want[column])
+				line = chunk[i] == want[column++];
+			at = chunk[i] == word[at] ? at + 1 : chunk[i] == ' ';
+			if (!word[at]) {
+				found = true;
+				at = 0;
+			}
+		}
+	}
+	return n < 0 ? -errno : -ENOENT;
+}
+
+/* In a mount namespace of others nothing of theirs is changed: the root is
+ * attached at its own path there, provided that it spreads no further. */
+static int root_in_joined(struct setup *s)
+{
+	_cleanup_close_ int proc = -1, target = -1;
+	struct statx st;
+	int r;
+
+	proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (proc < 0)
+		return -errno;
+	s->what = "join the mount namespace";
+	if (setns(s->p->join_mnt_fd, CLONE_NEWNS) < 0)
+		return -errno;
+	close(s->p->join_mnt_fd);
+	s->what = s->p->root_place;
+	target = open(s->p->root_place, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (target < 0 ||
+	    statx(target, "", AT_EMPTY_PATH, STATX_MNT_ID, &st) < 0)
+		return -errno;
+	r = is_shared(proc, st.stx_mnt_id);
+	if (r != 0) {
+		s->what = "a shared mount of the joined namespace";
+		return r < 0 ? r : -EINVAL;
+	}
+	r = mnt_attach(s->root, target);
+	if (r < 0)
+		return r;
+	s->undo_root = true;
+	s->what = NULL;
+	return 0;
+}
+
 /* The new root lies on top of the old one until the pivot: lookups of "/..."
  * still begin at the old root, those by s->root in the new one. */
 static int step_root(struct setup *s)
 {
 	_cleanup_close_ int slash = -1;
 
+	if (s->p->chroot)
+		return root_in_joined(s);
 	if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0)
 		return -errno;
 	slash = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -532,10 +610,32 @@ static int step_start_hooks(struct setup *s)
 	return step_own_hooks(s, &s->p->start_hooks);
 }
 
+static int set_root_propagation(struct setup *s)
+{
+	const struct plan *p = s->p;
+	int r;
+
+	if (!p->root_propagation)
+		return 0;
+	s->what = "root propagation";
+	r = mnt_set(s->root, 0, 0, p->root_propagation,
+		    p->root_propagation_rec);
+	s->what = r < 0 ? s->what : NULL;
+	return r;
+}
+
 static int step_pivot(struct setup *s)
 {
-	_cleanup_close_ int old = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_close_ int old = -1;
 
+	if (s->p->chroot) {
+		s->what = "chroot";
+		if (fchdir(s->root) < 0 || chroot(".") < 0)
+			return -errno;
+		s->what = NULL;
+		return set_root_propagation(s);
+	}
+	old = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (old < 0 || fchdir(s->root) < 0)
 		return -errno;
 	if (sys_pivot_root(".", ".") < 0) {
@@ -549,11 +649,7 @@ static int step_pivot(struct setup *s)
 		s->what = "old root";
 		return -errno;
 	}
-	if (chdir("/") < 0)
-		return -errno;
-	if (s->p->root_propagation)
-		return mnt_set(s->root, 0, 0, s->p->root_propagation, true);
-	return 0;
+	return chdir("/") < 0 ? -errno : set_root_propagation(s);
 }
 
 /* -------------------------------------------------------------- the process */
@@ -821,6 +917,9 @@ static int step_join(struct setup *s)
 	if (s->join_namespaces && setns(s->join_pidfd, s->join_namespaces) < 0)
 		return -errno;
 	close(s->join_pidfd);
+	s->root = s->p->root_fd;
+	if (s->root >= 0)
+		return fchdir(s->root) < 0 || chroot(".") < 0 ? -errno : 0;
 	s->root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	return s->root < 0 ? -errno : 0;
 }

@@ -29,7 +29,7 @@ struct plan *plan_new(struct err *e)
 		return NULL;
 	}
 	p->arena = a;
-	p->root_fd = p->sync_fd = p->start_fd = -1;
+	p->root_fd = p->sync_fd = p->start_fd = p->join_mnt_fd = -1;
 	p->process.stdio[0] = p->process.stdio[1] = p->process.stdio[2] = -1;
 	return p;
 }
@@ -46,6 +46,7 @@ void plan_close(struct plan *p)
 	size_t i;
 
 	close_fd(&p->root_fd);
+	close_fd(&p->join_mnt_fd);
 	close_fd(&p->sync_fd);
 	for (i = 0; i < p->n_mounts; i++)
 		close_fd(&p->mounts[i].fd);
@@ -91,6 +92,7 @@ int plan_keep(struct plan *p, const int *extra, size_t n_extra, struct err *e)
 	for (i = 0; i < p->process.preserve; i++)
 		keep[n++] = 3 + (int)i;
 	keep[n++] = p->root_fd;
+	keep[n++] = p->join_mnt_fd;
 	keep[n++] = p->sync_fd;
 	keep[n++] = p->start_fd;
 	qsort(keep, n, sizeof(*keep), compare_fds);

@@ -55,7 +55,9 @@ static int check_linux(const struct oci_linux *lx, struct err *e)
 	if (!lx)
 		return err_set(e, EINVAL, "linux: is missing");
 	if (lx->mount_label)
-		return not_yet(e, "linux.mountLabel");
+		return err_set(e, ENOTSUP,
+			       "linux.mountLabel: no SELinux in the kernel "
+			       "that this engine is for");
 	if ((lx->n_uid_mappings || lx->n_gid_mappings) &&
 	    !has_namespace(lx, "user"))
 		return err_set(e, EINVAL,

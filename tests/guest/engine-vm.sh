@@ -46,8 +46,9 @@ done
 mkdir -p "$work/initramfs/bin"
 cp "$busybox" "$work/initramfs/bin/busybox"
 strip -s -o "$work/initramfs/bin/hyb-runtime" "$runtime"
+cp "$work/probe" "$work/initramfs/bin/probe"
 cp tests/guest/engine/init.sh "$work/initramfs/init"
-cp tests/guest/engine/tests.sh tests/guest/engine/spec.sh tests/guest/engine/runtime.sh "$work/initramfs/"
+cp tests/guest/engine/*.sh "$work/initramfs/"
 chmod 755 "$work/initramfs/init"
 (cd "$work/initramfs" && find . | cpio -o -H newc --quiet) >"$work/initramfs.cpio"
 

@@ -114,6 +114,12 @@ int main(int argc, char **argv)
 		return say(syscall(atoi(arg), 0, 0, 0, 0, 0, 0));
 	if (!strcmp(what, "unshare"))
 		return say(unshare(atoi(arg)));
+	if (!strcmp(what, "hold")) { /* namespaces, for others to join */
+		say(unshare(atoi(arg)));
+		fflush(stdout);
+		for (;;)
+			pause();
+	}
 	if (!strcmp(what, "clone"))
 		return say(syscall(SYS_clone, atol(arg) | SIGCHLD, 0, 0, 0, 0));
 	if (!strcmp(what, "mount"))

@@ -113,12 +113,12 @@ read -r up rest </proc/uptime
 is "the parent's clocks are as they were" "$([ ${up%.*} -lt 500000 ] && echo same)" same
 is "and its time namespace" "$(readlink /proc/self/ns/time)" "$(readlink /proc/1/ns/time)"
 refused "offsets without a time namespace" "linux.timeOffsets" lx=',"timeOffsets":{"boottime":{"secs":1}}'
-refused "a namespace twice" "linux.namespaces[2]: 'pid' twice" ns='{"type":"pid"},{"type":"mount"},{"type":"pid"}'
-refused "a path that is another type's" "linux.namespaces[1].path: '/proc/self/ns/ipc' is no uts namespace" \
+refused "a namespace twice" "linux.namespaces[2].type: 'pid' is there twice" ns='{"type":"pid"},{"type":"mount"},{"type":"pid"}'
+refused "a path that is another type's" "linux.namespaces[1].path: '/proc/self/ns/ipc' is not a namespace of type 'uts'" \
 	ns='{"type":"mount"},{"type":"uts","path":"/proc/self/ns/ipc"}'
-refused "a path that is no namespace" "is no uts namespace" ns='{"type":"mount"},{"type":"uts","path":"/proc/version"}'
-refused "a path that is missing" "linux.namespaces[1].path: '/no/ns'" ns='{"type":"mount"},{"type":"uts","path":"/no/ns"}'
-refused "an unknown type" "linux.namespaces[1].type: unknown 'moon'" ns='{"type":"mount"},{"type":"moon"}'
+refused "a path that is no namespace" "is not a namespace of type 'uts'" ns='{"type":"mount"},{"type":"uts","path":"/proc/version"}'
+refused "a path that is missing" "linux.namespaces[1].path: open '/no/ns'" ns='{"type":"mount"},{"type":"uts","path":"/no/ns"}'
+refused "an unknown type" "linux.namespaces[1].type: unknown type 'moon'" ns='{"type":"mount"},{"type":"moon"}'
 # One that lives, to be joined.
 unshare -U -n -i -u -p -f -r sleep 1000 &
 sleeper=$!
@@ -136,8 +136,8 @@ gives "join a user namespace" "$(readlink /proc/$sleeper/ns/user) 0" 'echo $(rea
 	ns="{\"type\":\"pid\"},{\"type\":\"mount\"},{\"type\":\"user\",\"path\":\"/proc/$sleeper/ns/user\"}"
 gives "join user and network namespace" "$(readlink /proc/$sleeper/ns/net)" 'readlink /proc/self/ns/net' \
 	ns="{\"type\":\"pid\"},{\"type\":\"mount\"},{\"type\":\"network\",\"path\":\"/proc/$sleeper/ns/net\"},{\"type\":\"user\",\"path\":\"/proc/$sleeper/ns/user\"}"
-refused "mappings of a joined user namespace" "linux.uidMappings" \
-	ns="{\"type\":\"mount\"},{\"type\":\"user\",\"path\":\"/proc/$sleeper/ns/user\"}" \
+gives "mappings beside a joined user namespace say nothing" "$(awk '{print $2}' /proc/$sleeper/uid_map)" "awk '{print \$2}' /proc/self/uid_map" \
+	ns="{\"type\":\"pid\"},{\"type\":\"mount\"},{\"type\":\"user\",\"path\":\"/proc/$sleeper/ns/user\"}" \
 	lx=',"uidMappings":[{"containerID":0,"hostID":1,"size":1}],"gidMappings":[{"containerID":0,"hostID":1,"size":1}]'
 kill -9 $sleeper
 USERNS='{"type":"pid"},{"type":"mount"},{"type":"user"}'

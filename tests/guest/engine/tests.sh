@@ -350,6 +350,9 @@ hooked "$(hook prestart x 0)"
 like "a timeout of 0 is refused" "$err" "hooks.prestart[0].timeout"
 is "no state is left by hooks" "$(ls /run/rt | wc -l) $(ls -d /sys/fs/cgroup/hyb/*/ 2>/dev/null | wc -l)" "0 0"
 
+# The other files of tests.
+. /mounts.sh
+
 # speed: create + start + delete of true
 bundle c1 '["/bin/true"]'
 t0=$(cut -d' ' -f1 /proc/uptime | tr -d .)
