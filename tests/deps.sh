@@ -10,7 +10,7 @@ packages="
 	libssl-dev libzstd-dev libisal-dev
 	linux-source-6.12 bc bison flex libelf-dev xz-utils zstd cpio rsync
 	busybox-static umoci skopeo erofs-utils jq curl strace python3
-	procps iproute2 patch e2fsprogs scdoc crun
+	procps iproute2 patch e2fsprogs scdoc crun runc
 "
 missing=
 for p in $packages; do

@@ -166,20 +166,45 @@ static int apply_throttle(const struct target *t,
 	return 0;
 }
 
+/* v1's 10 ... 1000 to v2's 1 ... 10000, linearly. */
+static int64_t weight_of_blkio(int64_t weight)
+{
+	return 1 + (weight - 10) * 9999 / 990;
+}
+
+static int apply_weight_device(const struct target *t,
+			       const struct oci_weight_device *d)
+{
+	char text[80];
+
+	if (d->leaf_weight.set)
+		return err_set(t->e, ENOTSUP,
+			       "linux.resources.blockIO.weightDevice: "
+			       "cgroup v2 has no leafWeight");
+	if (!d->weight.set || !d->weight.value)
+		return 0;
+	snprintf(text, sizeof(text), "%" PRId64 ":%" PRId64 " %" PRId64,
+		 d->major, d->minor, weight_of_blkio(d->weight.value));
+	return set_text(t, CGROUP_IO, "io.weight", text);
+}
+
 static int apply_io(const struct target *t, const struct oci_block_io *b)
 {
 	char text[32];
+	size_t i;
 	int r = 0;
 
-	if (b->leaf_weight.set || b->n_weight_device)
+	if (b->leaf_weight.set)
 		return err_set(t->e, ENOTSUP,
-			       "linux.resources.blockIO: leafWeight and "
-			       "weightDevice are not supported yet");
+			       "linux.resources.blockIO.leafWeight: cgroup v2 "
+			       "has none");
 	if (b->weight.set && b->weight.value) {
 		snprintf(text, sizeof(text), "default %" PRId64,
-			 1 + (b->weight.value - 10) * 9999 / 990);
+			 weight_of_blkio(b->weight.value));
 		r = set_text(t, CGROUP_IO, "io.weight", text);
 	}
+	for (i = 0; r == 0 && i < b->n_weight_device; i++)
+		r = apply_weight_device(t, &b->weight_device[i]);
 	if (r == 0)
 		r = apply_throttle(t, b->read_bps, b->n_read_bps, "rbps");
 	if (r == 0)

@@ -8,7 +8,7 @@ export PATH=$PWD/build/default/bin:$PATH
 export HYB_ACCEL=${HYB_ACCEL:-tcg}
 name=${1:-}
 vm_figures="cold_deploy exec logs guest_fixed_memory smallest_vm host_memory"
-engine_figures="engine_start engine_exec"
+engine_figures="engine_start engine_exec engine_memory engine_many"
 case " $vm_figures image_convert $engine_figures " in
 *" ${name:-exec} "*) ;;
 *) echo "bench: unknown '$name'; one of: $vm_figures image_convert $engine_figures" >&2; exit 2 ;;

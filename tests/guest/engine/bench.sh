@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-# Figures in the VM: hyb-runtime and crun turn by turn with the same bundle.
-# Lines "start|exec OURS THEIRS", milliseconds a run, one line a round.
+# Figures in the VM: hyb-runtime, crun and runc turn by turn with the same
+# bundle. Lines "start|exec OURS CRUN RUNC", milliseconds a run, and "memory
+# OURS CRUN RUNC", KiB at the peak of a start; one line a round.
 rounds=7 each=8
 hyb() { hyb-runtime --root /run/rt "$@"; }
-theirs() { crun --root /run/crun "$@"; }
+crun_() { crun --root /run/crun "$@"; }
+runc_() { runc --root /run/runc "$@"; }
+engines="hyb crun_ runc_"
 die() { echo "failed: $1: $(head -3 /run/err)"; echo "--- end"; reboot -f; }
 now() { cut -d' ' -f1 /proc/uptime | tr -d .; }
 
@@ -35,22 +38,63 @@ timed() { # timed WHAT ENGINE: milliseconds a run, in $ms
 	ms=$((ms / 10)).$((ms % 10))
 }
 rows() { # rows NAME WHAT
-	"$2" hyb
-	"$2" theirs
+	for e in $engines; do "$2" $e; done
 	r=0
 	while [ $r -lt $rounds ]; do
-		timed "$2" hyb
-		ours=$ms
-		timed "$2" theirs
-		echo "$1 $ours $ms"
+		line=$1
+		for e in $engines; do
+			timed "$2" $e
+			line="$line $ms"
+		done
+		echo "$line"
 		r=$((r + 1))
 	done
 }
 rows start start_one
-for e in hyb theirs; do
+# All that a create, start and delete take at once, in a cgroup of its own.
+r=0
+while [ $r -lt $rounds ]; do
+	line=memory
+	for e in $engines; do
+		mkdir /sys/fs/cgroup/m
+		(
+			exec 3</proc/self/stat
+			read -r pid rest <&3
+			echo $pid >/sys/fs/cgroup/m/cgroup.procs
+			start_one $e
+		)
+		line="$line $(($(cat /sys/fs/cgroup/m/memory.peak) / 1024))"
+		rmdir /sys/fs/cgroup/m
+	done
+	echo "$line"
+	r=$((r + 1))
+done
+# A hundred at once: milliseconds until all run, KiB that one costs.
+available() { sed -n 's/^MemAvailable: *\([0-9]*\) kB/\1/p' /proc/meminfo; }
+many() { # many ENGINE: in $ms and $kib
+	before=$(available) t0=$(now) i=0
+	while [ $i -lt 100 ]; do
+		$1 create --bundle /run/s m$i </dev/null >/dev/null 2>/run/err || die "$1 create of the ${i}th"
+		$1 start m$i >/dev/null 2>/run/err || die "$1 start of the ${i}th"
+		i=$((i + 1))
+	done
+	ms=$((($(now) - t0) * 10)) kib=$(((before - $(available)) / 100))
+	running=$(ps | grep -c '[s]leep 1000$')
+	[ $running = 100 ] || die "$1: $running of 100 run"
+	i=0
+	while [ $i -lt 100 ]; do
+		$1 delete -f m$i >/dev/null 2>/run/err || die "$1 delete"
+		i=$((i + 1))
+	done
+}
+many hyb
+line="$ms" cost="$kib"
+many crun_
+echo "many $line $ms"
+echo "cost $cost $kib"
+for e in $engines; do
 	$e create --bundle /run/s s </dev/null >/dev/null 2>/run/err || die "$e create"
 	$e start s >/dev/null 2>/run/err || die "$e start"
 done
 rows exec exec_one
-hyb delete -f s
-theirs delete -f s
+for e in $engines; do $e delete -f s; done
