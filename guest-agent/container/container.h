@@ -193,6 +193,8 @@ int container_get_stats(const struct container *c, struct container_stats *ret,
 /* Sends sig to the first process, or with all to every process of the
  * container. -ESRCH: it has ended. */
 int container_kill(struct container *c, int sig, bool all, struct err *e);
+/* Can all its processes be reached, by a cgroup of its own? */
+bool container_has_cgroup(const struct container *c);
 /* Freezes and thaws; pausing a paused container is fine. */
 int container_pause(struct container *c, struct err *e);
 int container_resume(struct container *c, struct err *e);

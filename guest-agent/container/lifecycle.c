@@ -144,6 +144,11 @@ int container_kill(struct container *c, int sig, bool all, struct err *e)
 	return 0;
 }
 
+bool container_has_cgroup(const struct container *c)
+{
+	return c->cgroup_fd >= 0;
+}
+
 int container_update(struct container *c, const struct oci_resources *res,
 		     struct err *e)
 {

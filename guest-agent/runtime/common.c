@@ -132,15 +132,26 @@ int write_pid_file(const char *path, pid_t pid, struct err *e)
 	return file_write_atomic(path, text, strlen(text), 0644, e);
 }
 
-int send_console(const char *socket_path, int console, struct err *e)
+static int send_fd(const char *socket_path, const char *name, int fd,
+		   struct err *e)
 {
 	_cleanup_close_ int sock = unix_connect(socket_path, e);
 	int r;
 
 	if (sock < 0)
 		return sock;
-	r = fds_send(sock, "console", 7, &console, 1);
-	return r < 0 ? err_sys(e, -r, "send the terminal") : 0;
+	r = fds_send(sock, name, strlen(name), &fd, 1);
+	return r < 0 ? err_sys(e, -r, "send the %s", name) : 0;
+}
+
+int send_console(const char *socket_path, int console, struct err *e)
+{
+	return send_fd(socket_path, "console", console, e);
+}
+
+int send_pidfd(const char *socket_path, int pidfd, struct err *e)
+{
+	return send_fd(socket_path, "pidfd", pidfd, e);
 }
 
 /* As many as may be handed on: no more are likely, and each must be open. */

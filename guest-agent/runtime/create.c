@@ -16,7 +16,8 @@
 #include "common/base/proc.h"
 
 struct create_args {
-	const char *id, *bundle, *pid_file, *console_socket, *preserve;
+	const char *id, *bundle, *config, *pid_file, *console_socket;
+	const char *pidfd_socket, *preserve;
 	unsigned int n_preserve;
 	bool run, detach, keep; /* the latter two: run only */
 	int console;		/* of a run in the foreground; -1: none */
@@ -27,9 +28,11 @@ static int parse_args(const char *verb, int argc, char **argv,
 {
 	static const struct option options[] = {
 		{"bundle", required_argument, NULL, 'b'},
+		{"config", required_argument, NULL, 'f'},
+		{"pidfd-socket", required_argument, NULL, 'P'},
 		{"pid-file", required_argument, NULL, 'p'},
 		{"console-socket", required_argument, NULL, 'c'},
-		{"preserve-fds", required_argument, NULL, 'f'},
+		{"preserve-fds", required_argument, NULL, 'F'},
 		{"detach", no_argument, NULL, 'd'},
 		{"keep", no_argument, NULL, 'K'},
 		{"no-pivot", no_argument, NULL, 'n'},
@@ -41,8 +44,11 @@ static int parse_args(const char *verb, int argc, char **argv,
 	bool run = strcmp(verb, "run") == 0;
 	int opt;
 
-	*a = (struct create_args){.bundle = ".", .run = run, .console = -1};
-	while ((opt = getopt_long(argc, argv, run ? "+b:d" : "+b:", options,
+	*a = (struct create_args){.bundle = ".",
+				  .config = "config.json",
+				  .run = run,
+				  .console = -1};
+	while ((opt = getopt_long(argc, argv, run ? "b:f:d" : "b:f:", options,
 				  NULL)) >= 0) {
 		switch (opt) {
 		case 'b':
@@ -55,6 +61,12 @@ static int parse_args(const char *verb, int argc, char **argv,
 			a->console_socket = optarg;
 			break;
 		case 'f':
+			a->config = optarg;
+			break;
+		case 'P':
+			a->pidfd_socket = optarg;
+			break;
+		case 'F':
 			a->preserve = optarg;
 			break;
 		case 'n':
@@ -118,17 +130,23 @@ static int read_annotations(const struct oci_runtime *config,
 	return 0;
 }
 
-static int read_bundle(const char *bundle, char **ret_path, char **ret_text,
-		       size_t *ret_len, struct oci_runtime **ret, struct err *e)
+/* --config is below the bundle, as with crun, unless it is absolute. */
+static int read_bundle(const struct create_args *a, char **ret_path,
+		       char **ret_text, size_t *ret_len,
+		       struct oci_runtime **ret, struct err *e)
 {
-	_cleanup_free_ char *path = realpath(bundle, NULL), *text = NULL;
-	char file[PATH_MAX + 16];
+	_cleanup_free_ char *path = realpath(a->bundle, NULL), *text = NULL;
+	bool absolute = a->config[0] == '/';
+	char file[PATH_MAX * 2];
 	size_t len;
-	int r;
+	int n, r;
 
 	if (!path)
-		return err_sys(e, errno, "bundle '%s'", bundle);
-	snprintf(file, sizeof(file), "%s/config.json", path);
+		return err_sys(e, errno, "bundle '%s'", a->bundle);
+	n = snprintf(file, sizeof(file), "%s%s%s", absolute ? "" : path,
+		     absolute ? "" : "/", a->config);
+	if (n < 0 || (size_t)n >= sizeof(file))
+		return err_sys(e, ENAMETOOLONG, "--config");
 	r = file_read(AT_FDCWD, file, HYB_OCI_RUNTIME_MAX, &text, &len, e);
 	if (r == 0)
 		r = oci_runtime_parse_text(text, len, ret, e);
@@ -191,6 +209,8 @@ static int finish(const struct options *o, struct create_args *a,
 		r = send_console(a->console_socket, console, e);
 	else if (r == 0)
 		a->console = steal_fd(&console);
+	if (r == 0 && a->pidfd_socket)
+		r = send_pidfd(a->pidfd_socket, container_pidfd(c), e);
 	if (r == 0 && a->pid_file)
 		r = write_pid_file(a->pid_file, info.pid, e);
 	return r;
@@ -218,7 +238,7 @@ static int create(const struct options *o, struct create_args *a, int dir,
 {
 	_cleanup_(cleanup_oci_runtime) struct oci_runtime *config = NULL;
 	_cleanup_free_ char *bundle = NULL, *text = NULL;
-	_cleanup_close_ int listen_fd = -1;
+	_cleanup_close_ int listen_fd = -1, cwd = -1;
 	struct container_spec spec = CONTAINER_SPEC_INIT;
 	struct container_failure failure = {.exit_code = 0};
 	struct container_info info;
@@ -227,7 +247,7 @@ static int create(const struct options *o, struct create_args *a, int dir,
 	size_t len = 0;
 	int r;
 
-	r = read_bundle(a->bundle, &bundle, &text, &len, &config, e);
+	r = read_bundle(a, &bundle, &text, &len, &config, e);
 	if (r < 0)
 		return r;
 	r = check_console(config, a, e);
@@ -249,11 +269,17 @@ static int create(const struct options *o, struct create_args *a, int dir,
 	r = read_annotations(config, &spec, e);
 	if (r == 0)
 		r = find_root(config, bundle, &spec, root, sizeof(root), e);
-	/* Relative to the bundle are binds, too. */
-	if (r == 0 && chdir(bundle) < 0)
+	/* Relative to the bundle are binds, too; --pid-file and the sockets
+	 * are relative to where the caller is. */
+	cwd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (r == 0 && (cwd < 0 || chdir(bundle) < 0))
 		r = err_sys(e, errno, "bundle '%s'", bundle);
 	if (r == 0)
 		r = container_create(&spec, &c, &failure, e);
+	if (cwd >= 0 && fchdir(cwd) < 0 && r == 0) {
+		container_delete(c, true, NULL);
+		return err_sys(e, errno, "go back from the bundle");
+	}
 	if (r < 0 && strcmp(failure.step, "hooks") == 0)
 		run_poststop(a->id, bundle, config);
 	if (r < 0)

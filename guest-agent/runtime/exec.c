@@ -6,19 +6,23 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/pidfd.h>
 #include <sys/wait.h>
 
 #include "common/base/cleanup.h"
 #include "common/base/fd.h"
 #include "common/base/parse.h"
 
-#define ENV_MAX	   256
-#define CAPS_MAX   64
-#define GROUPS_MAX 64
+/* An exec that fails is told by this number, so that it is not taken for the
+ * end of a program: what runc and crun end with. */
+#define EXEC_FAILED 255
+#define ENV_MAX	    256
+#define CAPS_MAX    64
+#define GROUPS_MAX  64
 
 struct exec_args {
 	struct container_exec_spec spec;
-	const char *id, *pid_file, *console_socket;
+	const char *id, *pid_file, *console_socket, *pidfd_socket;
 	const char *env[ENV_MAX + 1];
 	size_t n_env;
 	const char *caps[CAPS_MAX + 1];
@@ -73,6 +77,7 @@ static const struct option exec_options[] = {
 	{"detach", no_argument, NULL, 'd'},
 	{"pid-file", required_argument, NULL, 'f'},
 	{"console-socket", required_argument, NULL, 's'},
+	{"pidfd-socket", required_argument, NULL, 'D'},
 	{"process", required_argument, NULL, 'p'},
 	{"additional-gids", required_argument, NULL, 'g'},
 	{"cap", required_argument, NULL, 'c'},
@@ -122,6 +127,9 @@ static int take_option(struct exec_args *a, int opt)
 		return 0;
 	case 's':
 		a->console_socket = optarg;
+		return 0;
+	case 'D':
+		a->pidfd_socket = optarg;
 		return 0;
 	case 'p':
 		a->process_file = optarg;
@@ -183,10 +191,12 @@ static int parse_args(int argc, char **argv, struct exec_args *a, struct err *e)
 						       : "not a number");
 	}
 	if (a->process_file) {
-		if (argc - optind != 1 || a->spec.cwd || a->spec.user ||
-		    a->n_env)
+		if (argc - optind != 1)
 			return usage_error(v, "--process: a container id and "
-					      "nothing else");
+					      "no program");
+		/* It is the whole of the process, as with runc. */
+		a->spec.cwd = a->spec.user = NULL;
+		a->env[0] = NULL;
 		r = read_process(a, e);
 		if (r < 0)
 			return r;
@@ -216,17 +226,22 @@ static int follow(const struct exec_args *a, struct container_process *p,
 
 	if (p->console >= 0 && a->console_socket)
 		r = send_console(a->console_socket, p->console, e);
+	if (r == 0 && a->pidfd_socket)
+		r = send_pidfd(a->pidfd_socket, p->pidfd, e);
 	if (r == 0 && a->pid_file)
 		r = write_pid_file(a->pid_file, p->pid, e);
+	/* Nobody would know of it. */
+	if (r < 0)
+		pidfd_send_signal(p->pidfd, SIGKILL, NULL, 0);
 	if (r < 0 || a->detach)
 		return r;
 	return attend(p->pidfd, a->console_socket ? -1 : p->console);
 }
 
-int verb_exec(const struct options *o, int argc, char **argv, struct err *e)
+static int exec_one(const struct options *o, int argc, char **argv,
+		    struct err *e)
 {
 	_cleanup_(loaded_done) struct loaded l = LOADED_INIT;
-	struct container_failure failure = {.exit_code = 0};
 	_cleanup_(exec_args_done) struct exec_args a = {
 		.spec = {.search_path = true, .stdio = {0, 1, 2}}};
 	struct container_process p;
@@ -238,14 +253,18 @@ int verb_exec(const struct options *o, int argc, char **argv, struct err *e)
 		r = load(o, a.id, true, false, &l, e);
 	if (r != 0)
 		return r;
-	r = container_exec(l.c, &a.spec, &p, &failure, e);
-	if (r < 0) {
-		err_wrap(e, "exec in '%s'", a.id);
-		/* As a shell would: the caller sees why by the number, too. */
-		return failure.exit_code ? failure.exit_code : r;
-	}
+	r = container_exec(l.c, &a.spec, &p, NULL, e);
+	if (r < 0)
+		return err_wrap(e, "exec in '%s'", a.id);
 	r = follow(&a, &p, e);
 	cleanup_close(&p.console);
 	cleanup_close(&p.pidfd);
 	return r;
+}
+
+int verb_exec(const struct options *o, int argc, char **argv, struct err *e)
+{
+	int r = exec_one(o, argc, argv, e);
+
+	return r < 0 ? EXEC_FAILED : r;
 }

@@ -15,12 +15,13 @@
 
 static const struct verb verbs[] = {
 	{"create",
-	 "create [-b|--bundle DIR] [--pid-file FILE] [--console-socket PATH] "
-	 "[--preserve-fds N] ID",
+	 "create [-b|--bundle DIR] [-f|--config FILE] [--pid-file FILE] "
+	 "[--console-socket PATH] [--pidfd-socket PATH] [--preserve-fds N] ID",
 	 "make a container; its process waits for start", verb_create},
 	{"run",
-	 "run [-d|--detach] [--keep] [-b|--bundle DIR] [--pid-file FILE] "
-	 "[--console-socket PATH] [--preserve-fds N] ID",
+	 "run [-d|--detach] [--keep] [-b|--bundle DIR] [-f|--config FILE] "
+	 "[--pid-file FILE] [--console-socket PATH] [--pidfd-socket PATH] "
+	 "[--preserve-fds N] ID",
 	 "create, start, wait for the end, delete", verb_run},
 	{"start", "start ID", "let it execute its program", verb_start},
 	{"state", "state ID", "print its state as JSON", verb_state},
@@ -141,8 +142,8 @@ static int parse_options(int argc, char **argv, struct options *o)
 			return 1 + usage_error(NULL, "--rootless is not "
 						     "supported yet");
 		case 'v':
-			printf("hyb-runtime %s\nspec: %s\n", HYB_VERSION,
-			       HYB_OCI_RUNTIME_VERSION);
+			printf("hyb-runtime version %s\nspec: %s\n",
+			       HYB_VERSION, HYB_OCI_RUNTIME_VERSION);
 			return 1;
 		case 'h':
 			print_help();
@@ -157,7 +158,11 @@ static int parse_options(int argc, char **argv, struct options *o)
 /* What engines on top read: to their log file, as text or JSON. */
 static void report(const struct options *o, const struct err *e)
 {
-	_cleanup_fclose_ FILE *f = o->log ? fopen(o->log, "ae") : NULL;
+	/* "file:" is crun's way to say so. */
+	const char *path = o->log && strncmp(o->log, "file:", 5) == 0
+				   ? o->log + 5
+				   : o->log;
+	_cleanup_fclose_ FILE *f = path ? fopen(path, "ae") : NULL;
 	char stamp[32];
 	time_t now = time(NULL);
 	struct tm tm;
@@ -212,6 +217,13 @@ int main(int argc, char **argv)
 	v = find_verb(argv[optind]);
 	if (!v)
 		return usage_error(NULL, "there is no verb '%s'", argv[optind]);
+	if (optind + 1 < argc && (strcmp(argv[optind + 1], "-h") == 0 ||
+				  strcmp(argv[optind + 1], "--help") == 0)) {
+		printf("NAME:\n   hyb-runtime %s - %s\n\nUSAGE:\n   "
+		       "hyb-runtime [OPTIONS] %s\n",
+		       v->name, v->help, v->usage);
+		return 0;
+	}
 	if (geteuid() != 0 && v->run != verb_features && v->run != verb_spec) {
 		fputs("hyb-runtime: root is needed: rootless is not supported "
 		      "yet\n",

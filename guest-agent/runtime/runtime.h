@@ -92,5 +92,7 @@ int exe_protect(char **argv, struct err *e);
 int write_pid_file(const char *path, pid_t pid, struct err *e);
 /* Sends a terminal's master to the caller's socket. */
 int send_console(const char *socket_path, int console, struct err *e);
+/* The same with a pidfd of the process, for --pidfd-socket. */
+int send_pidfd(const char *socket_path, int pidfd, struct err *e);
 
 #endif

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <strings.h>
 
 #include "common/base/cleanup.h"
 #include "common/base/log.h"
@@ -139,6 +140,56 @@ int verb_state(const struct options *o, int argc, char **argv, struct err *e)
 	return print_state(&l, e);
 }
 
+/* By number (0 only asks) or name, real-time ones too: "RTMIN+3". */
+static int find_signal(const char *text, int *ret)
+{
+	const char *name = strncasecmp(text, "SIG", 3) == 0 ? text + 3 : text;
+	bool max = strncasecmp(name, "RTMAX", 5) == 0;
+	int64_t n = 0;
+
+	if (strcmp(text, "0") == 0) {
+		*ret = 0;
+		return 0;
+	}
+	if (!max && strncasecmp(name, "RTMIN", 5) != 0)
+		return parse_signal(text, ret);
+	name += 5;
+	if (name[0] == (max ? '-' : '+') &&
+	    parse_i64(name + 1, 0, SIGRTMAX - SIGRTMIN, &n) < 0)
+		return -EINVAL;
+	if (name[0] && name[0] != (max ? '-' : '+'))
+		return -EINVAL;
+	*ret = max ? SIGRTMAX - (int)n : SIGRTMIN + (int)n;
+	return 0;
+}
+
+/* Without a pid namespace of its own nothing ends with the first process. */
+static bool has_own_pids(const struct oci_runtime *config)
+{
+	const struct oci_linux *lx = config->lx;
+	size_t i;
+
+	for (i = 0; lx && i < lx->n_namespaces; i++)
+		if (strcmp(lx->namespaces[i].type, "pid") == 0)
+			return !lx->namespaces[i].path;
+	return false;
+}
+
+static int kill_id(struct loaded *l, int sig, bool all, struct err *e)
+{
+	int r;
+
+	if (sig == SIGKILL && !all && !l->state.defaults) {
+		r = store_config(l->dir, &l->config, e);
+		if (r < 0)
+			return r;
+		all = !has_own_pids(l->config) && container_has_cgroup(l->c);
+	}
+	if (l->status == CONTAINER_STOPPED && !all)
+		return err_set(e, ESRCH, "container not running");
+	return container_kill(l->c, sig, all, e);
+}
+
 int verb_kill(const struct options *o, int argc, char **argv, struct err *e)
 {
 	static const struct option options[] = {{"all", no_argument, NULL, 'a'},
@@ -156,12 +207,12 @@ int verb_kill(const struct options *o, int argc, char **argv, struct err *e)
 	if (argc - optind < 1 || argc - optind > 2)
 		return usage_error(v, "a container id and at most one signal "
 				      "are needed");
-	if (argc - optind == 2 && parse_signal(argv[optind + 1], &sig) < 0)
+	if (argc - optind == 2 && find_signal(argv[optind + 1], &sig) < 0)
 		return usage_error(v, "there is no signal '%s'",
 				   argv[optind + 1]);
 	r = load(o, argv[optind], false, false, &l, e);
 	if (r == 0)
-		r = container_kill(l.c, sig, all, e);
+		r = kill_id(&l, sig, all, e);
 	return r < 0 ? err_wrap(e, "kill '%s'", argv[optind]) : 0;
 }
 
@@ -184,7 +235,10 @@ int delete_id(const struct options *o, const char *id, bool force,
 	if (r == 0 && l.state.hooks)
 		r = store_config(l.dir, &l.config, e);
 	if (r == 0) {
-		r = container_delete(l.c, force, e);
+		/* One that waits for its start has nothing to lose: runc and
+		 * crun take it away unasked. */
+		r = container_delete(l.c,
+				     force || l.status == CONTAINER_CREATED, e);
 		if (r == 0)
 			l.c = NULL;
 	}

@@ -76,7 +76,7 @@ is "and ends as the program does" $? 9
 is "exec -g" "$($RT exec -g 7 --additional-gids 8 r1 id -G)" "0 7 8"
 is "exec --cap" "$($RT exec --cap CAP_KILL r1 grep CapEff /proc/self/status)" "CapEff:	0000000000000020"
 out=$($RT exec --cap CAP_MOON r1 true 2>&1)
-is "exec --cap of nothing" $? 1
+is "exec --cap of nothing" $? 255
 like "is named" "$out" "'CAP_MOON'"
 is "exec --no-new-privs" "$($RT exec --no-new-privs r1 grep NoNewPrivs /proc/self/status)" "NoNewPrivs:	1"
 is "exec --preserve-fds" "$($RT exec --preserve-fds 1 r1 cat /proc/self/fd/3 3</run/three)" three
@@ -84,9 +84,13 @@ is "exec --cwd --env --user" "$($RT exec --cwd /tmp -e A=b -u 5:6 r1 sh -c 'echo
 $RT exec r1 sh -c 'exit 11'
 is "exec's exit code" $? 11
 $RT exec r1 /no/such 2>/dev/null
-is "exec of nothing: 127" $? 127
+is "exec of nothing: 255, not an end of the program" $? 255
 $RT exec r1 /etc 2>/dev/null
-is "exec of what cannot be: 126" $? 126
+is "exec of what cannot be" $? 255
+$RT exec none true 2>/dev/null
+is "exec in none" $? 255
+$RT exec --pid-file /no/such/folder r1 sleep 987 2>/dev/null
+is "exec whose pid file cannot be written" "$? $(ps | grep -c "[s]leep 987")" "255 0"
 $RT exec r1 sh -c 'kill -9 $$'
 is "exec that is killed: 128 + 9" $? 137
 cat >/run/p.json <<'E'
@@ -111,7 +115,7 @@ timeout 2 $RT events --interval 100ms r1 >/run/ev
 is "events go on" "$([ $(wc -l </run/ev) -gt 3 ] && echo many)" many
 $RT pause r1
 out=$($RT exec r1 true 2>&1)
-is "exec in a paused one is refused" $? 1
+is "exec in a paused one is refused" $? 255
 timeout 1 $RT exec --ignore-paused r1 true
 is "unless asked for: then it waits" $? 143
 $RT resume r1
@@ -121,12 +125,42 @@ $RT kill r1 SIGTERM
 wait_stopped r1
 like "kill by name" "$($RT state r1)" '"status": "stopped"'
 out=$($RT kill r1 KILL 2>&1)
-is "kill of a stopped one" $? 1
+is "kill of a stopped one" "$? $out" "1 hyb-runtime: kill 'r1': container not running"
 $RT delete r1
 $RT delete r1 2>/dev/null
 is "delete of none" $? 1
 $RT delete -f r1
 is "delete --force of none" $? 0
+# what is relative is so to where the caller is, but for the configuration
+cli "trap 'exit 3' 63; while :; do sleep 0.05; done"
+mv $FULL/config.json $FULL/other.json
+mkdir -p /run/here
+(cd /run/here && $RT create -b $FULL --config other.json --pid-file pid r2 >/dev/null 2>&1 </dev/null)
+is "create --config, and --pid-file in the caller's folder" "$(cat /run/here/pid)" "$($RT state r2 | sed -n 's/.*"pid": \([0-9]*\).*/\1/p')"
+$RT kill r2 0
+is "kill 0 asks" $? 0
+$RT delete r2
+is "delete takes a created one" "$? $($RT list -q)" "0 "
+$RT run r2 -d --bundle $FULL -f other.json >/dev/null 2>&1 </dev/null
+is "options behind the id" "$? $($RT list -q)" "0 r2"
+$RT kill r2 SIGRTMAX-1
+wait_stopped r2
+is "kill by a real-time signal's name" "$? $($RT state r2 | grep -c stopped)" "0 1"
+$RT kill r2 RTMIN+x 2>/dev/null
+is "and not by half a name" $? 2
+$RT delete r2
+cli 'sleep 765 & exec sleep 766'
+sed -i 's/{"type":"pid"},//' $FULL/config.json
+$RT run -d -b $FULL r3 >/dev/null 2>&1 </dev/null
+i=0; while [ $i -lt 200 ] && [ "$(ps | grep -c '[s]leep 76[56]')" != 2 ]; do usleep 20000; i=$((i + 1)); done
+$RT kill r3 KILL
+i=0; while [ $i -lt 200 ] && [ "$(ps | grep -c '[s]leep 76[56]')" != 0 ]; do usleep 20000; i=$((i + 1)); done
+is "KILL without a pid namespace ends all" "$(ps | grep -c '[s]leep 76[56]')" 0
+$RT delete -f r3
+out=$($RT delete --help)
+like "help of a verb" "$? $out" "hyb-runtime delete"
+$RT --log file:/run/flog state none 2>/dev/null
+is "--log file:" "$(grep -c "does not exist" /run/flog)" 1
 out=$($RT checkpoint r1 2>&1)
 is "checkpoint is refused" $? 1
 out=$($RT frobnicate 2>&1)

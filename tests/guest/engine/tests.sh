@@ -183,14 +183,14 @@ is "state after create" "$($RT state c1 | grep -o created)" created
 like "create of an id that exists is refused" "$($RT create -b /run/b/c1 c1 2>&1 </dev/null)" "'c1' exists already"
 is "and leaves the first alone" "$($RT state c1 | grep -o created)" created
 cp /run/b/c1/config.json /run/b/c1/config.old; sed -i 's#/bin/sleep#/bin/false#' /run/b/c1/config.json
-is "exec before start is refused" "$($RT exec c1 true 2>/dev/null; echo $?)" 1
+is "exec before start is refused" "$($RT exec c1 true 2>/dev/null; echo $?)" 255
 $RT start c1
 is "state after start" "$($RT state c1 | grep -o running)" running
 is "a config.json that changed after create changes nothing" "$(cat /proc/$($RT state c1 | sed -n 's/.*"pid": \([0-9]*\).*/\1/p')/comm)" sleep
 is "exec" "$($RT exec c1 sh -c 'echo $$ $(hostname)' | grep -c box)" 1
 is "exec's exit code" "$($RT exec c1 sh -c 'exit 7'; echo $?)" 7
-is "exec of nothing" "$($RT exec c1 nothing 2>/dev/null; echo $?)" 127
-is "exec of no program" "$($RT exec c1 /etc/passwd 2>/dev/null; echo $?)" 126
+is "exec of nothing" "$($RT exec c1 nothing 2>/dev/null; echo $?)" 255
+is "exec of no program" "$($RT exec c1 /etc/passwd 2>/dev/null; echo $?)" 255
 is "exec as a user" "$($RT exec -u u c1 id -u)" 1000
 is "exec as a user has that user's home" "$($RT exec -u u c1 sh -c 'echo $HOME')" /home/u
 is "exec as a user with a home of its own" "$($RT exec -u u -e HOME=/x c1 sh -c 'echo $HOME')" /x
