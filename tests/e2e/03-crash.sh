@@ -35,7 +35,7 @@ hyb exec s/one/count -- sh -c 'sleep 3; echo still here; exit 9' >"$WORK/exec.ou
 EXEC=$!
 sleep 1
 HYBD=$(hybd_pid)
-kill -9 "$HYBD"
+kill_9 "$HYBD"
 await "the port goes on without hybd" 2 page
 wait $EXEC
 is "a running exec goes on without hybd" "$? $(cat "$WORK/exec.out")" "9 still here"
@@ -81,7 +81,7 @@ for ms in 0.1 0.4 0.8 1.2; do
 	hyb deploy "$WORK/s.yaml" >/dev/null 2>&1 &
 	D=$!
 	sleep $ms
-	kill -9 "$(pgrep -f "hybd --root $HYB_ROOT" | head -1)"
+	kill_9 "$(pgrep -f "hybd --root $HYB_ROOT" | head -1)"
 	wait $D 2>/dev/null
 	check "deploy after a hybd was killed $ms s into one" hyb deploy "$WORK/s.yaml"
 	is "all run" "$(hyb ps -o json | jq -r '[.[] | select(.state == "running")] | length')" 3

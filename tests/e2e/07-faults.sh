@@ -99,10 +99,7 @@ start_hybd() {
 	return 1
 }
 kill_hybd() {
-	local pid
-	pid=$(hybd_pid)
-	kill -9 "$pid"
-	while kill -0 "$pid" 2>/dev/null; do sleep 0.02; done
+	kill_9 "$(hybd_pid)"
 }
 qemus() { ours | grep -c '[q]emu-system'; }
 portds() { ours | grep -c '[h]yb-portd'; }

@@ -69,7 +69,7 @@ check "deploy what counts" hyb deploy "$WORK/count.yaml"
 hyb logs -f count >"$WORK/log" 2>"$WORK/log.err" &
 LOG=$!
 sleep 1
-kill -9 "$(hybd_pid)"
+kill_9 "$(hybd_pid)"
 sleep 0.5
 check "another hybd" hyb ps
 wait $LOG

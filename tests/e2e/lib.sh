@@ -60,12 +60,31 @@ $out"
 	ok "$name"
 }
 
+# kill_9 PID: and it is gone with all its threads. kill(1) is back before that,
+# and who connects at once may still find the one that dies.
+kill_9() {
+	kill -9 "$1"
+	python3 -c 'import os, select, sys
+try:
+    fd = os.pidfd_open(int(sys.argv[1]))
+except ProcessLookupError:
+    sys.exit(0)
+p = select.poll()
+p.register(fd, select.POLLIN)
+sys.exit(not p.poll(10000))' "$1"
+}
+
 # field NAME FIELD: of `hyb ps` of a container
 field() { hyb ps -a -o json "$1" | jq -r ".[0].$2"; }
 vm_field() { hyb vm ls -o json | jq -r ".[] | select(.stack + \"/\" + .vm == \"$1\") | .$2"; }
 has() { [ "$(field "$1" "$2")" = "$3" ]; }
 vm_has() { [ "$(vm_field "$1" "$2")" = "$3" ]; }
-vm_restarts() { [ "$(hyb inspect "$1" | jq -r .restarts)" = "$2" ]; }
+vm_restarts() {
+	local n
+	n=$(hyb inspect "$1" | jq -r .restarts)
+	echo "$n restarts"
+	[ "$n" = "$2" ]
+}
 hybd_pid() { hyb version -o json 2>/dev/null | jq -r '.hybd.pid // .pid'; }
 
 # The processes that work for this root: by their command lines and the VM's
