@@ -98,6 +98,22 @@ char *arena_strdup(struct arena *a, const char *s)
 	return arena_strndup(a, s, strlen(s));
 }
 
+char **arena_strv(struct arena *a, const char *const *list)
+{
+	size_t n = 0, i;
+	char **copy;
+
+	while (list && list[n])
+		n++;
+	copy = arena_alloc(a, n + 1, sizeof(*copy));
+	for (i = 0; copy && i < n; i++) {
+		copy[i] = arena_strdup(a, list[i]);
+		if (!copy[i])
+			return NULL;
+	}
+	return copy;
+}
+
 char *arena_printf(struct arena *a, const char *fmt, ...)
 {
 	va_list ap;

@@ -23,6 +23,8 @@ static inline void cleanup_arena(struct arena **a)
 void *arena_alloc(struct arena *a, size_t n, size_t size);
 char *arena_strdup(struct arena *a, const char *s);
 char *arena_strndup(struct arena *a, const char *s, size_t len);
+/* A NULL-terminated list with its strings; NULL stands for an empty one. */
+char **arena_strv(struct arena *a, const char *const *list);
 char *arena_printf(struct arena *a, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 

@@ -288,16 +288,3 @@ int proc_open(pid_t pid, uint64_t start_time)
 		return -ESRCH;
 	return steal_fd(&fd);
 }
-
-pid_t proc_pidfd_pid(int pidfd)
-{
-	_cleanup_free_ char *text = NULL;
-	char path[48];
-	const char *p;
-
-	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", pidfd);
-	if (file_read(AT_FDCWD, path, 4096, &text, NULL, NULL) < 0)
-		return -1;
-	p = strstr(text, "\nPid:");
-	return p ? (pid_t)strtol(p + 5, NULL, 10) : -1;
-}

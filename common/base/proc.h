@@ -47,8 +47,5 @@ int proc_start_time(pid_t pid, uint64_t *ret);
 /* A pidfd of the process that has this pid and this start time, else -ESRCH:
  * so a reused pid is never signalled. */
 int proc_open(pid_t pid, uint64_t start_time);
-/* The pid of the process behind a pidfd, as the caller's /proc numbers it; -1:
- * it has been reaped, or is not to be seen here. */
-pid_t proc_pidfd_pid(int pidfd);
 
 #endif

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/base/buf.h"
+#include "common/base/json.h"
 
 /* Strings in one list (Env, Labels, ...): more is not a real image. */
 #define LIST_MAX 4096
@@ -227,12 +228,6 @@ static int load(const struct ctx *c, const char *text, size_t len, json_t **ret)
 			       text_escape(je.text, why, sizeof(why)));
 	return 0;
 }
-
-static void unref(json_t **j)
-{
-	json_decref(*j);
-}
-#define _cleanup_json_ __attribute__((cleanup(unref)))
 
 /* --------------------------------------------------------- descriptors */
 

@@ -13,25 +13,8 @@
 
 #include "common/base/cleanup.h"
 #include "common/base/fd.h"
-#include "guest-agent/container/hooks.h"
 
 /* ------------------------------------------------------------- the parent */
-
-static char **copy_list(struct arena *a, const char *const *list)
-{
-	size_t n = 0, i;
-	char **copy;
-
-	while (list && list[n])
-		n++;
-	copy = arena_alloc(a, n + 1, sizeof(*copy));
-	for (i = 0; copy && i < n; i++) {
-		copy[i] = arena_strdup(a, list[i]);
-		if (!copy[i])
-			return NULL;
-	}
-	return copy;
-}
 
 static int plan_one(struct arena *a, const struct oci_hook *from,
 		    struct child_hook *ret, struct err *e)
@@ -40,11 +23,9 @@ static int plan_one(struct arena *a, const struct oci_hook *from,
 
 	if (from->path[0] != '/')
 		return err_set(e, EINVAL, "path: must be absolute");
-	if (from->timeout.set && from->timeout.value <= 0)
-		return err_set(e, EINVAL, "timeout: must be greater than 0");
 	ret->path = arena_strdup(a, from->path);
-	ret->argv = copy_list(a, from->args ? from->args : only);
-	ret->envp = copy_list(a, from->env);
+	ret->argv = arena_strv(a, from->args ? from->args : only);
+	ret->envp = arena_strv(a, from->env);
 	if (from->timeout.set)
 		ret->timeout_ms = (uint64_t)from->timeout.value * 1000;
 	return ret->path && ret->argv && ret->envp
@@ -73,13 +54,10 @@ static int plan_state(struct arena *a, const struct hook_state *s,
 }
 
 int childhooks_plan(struct arena *a, const char *kind,
-		    const struct oci_hook *hooks, size_t n, const char *id,
-		    const char *status, const char *bundle,
-		    const struct oci_runtime *config, struct child_hooks *ret,
+		    const struct oci_hook *hooks, size_t n,
+		    const struct hook_state *state, struct child_hooks *ret,
 		    struct err *e)
 {
-	const struct hook_state state = {
-		.id = id, .status = status, .bundle = bundle, .config = config};
 	size_t i;
 	int r = 0;
 
@@ -95,7 +73,7 @@ int childhooks_plan(struct arena *a, const char *kind,
 		if (r < 0)
 			return err_wrap(e, "hooks.%s[%zu]", kind, i);
 	}
-	return plan_state(a, &state, ret, e);
+	return plan_state(a, state, ret, e);
 }
 
 /* -------------------------------------------------------------- the child */

@@ -10,7 +10,7 @@
 
 #include "common/base/arena.h"
 #include "common/base/err.h"
-#include "common/oci/runtime.h"
+#include "guest-agent/container/hooks.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -31,12 +31,11 @@ struct child_hooks {
 	const char *head, *tail;
 };
 
-/* Prepares n hooks of `kind` in the arena; status as in the state that they
- * read. -EINVAL: a path that is not absolute, a timeout of 0. */
+/* Prepares n hooks of `kind` in the arena, with the state that they read (its
+ * pid is left to the child). -EINVAL: a path that is not absolute. */
 int childhooks_plan(struct arena *a, const char *kind,
-		    const struct oci_hook *hooks, size_t n, const char *id,
-		    const char *status, const char *bundle,
-		    const struct oci_runtime *config, struct child_hooks *ret,
+		    const struct oci_hook *hooks, size_t n,
+		    const struct hook_state *state, struct child_hooks *ret,
 		    struct err *e);
 
 /* The child's side: runs them in order until one fails. 0, or -errno with

@@ -24,16 +24,12 @@
 
 #include "common/base/cleanup.h"
 #include "common/base/fd.h"
-#include "common/base/proc.h"
 #include "guest-agent/container/hooks.h"
 #include "guest-agent/sys/cgroup.h"
 #include "guest-agent/sys/kernel.h"
 
 /* How long leftover processes may take to be gone after SIGKILL. */
 #define GONE_MS 5000
-#ifndef CLONE_NEWTIME
-#define CLONE_NEWTIME 0x00000080
-#endif
 
 bool container_id_is_valid(const char *id)
 {
@@ -590,6 +586,10 @@ static int plan_stdio(struct plan *p, int *null, struct err *e)
 static int plan_hooks(struct create *cr, struct err *e)
 {
 	const struct oci_hooks *h = cr->config->hooks;
+	struct hook_state state = {.id = cr->spec->id,
+				   .status = "creating",
+				   .bundle = cr->spec->bundle,
+				   .config = cr->config};
 	struct plan *p = cr->plan;
 	int r;
 
@@ -597,14 +597,13 @@ static int plan_hooks(struct create *cr, struct err *e)
 		return 0;
 	p->hooks = h->n_prestart || h->n_create_runtime;
 	r = childhooks_plan(p->arena, "createContainer", h->create_container,
-			    h->n_create_container, cr->spec->id, "creating",
-			    cr->spec->bundle, cr->config, &p->create_hooks, e);
-	return r < 0 ? r
-		     : childhooks_plan(p->arena, "startContainer",
-				       h->start_container, h->n_start_container,
-				       cr->spec->id, "created",
-				       cr->spec->bundle, cr->config,
-				       &p->start_hooks, e);
+			    h->n_create_container, &state, &p->create_hooks, e);
+	if (r < 0)
+		return r;
+	state.status = "created";
+	return childhooks_plan(p->arena, "startContainer", h->start_container,
+			       h->n_start_container, &state, &p->start_hooks,
+			       e);
 }
 
 int container_create(const struct container_spec *spec, struct container **ret,

@@ -43,20 +43,12 @@ static int exec_args(struct plan *p, const struct container *c,
 		     const struct container_exec_spec *spec, struct err *e)
 {
 	const struct plan_process *first = &c->plan->process;
-	size_t n = 0, i;
 
-	while (spec->args && spec->args[n])
-		n++;
-	if (n == 0)
+	if (!spec->args || !spec->args[0])
 		return err_set(e, EINVAL, "args: is missing");
-	p->process.argv = arena_alloc(p->arena, n + 1, sizeof(char *));
+	p->process.argv = arena_strv(p->arena, spec->args);
 	if (!p->process.argv)
 		return err_sys(e, ENOMEM, "exec");
-	for (i = 0; i < n; i++) {
-		p->process.argv[i] = plan_strdup(p, spec->args[i]);
-		if (!p->process.argv[i])
-			return err_sys(e, ENOMEM, "exec");
-	}
 	p->process.envp =
 		plan_env(p->arena, (const char *const *)first->envp, spec->env);
 	if (!p->process.envp)

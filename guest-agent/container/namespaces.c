@@ -28,10 +28,7 @@
 
 #include "common/base/cleanup.h"
 #include "common/base/fd.h"
-
-#ifndef CLONE_NEWTIME
-#define CLONE_NEWTIME 0x00000080
-#endif
+#include "guest-agent/sys/kernel.h"
 
 static const struct ns_type {
 	const char *name, *file;

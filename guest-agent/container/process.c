@@ -143,18 +143,12 @@ static int plan_args(struct create *cr, struct err *e)
 {
 	const struct oci_process *op = cr->config->process;
 	struct plan *p = cr->plan;
-	size_t n = count(op->args), i;
 
-	if (n == 0)
+	if (count(op->args) == 0)
 		return err_set(e, EINVAL, "process.args: is missing");
-	p->process.argv = arena_alloc(p->arena, n + 1, sizeof(char *));
+	p->process.argv = arena_strv(p->arena, op->args);
 	if (!p->process.argv)
 		return no_memory(e);
-	for (i = 0; i < n; i++) {
-		p->process.argv[i] = plan_strdup(p, op->args[i]);
-		if (!p->process.argv[i])
-			return no_memory(e);
-	}
 	p->process.envp = plan_env(p->arena, op->env, NULL);
 	if (!p->process.envp)
 		return no_memory(e);

@@ -3,8 +3,9 @@
 #include "guest-agent/runtime/runtime.h"
 
 #include <getopt.h>
+#include <poll.h>
 #include <stdio.h>
-#include <time.h>
+#include <stdlib.h>
 
 #include "common/base/cleanup.h"
 #include "common/base/fd.h"
@@ -55,7 +56,6 @@ static int print_once(const struct loaded *l, const char *id, struct err *e)
 static int follow(const struct loaded *l, const char *id, uint64_t interval_ns,
 		  struct err *e)
 {
-	struct container_info info;
 	struct container_stats s;
 	uint64_t kills = 0;
 	int r;
@@ -64,7 +64,7 @@ static int follow(const struct loaded *l, const char *id, uint64_t interval_ns,
 		r = print_once(l, id, e);
 		if (r < 0)
 			return r;
-		r = fd_wait(container_pidfd(l->c), 1 /* POLLIN */,
+		r = fd_wait(container_pidfd(l->c), POLLIN,
 			    now_ms() + interval_ns / 1000000);
 		if (container_get_stats(l->c, &s, NULL) == 0 &&
 		    s.oom_kills > kills) {
@@ -73,7 +73,6 @@ static int follow(const struct loaded *l, const char *id, uint64_t interval_ns,
 				json_pack("{ss ss}", "type", "oom", "id", id),
 				e);
 		}
-		container_get_info(l->c, &info);
 		if (r != -ETIMEDOUT)
 			return 0;
 	}

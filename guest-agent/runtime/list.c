@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "common/base/cleanup.h"
+#include "common/base/json.h"
 #include "guest-agent/sys/caps.h"
 
 /* [-f FORMAT] [-q] */
@@ -53,22 +54,15 @@ static json_t *describe(const struct options *o, const char *id)
 			 "rootfs", s.rootfs, "created", stamp, "owner", "root");
 }
 
-static const char *text_of(const json_t *json, const char *key)
-{
-	const char *s = json_string_value(json_object_get(json, key));
-
-	return s ? s : "";
-}
-
 static void print_row(const json_t *c, bool quiet)
 {
 	if (quiet)
-		puts(text_of(c, "id"));
+		puts(json_text(c, "id"));
 	else
-		printf("%-24s %-10d %-10s %-24s %-20s %s\n", text_of(c, "id"),
+		printf("%-24s %-10d %-10s %-24s %-20s %s\n", json_text(c, "id"),
 		       (int)json_integer_value(json_object_get(c, "pid")),
-		       text_of(c, "status"), text_of(c, "bundle"),
-		       text_of(c, "created"), text_of(c, "owner"));
+		       json_text(c, "status"), json_text(c, "bundle"),
+		       json_text(c, "created"), json_text(c, "owner"));
 }
 
 int verb_list(const struct options *o, int argc, char **argv, struct err *e)

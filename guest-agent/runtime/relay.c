@@ -56,7 +56,7 @@ static void on_signal(const struct relay *r)
 		return;
 	if (info.ssi_signo == SIGWINCH && r->console >= 0)
 		copy_size(r->console);
-	else if (info.ssi_signo != SIGCHLD)
+	else
 		pidfd_send_signal(r->pidfd, (int)info.ssi_signo, NULL, 0);
 }
 

@@ -10,6 +10,7 @@
 
 #include "common/base/cleanup.h"
 #include "common/base/fd.h"
+#include "common/base/json.h"
 #include "common/base/parse.h"
 
 /* Flags that are a member of the resources. */
@@ -109,15 +110,10 @@ static int parse_args(int argc, char **argv, json_t **root, const char **ret_id,
 	return r;
 }
 
-static void cleanup_json(json_t **json)
-{
-	json_decref(*json);
-}
-
 int verb_update(const struct options *o, int argc, char **argv, struct err *e)
 {
 	_cleanup_(loaded_done) struct loaded l = LOADED_INIT;
-	_cleanup_(cleanup_json) json_t *root = json_object();
+	_cleanup_json_ json_t *root = json_object();
 	_cleanup_arena_ struct arena *arena = NULL;
 	struct oci_resources *res;
 	const char *id = "";

@@ -14,6 +14,7 @@
 #include "common/base/buf.h"
 #include "common/base/cleanup.h"
 #include "common/base/fd.h"
+#include "common/base/json.h"
 #include "common/base/parse.h"
 #include "host-agent/image/image_ref.h"
 
@@ -21,12 +22,6 @@
 #define NAMES_MAX (16u << 20)
 /* Shortest part of a digest that stands for an image. */
 #define PREFIX_MIN 8
-
-static void unref(json_t **j)
-{
-	json_decref(*j);
-}
-#define _cleanup_json_ __attribute__((cleanup(unref)))
 
 static int no_memory(struct err *e)
 {

@@ -58,13 +58,6 @@ int vm_store(struct vm *vm, struct err *e)
 	return r;
 }
 
-static void set_started(struct vm *vm, int64_t at)
-{
-	world_lock(vm->world);
-	vm->row.started_at = at;
-	world_unlock(vm->world);
-}
-
 static void set_state(struct vm *vm, enum vm_state s)
 {
 	world_lock(vm->world);
@@ -585,7 +578,9 @@ static int announce_end(struct vm *vm, const char *reason, struct err *e)
 {
 	if (strcmp(reason, "Stopped") != 0 || !vm->row.started_at)
 		return 0;
-	set_started(vm, 0);
+	world_lock(vm->world);
+	vm->row.started_at = 0;
+	world_unlock(vm->world);
 	return vm_store(vm, e);
 }
 

@@ -65,13 +65,6 @@ static bool is_known(const char *status, const char *name)
 	return strstr(status, attribute) != NULL;
 }
 
-static const char *text_of(const json_t *object, const char *key)
-{
-	const char *s = json_string_value(json_object_get(object, key));
-
-	return s ? s : "";
-}
-
 /* Asks for the end of disks that libvirt does not know; true: there are none
  * (any more). */
 static bool remove_devices(struct qmp *q, const char *status, bool ask)
@@ -84,9 +77,9 @@ static bool remove_devices(struct qmp *q, const char *status, bool ask)
 	size_t i;
 
 	json_array_foreach(list, i, item) {
-		const char *id = text_of(item, "name");
+		const char *id = json_text(item, "name");
 
-		if (strcmp(text_of(item, "type"), DISK_TYPE) != 0 ||
+		if (strcmp(json_text(item, "type"), DISK_TYPE) != 0 ||
 		    is_known(status, id))
 			continue;
 		none = false;
@@ -108,7 +101,7 @@ static bool remove_nodes(struct qmp *q, const char *status)
 	size_t i;
 
 	json_array_foreach(list, i, item) {
-		const char *name = text_of(item, "node-name");
+		const char *name = json_text(item, "node-name");
 
 		if (strncmp(name, NODE_PREFIX, strlen(NODE_PREFIX)) != 0 ||
 		    is_known(status, name))
@@ -129,7 +122,8 @@ static bool all_have_devices(struct qmp *q)
 	size_t i;
 
 	json_array_foreach(list, i, item)
-		if (!text_of(item, "device")[0] && !text_of(item, "qdev")[0])
+		if (!json_text(item, "device")[0] &&
+		    !json_text(item, "qdev")[0])
 			return false;
 	return true;
 }

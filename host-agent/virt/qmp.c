@@ -8,11 +8,6 @@
 #include <poll.h>
 #include <sys/socket.h>
 
-void cleanup_json(json_t **j)
-{
-	json_decref(*j);
-}
-
 void qmp_close(struct qmp *q)
 {
 	cleanup_close(&q->fd);

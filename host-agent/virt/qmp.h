@@ -5,8 +5,7 @@
 #define HYB_HOST_AGENT_VIRT_QMP_H
 
 #include "common/base/buf.h"
-
-#include <jansson.h>
+#include "common/base/json.h"
 
 struct qmp {
 	int fd;
@@ -31,8 +30,5 @@ void qmp_close(struct qmp *q);
 /* Calls `command` with `arguments` (taken over; NULL: none). What it returned,
  * for the caller to json_decref(), or NULL: it failed, or no answer in time. */
 json_t *qmp_call(struct qmp *q, const char *command, json_t *arguments);
-
-void cleanup_json(json_t **j);
-#define _cleanup_json_ __attribute__((cleanup(cleanup_json)))
 
 #endif
