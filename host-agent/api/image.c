@@ -11,6 +11,15 @@
 /* How often a client hears of progress, at the most. */
 #define PROGRESS_MS 100
 
+static json_t *strings_json(const char *const *v)
+{
+	json_t *a = json_array();
+
+	for (; v && *v; v++)
+		json_array_append_new(a, json_string(*v));
+	return a;
+}
+
 static json_t *image_row(const struct image_info *i, const char *name)
 {
 	return json_pack("{s:s,s:s,s:I,s:I,s:s,s:s}", "name", name, "digest",
@@ -70,9 +79,18 @@ int on_image_load(void *ctx, struct vl_call *call, struct err *e)
 	struct load_params p = {.name = NULL};
 	struct request *q = ctx;
 	struct teller teller = {.q = q};
-	json_t *rows;
+	char **skipped = NULL;
+	struct image_input in = {
+		.source_name = source,
+		.caller_uid = q->uid,
+		.caller_gid = q->gid,
+		.progress = tell,
+		.arg = &teller,
+		.ret_skipped = &skipped,
+	};
+	json_t *rows, *words;
 	size_t i;
-	int fd, r;
+	int r;
 
 	r = vl_params_read(call->parameters, fields, ARRAY_SIZE(fields), true,
 			   &p, NULL, e);
@@ -80,19 +98,23 @@ int on_image_load(void *ctx, struct vl_call *call, struct err *e)
 		return r;
 	text_escape(p.source && p.source[0] ? p.source : "image", source,
 		    sizeof(source));
-	if (vl_conn_take_fds(q->conn, &fd, 1) != 1)
+	in.name = p.name;
+	if (vl_conn_take_fds(q->conn, &in.fd, 1) != 1)
 		return err_set(e, EINVAL,
 			       "ImageLoad: no descriptor came with the call");
-	r = image_store_load_fd(q->api->images, fd, source, p.name, q->uid,
-				q->gid, tell, &teller, &list, e);
-	close(fd);
+	r = image_store_load_fd(q->api->images, &in, &list, e);
+	close(in.fd);
 	if (r < 0)
 		return r;
 	rows = json_array();
 	for (i = 0; list[i]; i++)
 		add_rows(rows, list[i]);
+	words = strings_json((const char *const *)skipped);
+	strv_free(skipped);
 	log_info("image load: %zu images, by user %u", i, q->uid);
-	return request_reply(q, json_pack("{s:o}", "images", rows), false, e);
+	return request_reply(
+		q, json_pack("{s:o,s:o}", "images", rows, "skipped", words),
+		false, e);
 }
 
 struct pull_params {
@@ -170,15 +192,6 @@ static int read_ref(const struct vl_call *call, struct ref_params *p,
 	};
 
 	return vl_params_read(call->parameters, fields, 1, true, p, NULL, e);
-}
-
-static json_t *strings_json(const char *const *v)
-{
-	json_t *a = json_array();
-
-	for (; v && *v; v++)
-		json_array_append_new(a, json_string(*v));
-	return a;
 }
 
 static json_t *string_json(const char *s)

@@ -55,6 +55,20 @@ void image_print(const json_t *rows, enum out_format format, bool whole)
 	out_table_print(&t, stdout);
 }
 
+void image_print_skipped(const json_t *reply)
+{
+	const json_t *list = json_object_get(reply, "skipped"), *s;
+	size_t i;
+
+	json_array_foreach(list, i, s) {
+		if (!json_is_string(s))
+			continue;
+		fputs("hyb: left out ", stderr);
+		out_text(stderr, json_string_value(s));
+		fputc('\n', stderr);
+	}
+}
+
 int image_fail(int status, const char *verb, const char *word, struct err *e)
 {
 	char what[320], again[320];

@@ -8,6 +8,9 @@
 /* Rows of images as a table or as JSON on standard output. */
 void image_print(const json_t *rows, enum out_format format, bool whole);
 
+/* The sentences about what was left out, on standard error. */
+void image_print_skipped(const json_t *reply);
+
 /* Says that `hyb image VERB WORD` has failed; returns the status. What hybd
  * says begins with VERB and WORD too: that is said once. */
 int image_fail(int status, const char *verb, const char *word, struct err *e);

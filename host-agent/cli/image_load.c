@@ -117,9 +117,11 @@ static int load(struct cli *cli, const struct args *a, const char *file, int fd,
 			      e);
 	progress_clear(&p);
 	progress_done(&p);
-	if (st == 0)
+	if (st == 0) {
 		image_print(json_object_get(reply.parameters, "images"),
 			    a->format, false);
+		image_print_skipped(reply.parameters);
+	}
 	/* What hybd takes for a wrong call is a file that is no image. */
 	return st == CLI_USAGE ? CLI_FAILED : st;
 }

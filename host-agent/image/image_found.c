@@ -22,6 +22,8 @@ struct finder {
 	struct err *e;
 	struct image_found *list;
 	size_t n;
+	const char **skipped;
+	size_t n_skipped;
 	size_t documents; /* read so far: bounds loops of indexes */
 };
 
@@ -79,8 +81,6 @@ static int check_config(struct finder *f, struct image_found *x)
 	if (oci_image_config_parse(x->config_text, x->config_len, f->a,
 				   &x->config, f->e) < 0)
 		return -f->e->code;
-	if (x->n_layers == 0)
-		return err_set(f->e, EINVAL, "the image has no layers");
 	if (x->config.n_diff_ids != x->n_layers)
 		return err_set(f->e, EBADMSG,
 			       "the image has %zu layers, and its "
@@ -199,6 +199,19 @@ static int set_names(struct finder *f, struct image_found *x,
 	return 0;
 }
 
+/* An image of no layers: what it is called, for people. */
+static int skip_image(struct finder *f, const char *name, const char *digest)
+{
+	char text[300];
+
+	if (f->n_skipped == IMAGES_MAX)
+		return err_set(f->e, E2BIG, "more than %d images", IMAGES_MAX);
+	text_escape(name && name[0] ? name : digest, text, sizeof(text));
+	f->skipped[f->n_skipped] =
+		arena_printf(f->a, "'%s': the image has no layers", text);
+	return f->skipped[f->n_skipped++] ? 0 : no_memory(f);
+}
+
 static int add_image(struct finder *f, const struct image_found *x)
 {
 	if (f->n == IMAGES_MAX)
@@ -228,13 +241,15 @@ static int on_manifest(struct finder *f, const struct oci_descriptor *d,
 	memcpy(x.digest, d->digest, sizeof(x.digest));
 	memcpy(x.config_digest, m.config.digest, sizeof(x.config_digest));
 	x.n_layers = m.n_layers;
+	make_name(f, named, &name);
+	if (m.n_layers == 0)
+		return skip_image(f, image_ref_familiar(name.full), d->digest);
 	r = check_config(f, &x);
 	if (r == 0)
 		r = locate_layers(f, &m, false, &x);
 	if (r < 0)
 		return r;
 	set_diff_ids(&x);
-	make_name(f, named, &name);
 	r = set_names(f, &x, &full, name.full[0] ? 1 : 0);
 	return r < 0 ? r : add_image(f, &x);
 }
@@ -349,34 +364,6 @@ static int read_layout(struct finder *f, const char *text, size_t len)
 
 /* -------------------------------------------- docker-archive and "dir" */
 
-/* The manifest that this image would have with its layers as they are: a
- * docker-archive has none, and an image's digest is that of a manifest. */
-static int make_manifest(struct finder *f, struct image_found *x)
-{
-	_cleanup_buf_ struct buf b = BUF_INIT;
-	size_t i;
-
-	buf_printf(&b,
-		   "{\"schemaVersion\":2,\"mediaType\":"
-		   "\"application/vnd.oci.image.manifest.v1+json\","
-		   "\"config\":{\"mediaType\":"
-		   "\"application/vnd.oci.image.config.v1+json\","
-		   "\"digest\":\"%s\",\"size\":%zu},\"layers\":[",
-		   x->config_digest, x->config_len);
-	for (i = 0; i < x->n_layers; i++)
-		buf_printf(&b,
-			   "%s{\"mediaType\":"
-			   "\"application/vnd.oci.image.layer.v1.tar\","
-			   "\"digest\":\"%s\",\"size\":%llu}",
-			   i ? "," : "", x->layers[i].diff_id,
-			   (unsigned long long)x->layers[i].size);
-	buf_puts(&b, "]}");
-	if (buf_error(&b) < 0)
-		return no_memory(f);
-	image_digest(b.data, b.len, x->digest);
-	return 0;
-}
-
 static int on_docker(struct finder *f, const struct docker_image *d)
 {
 	struct image_found x = {.n_layers = d->n_layers};
@@ -385,6 +372,9 @@ static int on_docker(struct finder *f, const struct docker_image *d)
 	size_t i, n = 0;
 	int r;
 
+	if (d->n_layers == 0)
+		return skip_image(f, d->repo_tags ? d->repo_tags[0] : NULL,
+				  d->config);
 	r = image_source_read(f->s, d->config, HYB_OCI_IMAGE_JSON_MAX, NULL,
 			      UINT64_MAX, f->a, &x.config_text, &x.config_len,
 			      x.config_digest, f->e);
@@ -411,7 +401,7 @@ static int on_docker(struct finder *f, const struct docker_image *d)
 		x.size += p.size;
 	}
 	set_diff_ids(&x);
-	r = make_manifest(f, &x);
+	r = image_found_make_digest(&x, f->e);
 	for (i = 0; d->repo_tags && d->repo_tags[i]; i++)
 		;
 	names = arena_alloc(f->a, i + 1, sizeof(*names));
@@ -442,6 +432,8 @@ static int on_dir(struct finder *f, const char *text, size_t len)
 	if (r < 0)
 		return r;
 	image_digest(text, len, x.digest);
+	if (m.n_layers == 0)
+		return skip_image(f, NULL, x.digest);
 	x.n_layers = m.n_layers;
 	r = check_config(f, &x);
 	if (r == 0)
@@ -467,8 +459,45 @@ static int read_docker(struct finder *f, const char *text, size_t len)
 	return r;
 }
 
+int image_found_make_digest(struct image_found *x, struct err *e)
+{
+	_cleanup_buf_ struct buf b = BUF_INIT;
+	size_t i;
+
+	buf_printf(&b,
+		   "{\"schemaVersion\":2,\"mediaType\":"
+		   "\"application/vnd.oci.image.manifest.v1+json\","
+		   "\"config\":{\"mediaType\":"
+		   "\"application/vnd.oci.image.config.v1+json\","
+		   "\"digest\":\"%s\",\"size\":%zu},\"layers\":[",
+		   x->config_digest, x->config_len);
+	for (i = 0; i < x->n_layers; i++)
+		buf_printf(&b,
+			   "%s{\"mediaType\":"
+			   "\"application/vnd.oci.image.layer.v1.tar\","
+			   "\"digest\":\"%s\",\"size\":%llu}",
+			   i ? "," : "", x->layers[i].diff_id,
+			   (unsigned long long)x->layers[i].size);
+	buf_puts(&b, "]}");
+	if (buf_error(&b) < 0)
+		return err_set(e, ENOMEM, "read the image: no memory");
+	image_digest(b.data, b.len, x->digest);
+	return 0;
+}
+
+/* One image of no layers is an error; so are many, and no other. */
+static int check_any(const struct finder *f)
+{
+	if (f->n > 0)
+		return 0;
+	if (f->n_skipped == 1)
+		return err_set(f->e, EINVAL, "%s", f->skipped[0]);
+	return err_set(f->e, EINVAL, "none of its %zu images has a layer",
+		       f->n_skipped);
+}
+
 int image_found_read(struct image_source *s, const char *source_name,
-		     struct arena *a, struct image_found **ret, size_t *ret_n,
+		     struct arena *a, struct image_found_set *ret,
 		     struct err *e)
 {
 	struct finder f = {.s = s, .source_name = source_name, .a = a, .e = e};
@@ -477,7 +506,8 @@ int image_found_read(struct image_source *s, const char *source_name,
 	int r;
 
 	f.list = arena_alloc(a, IMAGES_MAX, sizeof(*f.list));
-	if (!f.list)
+	f.skipped = arena_alloc(a, IMAGES_MAX + 1, sizeof(*f.skipped));
+	if (!f.list || !f.skipped)
 		return no_memory(&f);
 	r = image_source_read(s, "index.json", HYB_OCI_IMAGE_JSON_MAX, NULL,
 			      UINT64_MAX, a, &text, &len, NULL, e);
@@ -495,9 +525,10 @@ int image_found_read(struct image_source *s, const char *source_name,
 		if (r == 0)
 			r = read_docker(&f, text, len);
 	}
+	if (r == 0)
+		r = check_any(&f);
 	if (r < 0)
 		return r;
-	*ret = f.list;
-	*ret_n = f.n;
+	*ret = (struct image_found_set){f.list, f.n, f.skipped, f.n_skipped};
 	return 0;
 }

@@ -22,11 +22,26 @@ struct image_found {
 	uint64_t size; /* of all layers as they are stored */
 };
 
+/* At least one image. An image of no layers is no root file system: where
+ * there are others it is left out, and skipped has a sentence about it. */
+struct image_found_set {
+	struct image_found *list;
+	size_t n;
+	const char **skipped; /* NULL-terminated */
+	size_t n_skipped;
+};
+
 /* source_name: what to call an image that has only a tag ("/x/web.tar" makes
- * "web:TAG"); may be NULL. *ret lives in the arena. */
+ * "web:TAG"); may be NULL. What *ret points to lives in the arena. */
 int image_found_read(struct image_source *s, const char *source_name,
-		     struct arena *a, struct image_found **ret, size_t *ret_n,
+		     struct arena *a, struct image_found_set *ret,
 		     struct err *e);
+
+/* The manifest that an image has whose layers are stored as they are: a
+ * docker-archive and an imported tree bring none, and an image's digest is
+ * that of a manifest. diff_ids, sizes and the configuration's digest are set;
+ * x->digest is filled. */
+int image_found_make_digest(struct image_found *x, struct err *e);
 
 /* This host's architecture in OCI's spelling. */
 const char *image_host_architecture(void);

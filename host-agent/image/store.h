@@ -95,13 +95,22 @@ int image_store_load(struct image_store *s, const char *path, const char *name,
 		     image_progress progress, void *arg,
 		     struct image_info ***ret, struct err *e);
 
-/* The same of a descriptor that a user passed: a regular file, a pipe, or the
- * folder of a layout. caller_uid and caller_gid: files of the folder are opened
- * with that user's rights, not ours. fd stays the caller's; a file is read at
- * offsets, so its position does not matter. */
-int image_store_load_fd(struct image_store *s, int fd, const char *source_name,
-			const char *name, uid_t caller_uid, gid_t caller_gid,
-			image_progress progress, void *arg,
+/* What a user passed. */
+struct image_input {
+	int fd; /* kept by the caller; of a file the position does not matter */
+	const char *source_name; /* for messages; may be NULL */
+	const char *name;	 /* as above */
+	uid_t caller_uid; /* files of a folder are opened with this user's */
+	gid_t caller_gid; /* rights, not ours */
+	image_progress progress;
+	void *arg;
+	/* Unless NULL: a sentence about each image that was left out,
+	 * strv_free(). */
+	char ***ret_skipped;
+};
+
+/* The same of a regular file, a pipe, or the folder of a layout. */
+int image_store_load_fd(struct image_store *s, const struct image_input *in,
 			struct image_info ***ret, struct err *e);
 
 struct image_pull {

@@ -285,27 +285,51 @@ static int load_images(struct image_store *s, const struct load *l,
 	return 0;
 }
 
+/* For the caller, in memory of its own. */
+static int tell_skipped(const struct load *l, const struct image_found_set *f,
+			struct image_info ***infos, struct err *e)
+{
+	char **list;
+	size_t i;
+
+	if (!l->ret_skipped)
+		return 0;
+	list = calloc(f->n_skipped + 1, sizeof(*list));
+	for (i = 0; list && i < f->n_skipped; i++) {
+		list[i] = strdup(f->skipped[i]);
+		if (!list[i])
+			break;
+	}
+	if (!list || i < f->n_skipped) {
+		strv_free(list);
+		image_info_free_list(steal_ptr(*infos));
+		return err_sys(e, ENOMEM, "image store");
+	}
+	*l->ret_skipped = list;
+	return 0;
+}
+
 static int load_source(struct image_store *s, const struct load *l,
 		       const struct image_child *child,
 		       struct image_source *src, struct image_info ***ret,
 		       struct err *e)
 {
 	_cleanup_arena_ struct arena *a = arena_new(0);
-	struct image_found *found;
-	size_t n;
+	struct image_found_set found;
 	int r;
 
 	if (!a)
 		return err_sys(e, ENOMEM, "image store");
-	r = image_found_read(src, l->source_name, a, &found, &n, e);
+	r = image_found_read(src, l->source_name, a, &found, e);
 	if (r < 0)
 		return r;
-	if (l->name && n > 1)
+	if (l->name && found.n > 1)
 		return err_set(e, EINVAL,
 			       "it holds %zu images, which cannot all be "
 			       "called '%s'",
-			       n, image_ref_familiar(l->name));
-	return load_images(s, l, child, found, n, ret, e);
+			       found.n, image_ref_familiar(l->name));
+	r = load_images(s, l, child, found.list, found.n, ret, e);
+	return r < 0 ? r : tell_skipped(l, &found, ret, e);
 }
 
 int store_load(struct image_store *s, const struct load *l,
@@ -378,19 +402,18 @@ int image_store_load(struct image_store *s, const char *path, const char *name,
 	return load_named(s, &l, name, path, ret, e);
 }
 
-int image_store_load_fd(struct image_store *s, int fd, const char *source_name,
-			const char *name, uid_t caller_uid, gid_t caller_gid,
-			image_progress progress, void *arg,
+int image_store_load_fd(struct image_store *s, const struct image_input *in,
 			struct image_info ***ret, struct err *e)
 {
 	struct load l = {
-		.fd = fd,
+		.fd = in->fd,
 		.as_caller = true,
-		.uid = caller_uid,
-		.gid = caller_gid,
-		.progress = progress,
-		.arg = arg,
+		.uid = in->caller_uid,
+		.gid = in->caller_gid,
+		.progress = in->progress,
+		.arg = in->arg,
+		.ret_skipped = in->ret_skipped,
 	};
 
-	return load_named(s, &l, name, source_name, ret, e);
+	return load_named(s, &l, in->name, in->source_name, ret, e);
 }

@@ -15,6 +15,7 @@ struct load {
 	uint64_t deadline_ms;
 	image_progress progress;
 	void *arg;
+	char ***ret_skipped; /* may be NULL */
 };
 
 int store_load(struct image_store *s, const struct load *l,

@@ -12,6 +12,7 @@
 
 #include "common/base/cleanup.h"
 #include "common/base/fd.h"
+#include "common/base/parse.h"
 #include "host-agent/image/image_source.h"
 #include "host-agent/image/store.h"
 #include "tests/unit/image_build.h"
@@ -21,6 +22,7 @@
 static char top[64]; /* everything of one test is below it */
 static struct image_store *store;
 static struct err e;
+static char **skipped; /* of the last load_fd() */
 
 __attribute__((unused)) static const char *program(void)
 {
@@ -88,6 +90,8 @@ __attribute__((unused)) static int teardown(void **state)
 {
 	(void)state;
 	image_store_close(store);
+	strv_free(skipped);
+	skipped = NULL;
 	return path_remove(top, &e);
 }
 
@@ -224,6 +228,24 @@ __attribute__((unused)) static int load(const char *path, const char *name,
 {
 	err_clear(&e);
 	return image_store_load(store, path, name, NULL, NULL, ret, &e);
+}
+
+__attribute__((unused)) static int load_fd(int fd, const char *name, uid_t uid,
+					   struct image_info ***ret)
+{
+	const struct image_input in = {
+		.fd = fd,
+		.source_name = "web",
+		.name = name,
+		.caller_uid = uid,
+		.caller_gid = uid,
+		.ret_skipped = &skipped,
+	};
+
+	strv_free(skipped);
+	skipped = NULL;
+	err_clear(&e);
+	return image_store_load_fd(store, &in, ret, &e);
 }
 
 __attribute__((unused)) static size_t count_files(const char *dir)

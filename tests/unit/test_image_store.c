@@ -44,9 +44,7 @@ static void test_sources(void **state)
 	load_ok(at("two.gz"), "two", l.manifest_digest);
 	/* A descriptor, of a folder and of a pipe. */
 	fd = open(l.dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	assert_int_equal(image_store_load_fd(store, fd, "web", "e", 12345,
-					     12345, NULL, NULL, &list, &e),
-			 0);
+	assert_int_equal(load_fd(fd, "e", 12345, &list), 0);
 	image_info_free_list(list);
 	close(fd);
 	{
@@ -55,10 +53,7 @@ static void test_sources(void **state)
 
 		snprintf(cmd, sizeof(cmd), "cat %s", at("web.tar.gz"));
 		p = popen(cmd, "re");
-		assert_int_equal(image_store_load_fd(store, fileno(p), NULL,
-						     "f", 0, 0, NULL, NULL,
-						     &list, &e),
-				 0);
+		assert_int_equal(load_fd(fileno(p), "f", 0, &list), 0);
 		image_info_free_list(list);
 		pclose(p);
 	}
@@ -89,22 +84,18 @@ static void test_callers_rights(void **state)
 	assert_int_equal(
 		sh("chmod 0600 %s/blobs/sha256/%s", l.dir, l.layer[0] + 7), 0);
 	fd = open(l.dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	assert_int_equal(image_store_load_fd(store, fd, "web", NULL, 12345,
-					     12345, NULL, NULL, &list, &e),
-			 -EACCES);
+	assert_int_equal(load_fd(fd, NULL, 12345, &list), -EACCES);
 	assert_non_null(strstr(e.msg, "layer 1"));
 	/* We are ourselves again. */
 	load_ok(l.dir, NULL, NULL);
 	/* A link out of the folder is not followed. */
 	sh("rm %s/blobs/sha256/%s; ln -s /etc/hostname %s/blobs/sha256/%s",
 	   l.dir, l.layer[0] + 7, l.dir, l.layer[0] + 7);
-	assert_true(image_store_load_fd(store, fd, "web", NULL, 0, 0, NULL,
-					NULL, &list, &e) < 0);
+	assert_true(load_fd(fd, NULL, 0, &list) < 0);
 	assert_non_null(strstr(e.msg, "symbolic link"));
 	sh("rm %s/blobs/sha256/%s; mkfifo %s/blobs/sha256/%s", l.dir,
 	   l.layer[0] + 7, l.dir, l.layer[0] + 7);
-	assert_true(image_store_load_fd(store, fd, "web", NULL, 0, 0, NULL,
-					NULL, &list, &e) < 0);
+	assert_true(load_fd(fd, NULL, 0, &list) < 0);
 	assert_non_null(strstr(e.msg, "not a regular file"));
 	close(fd);
 	layout_done(&l);
