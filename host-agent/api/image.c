@@ -199,6 +199,59 @@ static json_t *string_json(const char *s)
 	return json_string(s ? s : "");
 }
 
+static json_t *labels_json(const struct oci_image_config *c)
+{
+	json_t *o = json_object();
+	size_t i;
+
+	for (i = 0; i < c->n_labels; i++)
+		json_object_set_new(o, c->labels[i].key,
+				    json_string(c->labels[i].value));
+	return o;
+}
+
+static json_t *health_json(const struct oci_healthcheck *h)
+{
+	if (!h)
+		return json_null();
+	return json_pack("{s:o,s:I,s:I,s:I,s:I}", "test",
+			 strings_json((const char *const *)h->test),
+			 "interval_ns", (json_int_t)h->interval_ns,
+			 "timeout_ns", (json_int_t)h->timeout_ns,
+			 "start_period_ns", (json_int_t)h->start_period_ns,
+			 "retries", (json_int_t)h->retries);
+}
+
+static json_t *config_json(const struct oci_image_config *c)
+{
+	static const struct {
+		const char *key;
+		size_t at;
+	} lists[] = {
+		{"env", offsetof(struct oci_image_config, env)},
+		{"entrypoint", offsetof(struct oci_image_config, entrypoint)},
+		{"cmd", offsetof(struct oci_image_config, cmd)},
+		{"volumes", offsetof(struct oci_image_config, volumes)},
+		{"exposed_ports",
+		 offsetof(struct oci_image_config, exposed_ports)},
+	};
+	json_t *o = json_object();
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(lists); i++) {
+		const char *const *const *v =
+			(const void *)((const char *)c + lists[i].at);
+
+		json_object_set_new(o, lists[i].key, strings_json(*v));
+	}
+	json_object_set_new(o, "user", string_json(c->user));
+	json_object_set_new(o, "working_dir", string_json(c->working_dir));
+	json_object_set_new(o, "stop_signal", string_json(c->stop_signal));
+	json_object_set_new(o, "labels", labels_json(c));
+	json_object_set_new(o, "healthcheck", health_json(c->healthcheck));
+	return o;
+}
+
 int on_image_inspect(void *ctx, struct vl_call *call, struct err *e)
 {
 	_cleanup_image_info_ struct image_info *i = NULL;
@@ -218,17 +271,7 @@ int on_image_inspect(void *ctx, struct vl_call *call, struct err *e)
 	json_object_set_new(o, "config_digest", string_json(i->config_digest));
 	json_object_set_new(o, "os", string_json(i->os));
 	json_object_set_new(o, "serial", string_json(i->erofs_serial));
-	json_object_set_new(
-		o, "config",
-		json_pack(
-			"{s:o,s:o,s:o,s:o,s:o,s:o}", "env",
-			strings_json((const char *const *)i->config.env),
-			"entrypoint",
-			strings_json((const char *const *)i->config.entrypoint),
-			"cmd", strings_json((const char *const *)i->config.cmd),
-			"user", string_json(i->config.user), "working_dir",
-			string_json(i->config.working_dir), "stop_signal",
-			string_json(i->config.stop_signal)));
+	json_object_set_new(o, "config", config_json(&i->config));
 	return request_reply(q, json_pack("{s:o}", "object", o), false, e);
 }
 
