@@ -143,7 +143,7 @@ SCHEMA(device_schema, oci_device, STR_MUST(oci_device, type, "type"),
        STR_MUST(oci_device, path, "path"),
        NUM(oci_device, major, "major", SCHEMA_I64, 0, 0, 4095),
        NUM(oci_device, minor, "minor", SCHEMA_I64, 0, 0, 1048575),
-       OPT(oci_device, file_mode, "fileMode", 0, 07777),
+       OPT(oci_device, file_mode, "fileMode", 0, 0177777),
        OPT(oci_device, uid, "uid", 0, ID_MAX),
        OPT(oci_device, gid, "gid", 0, ID_MAX));
 

@@ -83,7 +83,8 @@ static int node_type(const char *type, mode_t *ret)
 
 /* One of linux.devices; its path is below /dev, in folders where need be. */
 static int make_extra(const struct create *cr, int dir,
-		      const struct oci_device *d, struct err *e)
+		      const struct oci_device *d, struct owner root,
+		      struct err *e)
 {
 	const struct container *c = cr->c;
 	const char *path = d->path + 5, *slash = strrchr(path, '/');
@@ -100,9 +101,9 @@ static int make_extra(const struct create *cr, int dir,
 		return err_set(e, EINVAL, "linux.devices: unknown type '%s'",
 			       d->type);
 	uid = map_id(c->uids.maps, c->uids.n,
-		     d->uid.set ? (uint32_t)d->uid.value : 0);
+		     d->uid.set ? (uint32_t)d->uid.value : cr->plan->setup_uid);
 	gid = map_id(c->gids.maps, c->gids.n,
-		     d->gid.set ? (uint32_t)d->gid.value : 0);
+		     d->gid.set ? (uint32_t)d->gid.value : cr->plan->setup_gid);
 	if (uid < 0 || gid < 0)
 		return err_set(e, EINVAL,
 			       "linux.devices: owner of '%s' has no mapping",
@@ -114,12 +115,18 @@ static int make_extra(const struct create *cr, int dir,
 	up = rootpath_make_dir(dir, parent);
 	if (up < 0)
 		return err_sys(e, -up, "linux.devices: '%s'", d->path);
+	/* A folder made on the way is its root's, as /dev is. */
+	if (parent[0] && fchownat(up, "", root.uid, root.gid,
+				  AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) < 0)
+		return err_sys(e, errno, "linux.devices: '%s'", d->path);
 	path = slash ? slash + 1 : path;
 	if (unlinkat(up, path, 0) < 0 && errno != ENOENT)
 		return err_sys(e, errno, "linux.devices: '%s'", d->path);
 	return make_node(
 		up, path,
-		type | (d->file_mode.set ? (mode_t)d->file_mode.value : 0666),
+		/* Some writers leave the type in the mode. */
+		type | (d->file_mode.set ? (mode_t)d->file_mode.value & 07777
+					 : 0666),
 		makedev((unsigned int)d->major, (unsigned int)d->minor),
 		(struct owner){(uid_t)uid, (gid_t)gid}, e);
 }
@@ -140,11 +147,11 @@ int dev_make(struct create *cr, const struct plan_mount *m, struct err *e)
 
 	fd = mnt_new("tmpfs", "tmpfs", m->options, m->n_options, m->set, &what);
 	if (fd < 0)
-		return err_sys(e, -fd, "mounts: /dev: %s", what);
+		return err_sys(e, -fd, "/dev: %s", what);
 	mask = umask(0);
 	r = make_base(fd, root, e);
 	for (i = 0; r == 0 && lx && i < lx->n_devices; i++)
-		r = make_extra(cr, fd, &lx->devices[i], e);
+		r = make_extra(cr, fd, &lx->devices[i], root, e);
 	umask(mask);
 	if (r < 0)
 		return r;

@@ -20,13 +20,13 @@ int mount_map_own(struct create *cr, struct plan_mount *m,
 
 	if (!om->n_uid_mappings || !om->n_gid_mappings)
 		return err_set(e, EINVAL,
-			       "mounts: '%s' needs uidMappings and gidMappings",
+			       "'%s' needs uidMappings and gidMappings",
 			       m->destination);
 	r = id_maps_copy(cr->plan, om->uid_mappings, om->n_uid_mappings,
-			 "mounts: uidMappings", &uids, e);
+			 "uidMappings", &uids, e);
 	if (r == 0)
 		r = id_maps_copy(cr->plan, om->gid_mappings, om->n_gid_mappings,
-				 "mounts: gidMappings", &gids, e);
+				 "gidMappings", &gids, e);
 	if (r < 0)
 		return r;
 	userns = userns_make(&uids, &gids, e);

@@ -12,6 +12,7 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mount.h>
@@ -68,7 +69,8 @@ static const char *const ignored_words[] = {
 };
 
 /* Refused by name rather than handed to a file system that says EINVAL. */
-static const char *const later_words[] = {"copy-symlink"};
+static const char *const later_words[] = {"copy-symlink", "src-nofollow",
+					  "dest-nofollow"};
 
 /* The later word wins, as on a command line. */
 static void add_attr(uint64_t *set, uint64_t *clear, const struct attr_word *w)
@@ -175,7 +177,7 @@ static int parse_options(struct plan *p, struct plan_mount *m,
 		word = options[i];
 		if (is_in(later_words, ARRAY_SIZE(later_words), word))
 			return err_set(e, ENOTSUP,
-				       "mounts: option '%s' of '%s' is not "
+				       "option '%s' of '%s' is not "
 				       "supported yet",
 				       word, m->destination);
 		if (!word[0] || take_own(m, word) || take_attr(m, word) ||
@@ -231,16 +233,16 @@ static int make_bind(struct create *cr, struct plan_mount *m, struct err *e)
 	int r;
 
 	if (!m->source)
-		return err_set(e, EINVAL, "mounts: bind on '%s' needs a source",
+		return err_set(e, EINVAL, "bind on '%s' needs a source",
 			       m->destination);
 	source = open_source(cr, m->source);
 	if (source < 0 || fstat(source, &st) < 0)
-		return err_sys(e, source < 0 ? -source : errno,
-			       "mounts: bind '%s'", m->source);
+		return err_sys(e, source < 0 ? -source : errno, "bind '%s'",
+			       m->source);
 	m->is_file = !S_ISDIR(st.st_mode);
 	fd = mnt_clone_fd(source, m->bind_recursive);
 	if (fd < 0)
-		return err_sys(e, -fd, "mounts: bind '%s'", m->source);
+		return err_sys(e, -fd, "bind '%s'", m->source);
 	/* Not a peer of the parent's mount, unless that was asked for. */
 	r = m->n_propagation ? 0 : mnt_set(fd, 0, 0, MS_PRIVATE, true);
 	if (r == 0 && (m->set || m->clear))
@@ -248,7 +250,7 @@ static int make_bind(struct create *cr, struct plan_mount *m, struct err *e)
 	if (r == 0 && (m->rec_set || m->rec_clear))
 		r = mnt_set(fd, m->rec_set, m->rec_clear, 0, true);
 	if (r < 0)
-		return err_sys(e, -r, "mounts: bind '%s': options", m->source);
+		return err_sys(e, -r, "bind '%s': options", m->source);
 	m->fd = steal_fd(&fd);
 	return 0;
 }
@@ -266,6 +268,21 @@ static bool is_childs(const struct create *cr, const struct plan_mount *m)
 	return is_in(always, ARRAY_SIZE(always), m->type);
 }
 
+/* In place of a new mount, one that there is already. */
+static int make_copy(int dirfd, const char *path, bool recursive,
+		     struct plan_mount *m, struct err *e)
+{
+	_cleanup_close_ int fd = mnt_clone(dirfd, path, recursive);
+	int r = fd < 0 ? fd : mnt_set(fd, 0, 0, MS_PRIVATE, true);
+
+	if (r == 0 && m->set)
+		r = mnt_set(fd, m->set, 0, 0, recursive);
+	if (r < 0)
+		return err_sys(e, -r, "'%s' on '%s'", m->type, m->destination);
+	m->fd = steal_fd(&fd);
+	return 0;
+}
+
 static int make_mount(struct create *cr, struct plan_mount *m, struct err *e)
 {
 	const char *what = "";
@@ -273,6 +290,11 @@ static int make_mount(struct create *cr, struct plan_mount *m, struct err *e)
 
 	m->fd = -1;
 	m->set |= m->rec_set;
+	/* A user namespace without a cgroup namespace may not mount the
+	 * hierarchy, but have its own part of it. */
+	if (m->special == MOUNT_CGROUP && cr->plan->userns &&
+	    !(cr->isolated & CLONE_NEWCGROUP) && cr->c->cgroup_fd >= 0)
+		return make_copy(cr->c->cgroup_fd, "", false, m, e);
 	if (is_childs(cr, m))
 		return 0;
 	if (m->special == MOUNT_DEV) {
@@ -282,9 +304,12 @@ static int make_mount(struct create *cr, struct plan_mount *m, struct err *e)
 	} else {
 		fd = mnt_new(m->type, m->source, m->options, m->n_options,
 			     m->set, &what);
+		/* Who may not mount a sysfs has the one that is there. */
+		if (fd == -EPERM && strcmp(m->type, "sysfs") == 0)
+			return make_copy(AT_FDCWD, "/sys", true, m, e);
 		if (fd < 0)
-			return err_sys(e, -fd, "mounts: '%s' on '%s': %s",
-				       m->type, m->destination, what);
+			return err_sys(e, -fd, "'%s' on '%s': %s", m->type,
+				       m->destination, what);
 	}
 	m->fd = fd;
 	return 0;
@@ -314,26 +339,51 @@ static int check_words(const struct create *cr, const struct plan_mount *m,
 	/* Into a bind it would write into what is bound. */
 	if (m->copy_up && (m->bind || strcmp(m->type, "tmpfs") != 0))
 		return err_set(e, EINVAL,
-			       "mounts: option 'tmpcopyup' of '%s' is for a "
+			       "option 'tmpcopyup' of '%s' is for a "
 			       "tmpfs",
 			       m->destination);
 	if ((m->idmap || own) && !m->bind)
 		return err_set(e, EINVAL,
-			       "mounts: the ids of '%s' cannot be mapped: it "
+			       "the ids of '%s' cannot be mapped: it "
 			       "is no bind",
 			       m->destination);
 	if (m->idmap && !own && !cr->plan->userns)
 		return err_set(e, EINVAL,
-			       "mounts: option 'idmap' of '%s' needs "
+			       "option 'idmap' of '%s' needs "
 			       "uidMappings and gidMappings: the container has "
 			       "no user namespace",
 			       m->destination);
-	if (m->remount && m->n_options)
-		return err_set(e, ENOTSUP,
-			       "mounts: option '%s' of '%s' cannot be changed "
-			       "by a remount",
-			       m->options[0].key, m->destination);
 	return 0;
+}
+
+/* Below "/", whatever it is relative to, without what says nothing; ".." goes
+ * back by the text, as the configuration's writer means it. Where links lead is
+ * up to the lookup, which stays inside. */
+static char *clean_path(struct plan *p, const char *path)
+{
+	char *out = arena_alloc(p->arena, strlen(path) + 2, 1);
+	size_t len = 0, n;
+
+	if (!out)
+		return NULL;
+	for (; *path; path += n) {
+		path += strspn(path, "/");
+		n = strcspn(path, "/");
+		if (n == 0 || (n == 1 && path[0] == '.'))
+			continue;
+		if (n == 2 && path[0] == '.' && path[1] == '.') {
+			while (len > 0 && out[--len] != '/')
+				continue;
+			continue;
+		}
+		out[len++] = '/';
+		memcpy(out + len, path, n);
+		len += n;
+	}
+	if (len == 0)
+		out[len++] = '/';
+	out[len] = '\0';
+	return out;
 }
 
 static int add_mount(struct create *cr, const struct oci_mount *om,
@@ -343,17 +393,15 @@ static int add_mount(struct create *cr, const struct oci_mount *om,
 	struct plan_mount *m;
 	int r;
 
-	if (p->n_mounts == HYB_MOUNTS_MAX)
-		return err_set(e, E2BIG, "more than %d mounts", HYB_MOUNTS_MAX);
 	m = &p->mounts[p->n_mounts];
 	m->fd = -1;
-	m->destination = plan_strdup(p, om->destination);
+	m->destination = clean_path(p, om->destination);
 	m->type = plan_strdup(p, om->type ? om->type : "none");
 	m->source = om->source ? plan_strdup(p, om->source) : NULL;
 	if (!m->destination || !m->type || (om->source && !m->source))
 		return err_sys(e, ENOMEM, "mount");
-	if (strspn(m->destination, "/.") == strlen(m->destination))
-		return err_set(e, EINVAL, "mounts: cannot mount over '%s'",
+	if (!m->destination[1])
+		return err_set(e, EINVAL, "cannot mount over '%s'",
 			       m->destination);
 	r = parse_options(p, m, om->options, e);
 	if (r < 0)
@@ -399,13 +447,17 @@ static const struct oci_mount default_mounts[] = {
 	{"/sys/fs/cgroup", "cgroup", "cgroup", no_exec_ro, NULL, NULL, 0, 0},
 };
 
-static bool has_destination(const struct oci_runtime *config, const char *path)
+static bool has_destination(const struct create *cr, const char *path)
 {
+	const struct oci_runtime *config = cr->config;
+	const char *own;
 	size_t i;
 
-	for (i = 0; i < config->n_mounts; i++)
-		if (strcmp(config->mounts[i].destination, path) == 0)
+	for (i = 0; i < config->n_mounts; i++) {
+		own = clean_path(cr->plan, config->mounts[i].destination);
+		if (own && strcmp(own, path) == 0)
 			return true;
+	}
 	return false;
 }
 
@@ -419,7 +471,7 @@ static int add_missing(struct create *cr, struct err *e)
 	for (i = 0; i < ARRAY_SIZE(default_mounts); i++) {
 		const struct oci_mount *m = &default_mounts[i];
 
-		if (has_destination(cr->config, m->destination) ||
+		if (has_destination(cr, m->destination) ||
 		    (!cr->spec->defaults && strcmp(m->destination, "/dev")))
 			continue;
 		r = add_mount(cr, m, e);
@@ -435,11 +487,21 @@ int plan_mounts(struct create *cr, struct err *e)
 	size_t i;
 	int r;
 
-	p->mounts = arena_alloc(p->arena, HYB_MOUNTS_MAX, sizeof(*p->mounts));
+	if (cr->config->n_mounts > HYB_MOUNTS_MAX)
+		return err_set(e, E2BIG, "mounts: more than %d",
+			       HYB_MOUNTS_MAX);
+	p->mounts = arena_alloc(
+		p->arena, cr->config->n_mounts + ARRAY_SIZE(default_mounts),
+		sizeof(*p->mounts));
 	if (!p->mounts)
 		return err_sys(e, ENOMEM, "mounts");
 	r = add_missing(cr, e);
-	for (i = 0; r == 0 && i < cr->config->n_mounts; i++)
+	if (r < 0)
+		return err_wrap(e, "mounts");
+	for (i = 0; i < cr->config->n_mounts; i++) {
 		r = add_mount(cr, &cr->config->mounts[i], e);
-	return r;
+		if (r < 0)
+			return err_wrap(e, "mounts[%zu]", i);
+	}
+	return 0;
 }

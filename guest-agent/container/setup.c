@@ -323,16 +323,21 @@ static void remember(struct setup *s, enum mount_special special, int fd)
 		close(fd);
 }
 
-/* The attributes of what an earlier mount put there. */
+/* The attributes and options of what an earlier mount put there. */
 static int do_remount(const struct setup *s, const struct plan_mount *m)
 {
 	_cleanup_close_ int fd = rootpath_open(s->root, m->destination, O_PATH);
 	int r = fd < 0 ? fd : 0;
+	size_t i;
 
 	if (r == 0 && (m->set || m->clear))
 		r = mnt_set(fd, m->set, m->clear, 0, false);
 	if (r == 0 && (m->rec_set || m->rec_clear))
 		r = mnt_set(fd, m->rec_set, m->rec_clear, 0, true);
+	if (r == 0 && m->n_options)
+		r = mnt_reconfigure(fd, m->options, m->n_options, NULL);
+	for (i = 0; r == 0 && i < m->n_propagation; i++)
+		r = mnt_set(fd, 0, 0, m->propagation[i], m->propagation_rec[i]);
 	return r;
 }
 

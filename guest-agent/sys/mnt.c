@@ -14,18 +14,12 @@ static int failed(const char **ret_what, const char *what)
 	return -errno;
 }
 
-int mnt_new(const char *type, const char *source,
-	    const struct mnt_option *options, size_t n, uint64_t attrs,
-	    const char **ret_what)
+static int set_options(int fs, const struct mnt_option *options, size_t n,
+		       const char **ret_what)
 {
-	_cleanup_close_ int fs = fsopen(type, FSOPEN_CLOEXEC);
 	size_t i;
-	int fd, r;
+	int r;
 
-	if (fs < 0)
-		return failed(ret_what, "fsopen");
-	if (source && fsconfig(fs, FSCONFIG_SET_STRING, "source", source, 0))
-		return failed(ret_what, "fsconfig source");
 	for (i = 0; i < n; i++) {
 		if (options[i].value)
 			r = fsconfig(fs, FSCONFIG_SET_STRING, options[i].key,
@@ -36,6 +30,40 @@ int mnt_new(const char *type, const char *source,
 		if (r < 0)
 			return failed(ret_what, options[i].key);
 	}
+	return 0;
+}
+
+int mnt_reconfigure(int fd, const struct mnt_option *options, size_t n,
+		    const char **ret_what)
+{
+	_cleanup_close_ int fs =
+		fspick(fd, "", FSPICK_CLOEXEC | FSPICK_EMPTY_PATH);
+	int r;
+
+	if (fs < 0)
+		return failed(ret_what, "fspick");
+	r = set_options(fs, options, n, ret_what);
+	if (r < 0)
+		return r;
+	if (fsconfig(fs, FSCONFIG_CMD_RECONFIGURE, NULL, NULL, 0) < 0)
+		return failed(ret_what, "fsconfig reconfigure");
+	return 0;
+}
+
+int mnt_new(const char *type, const char *source,
+	    const struct mnt_option *options, size_t n, uint64_t attrs,
+	    const char **ret_what)
+{
+	_cleanup_close_ int fs = fsopen(type, FSOPEN_CLOEXEC);
+	int fd, r;
+
+	if (fs < 0)
+		return failed(ret_what, "fsopen");
+	if (source && fsconfig(fs, FSCONFIG_SET_STRING, "source", source, 0))
+		return failed(ret_what, "fsconfig source");
+	r = set_options(fs, options, n, ret_what);
+	if (r < 0)
+		return r;
 	if (fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
 		return failed(ret_what, "fsconfig create");
 	fd = fsmount(fs, FSMOUNT_CLOEXEC, (unsigned int)attrs);

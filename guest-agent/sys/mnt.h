@@ -23,6 +23,10 @@ struct mnt_option {
 int mnt_new(const char *type, const char *source,
 	    const struct mnt_option *options, size_t n, uint64_t attrs,
 	    const char **ret_what);
+/* Changes options of the file system that is mounted at fd: -EINVAL, nothing is.
+ */
+int mnt_reconfigure(int fd, const struct mnt_option *options, size_t n,
+		    const char **ret_what);
 /* A detached copy of the mount at fd (of what is below it, too, where
  * recursive). */
 int mnt_clone_fd(int fd, bool recursive);

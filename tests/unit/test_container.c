@@ -622,23 +622,23 @@ static const struct {
 	{LINUX("\"personality\":{\"domain\":\"BSD\"}"), NULL,
 	 "linux.personality.domain: unknown"},
 	{MOUNTS("{\"destination\":\"/\",\"type\":\"tmpfs\"}"), NULL,
-	 "mounts: cannot mount over '/'"},
+	 "mounts[0]: cannot mount over '/'"},
 	{MOUNTS("{\"destination\":\"/x\",\"type\":\"bind\"}"), NULL,
-	 "mounts: bind on '/x' needs a source"},
+	 "mounts[0]: bind on '/x' needs a source"},
 	{MOUNTS("{\"destination\":\"/x\",\"type\":\"bind\",\"source\":"
 		"\"/no/such\"}"),
-	 NULL, "mounts: bind '/no/such': No such file"},
+	 NULL, "mounts[0]: bind '/no/such': No such file"},
 	{MOUNTS("{\"destination\":\"/x\",\"type\":\"bind\",\"source\":"
 		"\"/proc/self/cwd\"}"),
-	 NULL, "mounts: bind '/proc/self/cwd': Too many levels"},
+	 NULL, "mounts[0]: bind '/proc/self/cwd': Too many levels"},
 	{MOUNTS("{\"destination\":\"/x\",\"type\":\"nofs\"}"), NULL,
-	 "mounts: 'nofs' on '/x': fsopen"},
+	 "mounts[0]: 'nofs' on '/x': fsopen"},
 	{MOUNTS("{\"destination\":\"/x\",\"type\":\"tmpfs\",\"options\":"
 		"[\"nonsense\"]}"),
 	 NULL, "mount: '/x': Invalid argument"},
 	{MOUNTS("{\"destination\":\"/x\",\"type\":\"tmpfs\",\"options\":"
 		"[\"bind\",\"tmpcopyup\"],\"source\":\"/\"}"),
-	 NULL, "mounts: option 'tmpcopyup' of '/x' is for a tmpfs"},
+	 NULL, "mounts[0]: option 'tmpcopyup' of '/x' is for a tmpfs"},
 	{MOUNTS("{\"destination\":\"/etc/passwd\",\"type\":\"tmpfs\"}"), NULL,
 	 "mount: '/etc/passwd': Not a directory"},
 };
