@@ -268,19 +268,31 @@ static bool is_childs(const struct create *cr, const struct plan_mount *m)
 	return is_in(always, ARRAY_SIZE(always), m->type);
 }
 
-/* In place of a new mount, one that there is already. */
-static int make_copy(int dirfd, const char *path, bool recursive,
+/* In place of a new mount, one that there is already, with these attributes. */
+static int make_copy(int dirfd, const char *path, bool recursive, uint64_t set,
 		     struct plan_mount *m, struct err *e)
 {
 	_cleanup_close_ int fd = mnt_clone(dirfd, path, recursive);
-	int r = fd < 0 ? fd : mnt_set(fd, 0, 0, MS_PRIVATE, true);
+	int r = fd < 0 ? fd : mnt_set(fd, set, 0, MS_PRIVATE, recursive);
 
-	if (r == 0 && m->set)
-		r = mnt_set(fd, m->set, 0, 0, recursive);
 	if (r < 0)
 		return err_sys(e, -r, "'%s' on '%s'", m->type, m->destination);
 	m->fd = steal_fd(&fd);
 	return 0;
+}
+
+/* Who may not mount a sysfs, being root of a user namespace only, has the one
+ * that is there with all below it: read-only whatever was asked for, because
+ * it is the engine's own and shows the engine's network. Never under
+ * `defaults`, whose caller may mount one. */
+static int copy_sysfs(struct create *cr, struct plan_mount *m, struct err *e)
+{
+	const uint64_t set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID |
+			     MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
+
+	if (cr->spec->defaults)
+		return err_sys(e, EPERM, "'sysfs' on '%s'", m->destination);
+	return make_copy(AT_FDCWD, "/sys", true, set | m->set, m, e);
 }
 
 static int make_mount(struct create *cr, struct plan_mount *m, struct err *e)
@@ -289,12 +301,13 @@ static int make_mount(struct create *cr, struct plan_mount *m, struct err *e)
 	int fd;
 
 	m->fd = -1;
-	m->set |= m->rec_set;
+	/* Nothing is below it yet: what is of all of it is of itself. */
+	m->set = (m->set & ~m->rec_clear) | m->rec_set;
 	/* A user namespace without a cgroup namespace may not mount the
 	 * hierarchy, but have its own part of it. */
 	if (m->special == MOUNT_CGROUP && cr->plan->userns &&
 	    !(cr->isolated & CLONE_NEWCGROUP) && cr->c->cgroup_fd >= 0)
-		return make_copy(cr->c->cgroup_fd, "", false, m, e);
+		return make_copy(cr->c->cgroup_fd, "", false, m->set, m, e);
 	if (is_childs(cr, m))
 		return 0;
 	if (m->special == MOUNT_DEV) {
@@ -304,9 +317,8 @@ static int make_mount(struct create *cr, struct plan_mount *m, struct err *e)
 	} else {
 		fd = mnt_new(m->type, m->source, m->options, m->n_options,
 			     m->set, &what);
-		/* Who may not mount a sysfs has the one that is there. */
 		if (fd == -EPERM && strcmp(m->type, "sysfs") == 0)
-			return make_copy(AT_FDCWD, "/sys", true, m, e);
+			return copy_sysfs(cr, m, e);
 		if (fd < 0)
 			return err_sys(e, -fd, "'%s' on '%s': %s", m->type,
 				       m->destination, what);
@@ -328,6 +340,19 @@ static void adapt_devpts(const struct create *cr, struct plan_mount *m)
 	for (i = 0; i < m->n_options; i++)
 		if (strcmp(m->options[i].key, "gid") == 0)
 			m->options[i].value = "0";
+}
+
+/* What was mounted there before belongs to the container alone: made in its
+ * namespaces, and no bind. */
+static bool remounts_own(const struct plan *p, const struct plan_mount *m)
+{
+	const struct plan_mount *old = m;
+
+	while (old-- > p->mounts)
+		if (!old->remount &&
+		    strcmp(old->destination, m->destination) == 0)
+			return !old->bind && old->fd < 0;
+	return false;
 }
 
 /* Words that do not go together. */
@@ -353,6 +378,15 @@ static int check_words(const struct create *cr, const struct plan_mount *m,
 			       "uidMappings and gidMappings: the container has "
 			       "no user namespace",
 			       m->destination);
+	/* Options of a file system are the options of whoever else has it
+	 * mounted. The kernel refuses that across user namespaces; here the
+	 * reason is told. With "bind" they are ignored, as mount(2) does. */
+	if (m->remount && m->n_options && !m->bind && cr->spec->defaults &&
+	    !remounts_own(cr->plan, m))
+		return err_set(e, EINVAL,
+			       "option '%s' of '%s' would change a file system "
+			       "that is not the container's own",
+			       m->options[0].key, m->destination);
 	return 0;
 }
 
@@ -387,7 +421,7 @@ static char *clean_path(struct plan *p, const char *path)
 }
 
 static int add_mount(struct create *cr, const struct oci_mount *om,
-		     struct err *e)
+		     const char *destination, struct err *e)
 {
 	struct plan *p = cr->plan;
 	struct plan_mount *m;
@@ -395,10 +429,10 @@ static int add_mount(struct create *cr, const struct oci_mount *om,
 
 	m = &p->mounts[p->n_mounts];
 	m->fd = -1;
-	m->destination = clean_path(p, om->destination);
+	m->destination = destination;
 	m->type = plan_strdup(p, om->type ? om->type : "none");
 	m->source = om->source ? plan_strdup(p, om->source) : NULL;
-	if (!m->destination || !m->type || (om->source && !m->source))
+	if (!m->type || (om->source && !m->source))
 		return err_sys(e, ENOMEM, "mount");
 	if (!m->destination[1])
 		return err_set(e, EINVAL, "cannot mount over '%s'",
@@ -447,23 +481,33 @@ static const struct oci_mount default_mounts[] = {
 	{"/sys/fs/cgroup", "cgroup", "cgroup", no_exec_ro, NULL, NULL, 0, 0},
 };
 
-static bool has_destination(const struct create *cr, const char *path)
+static bool is_remount(const struct oci_mount *om)
 {
-	const struct oci_runtime *config = cr->config;
-	const char *own;
 	size_t i;
 
-	for (i = 0; i < config->n_mounts; i++) {
-		own = clean_path(cr->plan, config->mounts[i].destination);
-		if (own && strcmp(own, path) == 0)
+	for (i = 0; om->options && om->options[i]; i++)
+		if (strcmp(om->options[i], "remount") == 0)
 			return true;
-	}
+	return false;
+}
+
+/* Does the configuration itself mount something there? */
+static bool has_destination(const struct oci_runtime *config,
+			    const char *const *destinations, const char *path)
+{
+	size_t i;
+
+	for (i = 0; i < config->n_mounts; i++)
+		if (strcmp(destinations[i], path) == 0 &&
+		    !is_remount(&config->mounts[i]))
+			return true;
 	return false;
 }
 
 /* /dev is always ours: there is no other place where nodes could be made that
  * the image has no say in (CVE-2025-31133). */
-static int add_missing(struct create *cr, struct err *e)
+static int add_missing(struct create *cr, const char *const *destinations,
+		       struct err *e)
 {
 	size_t i;
 	int r;
@@ -471,19 +515,36 @@ static int add_missing(struct create *cr, struct err *e)
 	for (i = 0; i < ARRAY_SIZE(default_mounts); i++) {
 		const struct oci_mount *m = &default_mounts[i];
 
-		if (has_destination(cr, m->destination) ||
+		if (has_destination(cr->config, destinations, m->destination) ||
 		    (!cr->spec->defaults && strcmp(m->destination, "/dev")))
 			continue;
-		r = add_mount(cr, m, e);
+		r = add_mount(cr, m, m->destination, e);
 		if (r < 0)
 			return r;
 	}
 	return 0;
 }
 
+/* The configuration's destinations, cleaned. */
+static const char **clean_destinations(struct create *cr)
+{
+	const struct oci_runtime *config = cr->config;
+	const char **list = arena_alloc(cr->plan->arena, config->n_mounts + 1,
+					sizeof(*list));
+	size_t i;
+
+	for (i = 0; list && i < config->n_mounts; i++) {
+		list[i] = clean_path(cr->plan, config->mounts[i].destination);
+		if (!list[i])
+			return NULL;
+	}
+	return list;
+}
+
 int plan_mounts(struct create *cr, struct err *e)
 {
 	struct plan *p = cr->plan;
+	const char **destinations;
 	size_t i;
 	int r;
 
@@ -493,13 +554,14 @@ int plan_mounts(struct create *cr, struct err *e)
 	p->mounts = arena_alloc(
 		p->arena, cr->config->n_mounts + ARRAY_SIZE(default_mounts),
 		sizeof(*p->mounts));
-	if (!p->mounts)
+	destinations = clean_destinations(cr);
+	if (!p->mounts || !destinations)
 		return err_sys(e, ENOMEM, "mounts");
-	r = add_missing(cr, e);
+	r = add_missing(cr, destinations, e);
 	if (r < 0)
 		return err_wrap(e, "mounts");
 	for (i = 0; i < cr->config->n_mounts; i++) {
-		r = add_mount(cr, &cr->config->mounts[i], e);
+		r = add_mount(cr, &cr->config->mounts[i], destinations[i], e);
 		if (r < 0)
 			return err_wrap(e, "mounts[%zu]", i);
 	}

@@ -323,9 +323,20 @@ static void remember(struct setup *s, enum mount_special special, int fd)
 		close(fd);
 }
 
-/* The attributes and options of what an earlier mount put there. */
-static int do_remount(const struct setup *s, const struct plan_mount *m)
+/* Names the option, or the call, that a mount failed at. */
+static int blame(struct setup *s, const struct plan_mount *m, const char *what,
+		 int r)
 {
+	snprintf(s->detail, sizeof(s->detail), "%.150s: %.50s", m->destination,
+		 what);
+	s->what = s->detail;
+	return r;
+}
+
+/* The attributes and options of what an earlier mount put there. */
+static int do_remount(struct setup *s, const struct plan_mount *m)
+{
+	const char *what = "";
 	_cleanup_close_ int fd = rootpath_open(s->root, m->destination, O_PATH);
 	int r = fd < 0 ? fd : 0;
 	size_t i;
@@ -334,8 +345,11 @@ static int do_remount(const struct setup *s, const struct plan_mount *m)
 		r = mnt_set(fd, m->set, m->clear, 0, false);
 	if (r == 0 && (m->rec_set || m->rec_clear))
 		r = mnt_set(fd, m->rec_set, m->rec_clear, 0, true);
-	if (r == 0 && m->n_options)
-		r = mnt_reconfigure(fd, m->options, m->n_options, NULL);
+	if (r == 0 && m->n_options && !m->bind) {
+		r = mnt_reconfigure(fd, m->options, m->n_options, &what);
+		if (r < 0)
+			return blame(s, m, what, r);
+	}
 	for (i = 0; r == 0 && i < m->n_propagation; i++)
 		r = mnt_set(fd, 0, 0, m->propagation[i], m->propagation_rec[i]);
 	return r;
@@ -344,6 +358,7 @@ static int do_remount(const struct setup *s, const struct plan_mount *m)
 static int do_mount(struct setup *s, const struct plan_mount *m)
 {
 	_cleanup_close_ int fd = m->fd, target = -1;
+	const char *what = "";
 	size_t i;
 	int r;
 
@@ -352,9 +367,9 @@ static int do_mount(struct setup *s, const struct plan_mount *m)
 		return do_remount(s, m);
 	if (fd < 0) {
 		fd = mnt_new(m->type, m->source, m->options, m->n_options,
-			     m->set, NULL);
+			     m->set, &what);
 		if (fd < 0)
-			return fd;
+			return blame(s, m, what, fd);
 	}
 	target = open_target(s, m);
 	if (target < 0)

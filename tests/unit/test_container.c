@@ -635,7 +635,24 @@ static const struct {
 	 "mounts[0]: 'nofs' on '/x': fsopen"},
 	{MOUNTS("{\"destination\":\"/x\",\"type\":\"tmpfs\",\"options\":"
 		"[\"nonsense\"]}"),
-	 NULL, "mount: '/x': Invalid argument"},
+	 NULL, "mount: '/x: nonsense': Invalid argument"},
+	{MOUNTS("{\"destination\":\"/x\",\"type\":\"tmpfs\",\"options\":"
+		"[\"copy-symlink\"]}"),
+	 NULL, "mounts[0]: option 'copy-symlink' of '/x' is not supported"},
+	/* A remount's options would be those of a file system outside. */
+	{MOUNTS("{\"destination\":\"/x\",\"type\":\"bind\",\"source\":"
+		"\"/\"},{\"destination\":\"x/\",\"type\":\"none\","
+		"\"options\":[\"remount\",\"size=1m\"]}"),
+	 NULL, "mounts[1]: option 'size' of '/x' would change a file system"},
+	{MOUNTS("{\"destination\":\"/dev\",\"type\":\"tmpfs\",\"options\":"
+		"[\"remount\",\"size=1m\"]}"),
+	 NULL, "mounts[0]: option 'size' of '/dev' would change"},
+	{MOUNTS("{\"destination\":\"/usr\",\"type\":\"none\",\"options\":"
+		"[\"remount\",\"sync\"]}"),
+	 NULL, "mounts[0]: option 'sync' of '/usr' would change"},
+	{MOUNTS("{\"destination\":\"/usr\",\"type\":\"none\",\"options\":"
+		"[\"remount\",\"ro\"]}"),
+	 NULL, "mount: '/usr': "},
 	{MOUNTS("{\"destination\":\"/x\",\"type\":\"tmpfs\",\"options\":"
 		"[\"bind\",\"tmpcopyup\"],\"source\":\"/\"}"),
 	 NULL, "mounts[0]: option 'tmpcopyup' of '/x' is for a tmpfs"},

@@ -179,10 +179,17 @@ for w in sync:rw,sync dirsync:rw,dirsync lazytime:rw,lazytime 'lazytime","nolazy
 done
 m_is "nosymfollow: links are not followed" "no" 'ln -s bin /x/l; ls /x/l/ >/dev/null 2>&1 && echo yes || echo no' mounts="$(tmp_on /x '"nosymfollow"')"
 m_is "options of the file system" "700 7:8" 'stat -c "%a %u:%g" /x' mounts="$(tmp_on /x '"mode=700","uid=7","gid=8"')"
-m_refused "an option that no file system has" "mount: '/x': Invalid argument" mounts="$(tmp_on /x '"sizes=1"')"
+m_refused "an option that no file system has" "mount: '/x: sizes': Invalid argument" mounts="$(tmp_on /x '"sizes=1"')"
 m_is "remount: attributes" "ro,nosuid,relatime" "$(opts /x)" mounts="$(tmp_on /x '"nosuid"'),{\"destination\":\"/x\",\"type\":\"none\",\"options\":[\"remount\",\"ro\"]}"
 m_is "remount: options of the file system" "size=32k" "$(sb_opts /x) | grep -o size=32k" mounts="$(tmp_on /x),{\"destination\":\"/x\",\"type\":\"tmpfs\",\"options\":[\"remount\",\"size=32k\"]}"
 m_is "remount: propagation" "shared" "grep ' /x ' /proc/self/mountinfo | grep -o shared" mounts="$(tmp_on /x),{\"destination\":\"/x\",\"type\":\"none\",\"options\":[\"remount\",\"shared\"]}"
+m_is "remount: of a bind: attributes, not the file system's options" "ro,relatime" "$(opts /x)" mounts="$(bind_on /x),{\"destination\":\"/x\",\"type\":\"none\",\"options\":[\"remount\",\"bind\",\"ro\",\"size=32k\"]}"
+is "which stay as they are" "$(grep ' /run/msrc ' /proc/mounts | grep -o size=1024k)" size=1024k
+m_proc=$proc
+sh_box "remount: of the container's own tmpfs, in its user namespace" "size=32k" "grep ' /x ' /proc/self/mountinfo | grep -o size=32k" mounts="$(tmp_on /x),{\"destination\":\"/x\",\"type\":\"tmpfs\",\"options\":[\"remount\",\"size=32k\"]}"
+sh_box "remount: of /sys, and it is there still" "ro,nosuid,nodev,noexec,relatime,nosymfollow" "grep ' / /sys ' /proc/self/mountinfo | cut -d' ' -f6" mounts='{"destination":"/sys/","type":"none","options":["remount","nosymfollow"]}'
+proc=$m_proc
+m_is "a recursive opposite of an attribute" "rw,relatime" "$(opts /x)" mounts="$(tmp_on /x '"ro","rrw"')"
 mkdir -p $M/rootfs/plain
 m_refused "remount of what is no mount" "mount: '/plain': Invalid argument" mounts='{"destination":"/plain","type":"none","options":["remount","ro"]}'
 m_is "a relative destination is below the root" "one" 'cat /rel/file' mounts="$(bind_on rel)"
