@@ -111,6 +111,10 @@ static int admit(const struct request *q, const struct manifest *m,
 	int r = 0;
 
 	for (i = 0; i < m->n_stacks && r == 0; i++) {
+		if (m->stacks[i]->n_volumes)
+			return err_set(e, EINVAL,
+				       "'volumes' of a stack are not supported "
+				       "yet");
 		r = admit_tenant(q, m->stacks[i], e);
 		if (r == 0)
 			r = admit_images(q, m->stacks[i], e);

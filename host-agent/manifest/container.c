@@ -138,6 +138,22 @@ static void on_init(struct reading *r, const struct node *n, void *out)
 	read_bool(r, n, &d->m.init);
 }
 
+static void on_read_only(struct reading *r, const struct node *n, void *out)
+{
+	struct container_draft *d = out;
+
+	read_bool(r, n, &d->m.read_only);
+}
+
+static void on_shm_size(struct reading *r, const struct node *n, void *out)
+{
+	struct container_draft *d = out;
+
+	if (read_size(r, n, HYB_TMPFS_SIZE_MIN, HYB_TMPFS_SIZE_MAX,
+		      &d->m.shm_size))
+		d->shm_size = n;
+}
+
 static void on_stop_signal(struct reading *r, const struct node *n, void *out)
 {
 	struct container_draft *d = out;
@@ -279,17 +295,18 @@ static const struct field container_fields[] = {
 	{"depends_on", depends_read},
 	{"resources", on_resources},
 	{"init", on_init},
+	{"volumes", mounts_read},
+	{"read_only", on_read_only},
+	{"shm_size", on_shm_size},
 	{"stop_signal", on_stop_signal},
 	{"stop_grace_period", on_stop_grace},
 	{"pull_policy", NULL},
 	{"tty", NULL},
 	{"expose", NULL},
-	{"volumes", NULL},
 	{"secrets", NULL},
 	{"configs", NULL},
 	{"healthcheck", NULL},
 	{"readiness", NULL},
-	{"read_only", NULL},
 	{"cap_add", NULL},
 	{"cap_drop", NULL},
 	{"no_new_privileges", NULL},
@@ -298,7 +315,6 @@ static const struct field container_fields[] = {
 	{"ulimits", NULL},
 	{"sysctls", NULL},
 	{"devices", NULL},
-	{"shm_size", NULL},
 	{"labels", NULL},
 	{"logging", NULL},
 };

@@ -15,6 +15,9 @@ struct container_draft {
 	const struct node **port_at;
 	struct model_dependency *deps; /* = m.depends_on */
 	const struct node **dep_at;
+	struct model_mount *mounts; /* = m.mounts */
+	const struct node **mount_at;
+	const struct node *shm_size;
 	const char *vm; /* the name of its VM */
 };
 
@@ -31,6 +34,8 @@ struct stack_draft {
 	const struct node *root;
 	struct vm_draft *vms;
 	size_t n;
+	struct model_volume *volumes; /* = m->volumes */
+	const struct node **volume_at;
 };
 
 /* container.c: d->m.name, d->at and d->vm are set by the caller. */
@@ -41,6 +46,10 @@ void container_read(struct reading *r, const struct node *map,
 void environment_read(struct reading *r, struct container_draft *d);
 /* ports.c */
 void ports_read(struct reading *r, const struct node *n, void *draft);
+/* mounts.c: a container's volumes; a stack's; what only the whole can tell. */
+void mounts_read(struct reading *r, const struct node *n, void *draft);
+void volumes_read(struct reading *r, const struct node *n, void *draft);
+void mounts_crosscheck(struct reading *r, const struct stack_draft *s);
 /* depends.c */
 void depends_read(struct reading *r, const struct node *n, void *draft);
 

@@ -260,6 +260,7 @@ void crosscheck_stack(struct reading *r, struct stack_draft *s)
 		for (k = 0; k < s->vms[i].n; k++)
 			check_targets(r, s, &s->vms[i].containers[k]);
 	}
+	mounts_crosscheck(r, s);
 	if (!r->oom)
 		check_circles(r, s);
 }

@@ -10,7 +10,7 @@
 const struct field_table *const fields_all[] = {
 	&fields_stack,	   &fields_vm,	   &fields_vm_resources,
 	&fields_container, &fields_limits, &fields_resources,
-	&fields_port,	   NULL,
+	&fields_port,	   &fields_mount,  NULL,
 };
 
 /* Words of other tools (or of elsewhere in this file) for what we call
@@ -29,6 +29,7 @@ static const struct {
 	{"deploy", "resources"},
 	{"cpu", "cpus"},
 	{"mem", "memory"},
+	{"tmpfs", "volumes, with type: tmpfs,"},
 	{"stop_timeout", "stop_grace_period"},
 	{"restart_policy", "restart"},
 	{"container", "containers"},

@@ -407,5 +407,5 @@ int check_stack(const struct model_stack *s, struct err *e)
 		if (r < 0)
 			return err_wrap(e, "vm %zu", i);
 	}
-	return r;
+	return r < 0 ? r : check_storage(s, e);
 }

@@ -30,6 +30,17 @@
  * container in it: the kernel, the agent and its reserve. Less than
  * HYB_GUEST_OWN_MEMORY, which `auto` grants. */
 #define HYB_GUEST_LEAST_MEMORY ((uint64_t)32 << 20)
+/* Of one container: each is a mount, and a line in its configuration. */
+#define HYB_MOUNTS_PER_CONTAINER_MAX 64
+/* Each takes a slot of the VM's, which has images in the others. */
+#define HYB_VM_VOLUMES_MAX    8
+#define HYB_STACK_VOLUMES_MAX 64
+/* An ext4 with a journal needs some MiB for itself. */
+#define HYB_VOLUME_SIZE_MIN ((uint64_t)16 << 20)
+/* ext4's limit with 4 KiB blocks and 32 bits of them. */
+#define HYB_VOLUME_SIZE_MAX ((uint64_t)16 << 40)
+#define HYB_TMPFS_SIZE_MIN  ((uint64_t)4096)
+#define HYB_TMPFS_SIZE_MAX  HYB_VM_MEMORY_MAX
 /* execve() takes no longer string (MAX_ARG_STRLEN). */
 #define HYB_ENV_ENTRY_MAX 131071
 
@@ -54,6 +65,13 @@ const char *check_host_ip(const char *s, char *out);
 /* Do listeners on the two (canonical) addresses get into each other's way:
  * equal, or one of them every address of the other's family. */
 bool check_ips_overlap(const char *a, const char *b);
+
+/* Where something may be mounted: an absolute path of at most 1023 bytes in
+ * its plainest form ("/a/b"), neither the root nor one of the kernel's own
+ * places (/proc, /sys, /dev but for /dev/shm). */
+const char *check_mount_target(const char *s);
+/* check_storage.c: volumes, and what is mounted in containers. */
+int check_storage(const struct model_stack *s, struct err *e);
 
 /* Everything of a stack that can be checked without the text it came from;
  * 0 or -EINVAL. */

@@ -10,6 +10,7 @@
 
 #include "common/base/parse.h"
 #include "host-agent/model/check.h"
+#include "host-agent/model/json_storage.h"
 
 static const char *const no_strings[] = {NULL};
 
@@ -139,6 +140,7 @@ json_t *model_container_to_json(const struct model_container *c)
 	ok = ok && put(o, "stop_grace_ns",
 		       json_integer((json_int_t)c->stop_grace_ns));
 	ok = ok && put(o, "stop_signal", signal_to_json(c->stop_signal));
+	ok = ok && storage_to_json(o, c);
 	ok = ok && put(o, "user", json_string(c->user));
 	ok = ok && put(o, "working_dir", json_string(c->working_dir));
 	if (ok)
@@ -181,6 +183,7 @@ json_t *model_stack_to_json(const struct model_stack *s)
 	ok = ok && put(o, "name", json_string(s->name));
 	ok = ok && put(o, "tenant", json_string(s->tenant));
 	ok = ok && put(o, "vms", json_incref(list));
+	ok = ok && put(o, "volumes", volumes_to_json(s));
 	json_decref(list);
 	if (ok)
 		return o;
@@ -404,6 +407,8 @@ static void from_container(struct from *f, const json_t *o,
 	c->stop_signal = from_signal(f, o);
 	c->stop_grace_ns =
 		from_int(f, o, "stop_grace_ns", HYB_STOP_GRACE_MAX_NS);
+	if (f->r == 0)
+		f->r = storage_from_json(f->arena, o, c, f->e);
 }
 
 static void from_vm(struct from *f, const json_t *o, struct model_vm *vm)
@@ -447,6 +452,8 @@ int model_stack_from_json(const json_t *j, struct model_stack **ret,
 		from_vm(&f, json_array_get(list, i), &vms[i]);
 	s->vms = vms;
 	s->n_vms = n;
+	if (f.r == 0)
+		f.r = volumes_from_json(arena, j, s, e);
 	if (f.r == 0)
 		f.r = check_stack(s, e);
 	if (f.r < 0)

@@ -54,6 +54,39 @@ const struct model_container *model_find_container(const struct model_vm *vm,
 	return NULL;
 }
 
+const struct model_volume *model_find_volume(const struct model_stack *s,
+					     const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < s->n_volumes; i++)
+		if (strcmp(s->volumes[i].name, name) == 0)
+			return &s->volumes[i];
+	return NULL;
+}
+
+bool model_vm_uses_volume(const struct model_vm *vm, const char *name,
+			  bool *ret_writes)
+{
+	const struct model_mount *m;
+	bool uses = false, writes = false;
+	size_t i, k;
+
+	for (i = 0; i < vm->n_containers; i++) {
+		for (k = 0; k < vm->containers[i].n_mounts; k++) {
+			m = &vm->containers[i].mounts[k];
+			if (m->kind != MODEL_MOUNT_VOLUME ||
+			    strcmp(m->source, name) != 0)
+				continue;
+			uses = true;
+			writes = writes || !m->read_only;
+		}
+	}
+	if (ret_writes)
+		*ret_writes = writes;
+	return uses;
+}
+
 uint64_t model_vm_memory(const struct model_vm *vm)
 {
 	const uint64_t unit = (uint64_t)2 << 20;

@@ -53,6 +53,32 @@ struct model_limits {
 	uint32_t pids;	     /* 0: the default */
 };
 
+enum model_mount_kind {
+	MODEL_MOUNT_VOLUME,
+	MODEL_MOUNT_TMPFS,
+	MODEL_MOUNT_KIND_MAX
+};
+
+/* Of a container's `volumes`. */
+struct model_mount {
+	enum model_mount_kind kind;
+	const char *source; /* the volume's name in the stack; tmpfs: "" */
+	const char *target; /* absolute, check_mount_target() */
+	bool read_only;
+	bool no_copy;  /* of the image's content into an empty volume */
+	uint64_t size; /* tmpfs: bytes */
+	uint32_t mode; /* tmpfs: of its root */
+};
+
+/* Of a stack's `volumes`. */
+struct model_volume {
+	const char *name;
+	uint64_t size; /* bytes; external: 0 */
+	bool external; /* made by `hyb volume create`; not the stack's own */
+};
+
+#define HYB_DEFAULT_TMPFS_SIZE	  ((uint64_t)64 << 20)
+#define HYB_DEFAULT_TMPFS_MODE	  01777
 #define HYB_DEFAULT_PIDS_LIMIT	  1024
 #define HYB_DEFAULT_STOP_GRACE_NS ((uint64_t)10 * 1000 * 1000 * 1000)
 #define HYB_DEFAULT_HOST_IP	  "127.0.0.1"
@@ -76,6 +102,11 @@ struct model_container {
 	const struct model_dependency *depends_on;
 	size_t n_depends_on;
 	struct model_limits limits;
+	const struct model_mount *mounts; /* sorted by target: what holds
+					     another mount comes before it */
+	size_t n_mounts;
+	bool read_only;	   /* the root file system */
+	uint64_t shm_size; /* bytes of /dev/shm; 0: the default, 64 MiB */
 	bool init;
 	int stop_signal; /* 0: the image's, else SIGTERM */
 	uint64_t stop_grace_ns;
@@ -96,6 +127,8 @@ struct model_stack {
 	const char *name;
 	const struct model_vm *vms;
 	size_t n_vms;
+	const struct model_volume *volumes;
+	size_t n_volumes;
 };
 
 void model_stack_free(struct model_stack *s);
@@ -125,6 +158,12 @@ const struct model_vm *model_find_vm(const struct model_stack *s,
 				     const char *name);
 const struct model_container *model_find_container(const struct model_vm *vm,
 						   const char *name);
+
+const struct model_volume *model_find_volume(const struct model_stack *s,
+					     const char *name);
+/* Is the volume mounted in the VM, and does one of its containers write? */
+bool model_vm_uses_volume(const struct model_vm *vm, const char *name,
+			  bool *ret_writes);
 
 /* Memory of the VM in bytes: what is declared, or for auto the sum of the
  * containers' limits (HYB_AUTO_CONTAINER_MEMORY for one without) plus the

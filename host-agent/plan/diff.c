@@ -17,6 +17,7 @@ enum how {
 	SHOW_WORDS, /* a list of texts */
 	SHOW_PORTS,
 	SHOW_DEPENDS,
+	SHOW_MOUNTS,
 	SHOW_KEYS, /* an object whose values may be secret: only its keys */
 };
 
@@ -43,6 +44,9 @@ static const struct rule container_rules[] = {
 	{"limits", "memory", "limits.memory", PLAN_RESTART_CONTAINER,
 	 SHOW_SIZE},
 	{"limits", "pids", "limits.pids", PLAN_RESTART_CONTAINER, SHOW_TEXT},
+	{"mounts", NULL, "volumes", PLAN_RESTART_CONTAINER, SHOW_MOUNTS},
+	{"read_only", NULL, "read_only", PLAN_RESTART_CONTAINER, SHOW_TEXT},
+	{"shm_size", NULL, "shm_size", PLAN_RESTART_CONTAINER, SHOW_SIZE},
 	{"restart", NULL, "restart", PLAN_LIVE, SHOW_TEXT},
 	{"stop_signal", NULL, "stop_signal", PLAN_LIVE, SHOW_TEXT},
 	{"stop_grace_ns", NULL, "stop_grace_period", PLAN_LIVE, SHOW_TIME},
@@ -179,6 +183,24 @@ static void show_dependency(struct buf *b, const json_t *j)
 	}
 }
 
+/* "data:/var/lib:ro", "tmpfs:/tmp (64m)" */
+static void show_mount(struct buf *b, const json_t *j)
+{
+	const char *source = json_string_value(json_object_get(j, "source"));
+	json_int_t size = json_integer_value(json_object_get(j, "size"));
+
+	show_escaped(b, source ? source : "tmpfs");
+	buf_putc(b, ':');
+	show_escaped(b, json_string_value(json_object_get(j, "target")));
+	if (json_is_true(json_object_get(j, "read_only")))
+		buf_puts(b, ":ro");
+	if (!source) {
+		buf_puts(b, " (");
+		show_size(b, size);
+		buf_putc(b, ')');
+	}
+}
+
 static void show_list(struct buf *b, const json_t *list, enum how how)
 {
 	const json_t *j;
@@ -193,6 +215,8 @@ static void show_list(struct buf *b, const json_t *list, enum how how)
 			show_port(b, j);
 		else if (how == SHOW_DEPENDS)
 			show_dependency(b, j);
+		else if (how == SHOW_MOUNTS)
+			show_mount(b, j);
 		else
 			show_escaped(b, json_string_value(j));
 	}

@@ -89,6 +89,43 @@ static json_t *make_resources(const struct model_limits *l)
 	return r;
 }
 
+static json_t *make_tmpfs(const char *target, uint64_t size, uint32_t mode,
+			  bool read_only)
+{
+	json_t *options = json_pack("[s,s]", "nosuid", "nodev");
+
+	if (read_only)
+		json_array_append_new(options, json_string("ro"));
+	json_array_append_new(
+		options, json_sprintf("size=%llu", (unsigned long long)size));
+	json_array_append_new(options, json_sprintf("mode=%04o", mode));
+	return json_pack("{s:s,s:s,s:s,s:o}", "destination", target, "type",
+			 "tmpfs", "source", "tmpfs", "options", options);
+}
+
+/* What the engine's own mounts do not have. */
+static json_t *make_mounts(const struct model_container *c)
+{
+	json_t *list = json_array(), *shm;
+	size_t i;
+
+	if (c->shm_size) {
+		shm = make_tmpfs("/dev/shm", c->shm_size, 01777, false);
+		json_array_append_new(json_object_get(shm, "options"),
+				      json_string("noexec"));
+		json_array_append_new(list, shm);
+	}
+	for (i = 0; i < c->n_mounts; i++) {
+		const struct model_mount *m = &c->mounts[i];
+
+		if (m->kind == MODEL_MOUNT_TMPFS)
+			json_array_append_new(list, make_tmpfs(m->target,
+							       m->size, m->mode,
+							       m->read_only));
+	}
+	return list;
+}
+
 int oci_config_make(const struct model_container *c,
 		    const struct image_defaults *image, const char *vm_name,
 		    json_t **ret, struct err *e)
@@ -110,12 +147,13 @@ int oci_config_make(const struct model_container *c,
 	}
 	config = json_pack(
 		"{s:s, s:{s:o, s:o, s:s, s:{s:i,s:i}, s:b}, s:{s:s,s:b}, s:s,"
-		" s:{s:o}}",
+		" s:{s:o}, s:o}",
 		"ociVersion", OCI_VERSION, "process", "args", args, "env",
 		make_env(c, image), "cwd", cwd, "user", "uid", 0, "gid", 0,
-		"noNewPrivileges", 1, "root", "path", "rootfs", "readonly", 0,
-		"hostname", c->hostname[0] ? c->hostname : vm_name, "linux",
-		"resources", make_resources(&c->limits));
+		"noNewPrivileges", 1, "root", "path", "rootfs", "readonly",
+		(int)c->read_only, "hostname",
+		c->hostname[0] ? c->hostname : vm_name, "linux", "resources",
+		make_resources(&c->limits), "mounts", make_mounts(c));
 	if (!config)
 		return err_sys(e, ENOMEM, "make the configuration");
 	*ret = config;

@@ -524,15 +524,13 @@ static void test_not_yet(void **state)
 		const char *format;
 		const char *keys[22];
 	} all[] = {
-		{STACK,
-		 {"networks", "egress", "volumes", "secrets", "configs"}},
+		{STACK, {"networks", "egress", "secrets", "configs"}},
 		{VM, {"replicas", "pool", "networks", "update", "boot"}},
 		{CONTAINER,
-		 {"pull_policy", "tty",	     "expose",	    "volumes",
-		  "secrets",	 "configs",  "healthcheck", "readiness",
-		  "read_only",	 "cap_add",  "cap_drop",    "no_new_privileges",
-		  "seccomp",	 "userns",   "ulimits",	    "sysctls",
-		  "devices",	 "shm_size", "labels",	    "logging"}},
+		 {"pull_policy", "tty", "expose", "secrets", "configs",
+		  "healthcheck", "readiness", "cap_add", "cap_drop",
+		  "no_new_privileges", "seccomp", "userns", "ulimits",
+		  "sysctls", "devices", "labels", "logging"}},
 	};
 	char error[64];
 	size_t i, k;

@@ -22,7 +22,13 @@ static const char good[] =
 	"\"127.0.0.1\",\"published\":80,\"target\":80}],\"restart\":\"no\","
 	"\"depends_on\":[{\"vm\":\"v\",\"container\":\"c\",\"condition\":"
 	"\"started\"}],\"limits\":{\"cpus_milli\":500,\"memory\":0,\"pids\":0},"
-	"\"init\":false,\"stop_signal\":\"SIGTERM\",\"stop_grace_ns\":0}]}]}";
+	"\"init\":false,\"stop_signal\":\"SIGTERM\",\"stop_grace_ns\":0,"
+	"\"read_only\":true,\"shm_size\":8192,\"mounts\":["
+	"{\"type\":\"volume\",\"source\":\"d\",\"target\":\"/a\","
+	"\"read_only\":false,\"no_copy\":false},{\"type\":\"tmpfs\","
+	"\"target\":\"/b\",\"read_only\":false,\"size\":4096,"
+	"\"mode\":1023}]}]}],\"volumes\":[{\"name\":\"d\","
+	"\"size\":16777216,\"external\":false}]}";
 
 /* What stands at this path of `good`, in JSON, in its place; NULL: nothing. */
 struct bad {
@@ -104,6 +110,32 @@ static const struct bad bad[] = {
 	{"vms.0.containers.0.stop_signal", "15"},
 	{"vms.0.containers.0.stop_grace_ns", "-1"},
 	{"vms.0.containers.0.stop_grace_ns", "86400000000001"},
+	{"vms.0.containers.0.read_only", "1"},
+	{"vms.0.containers.0.shm_size", "1"},
+	{"vms.0.containers.0.shm_size", "\"1m\""},
+	{"vms.0.containers.0.shm_size", "-4096"},
+	{"vms.0.containers.0.mounts", "{}"},
+	{"vms.0.containers.0.mounts", "[1]"},
+	{"vms.0.containers.0.mounts.0.type", "\"bind\""},
+	{"vms.0.containers.0.mounts.0.type", NULL},
+	{"vms.0.containers.0.mounts.0.source", "\"e\""},
+	{"vms.0.containers.0.mounts.0.source", "\"../d\""},
+	{"vms.0.containers.0.mounts.0.source", NULL},
+	{"vms.0.containers.0.mounts.0.target", "\"/b\""},
+	{"vms.0.containers.0.mounts.0.target", "\"/c\""},
+	{"vms.0.containers.0.mounts.0.target", "\"/proc/1\""},
+	{"vms.0.containers.0.mounts.0.target", "\"/../a\""},
+	{"vms.0.containers.0.mounts.0.target", "1"},
+	{"vms.0.containers.0.mounts.0.read_only", "0"},
+	{"vms.0.containers.0.mounts.1.size", "1"},
+	{"vms.0.containers.0.mounts.1.mode", "4096"},
+	{"volumes", "{}"},
+	{"volumes", "[null]"},
+	{"volumes", NULL},
+	{"volumes.0.name", "\"D\""},
+	{"volumes.0.size", "1"},
+	{"volumes.0.size", "\"1g\""},
+	{"volumes.0.external", "true"},
 };
 
 static json_t *parse(const char *text)

@@ -135,12 +135,55 @@ static void test_rest(void **state)
 	assert_int_equal(oci_config_stop_signal(&c, &image), SIGUSR1);
 }
 
+static void test_storage(void **state)
+{
+	static const struct model_mount mounts[] = {
+		{.kind = MODEL_MOUNT_TMPFS,
+		 .source = "",
+		 .target = "/run",
+		 .size = 8192,
+		 .mode = 0700,
+		 .read_only = true},
+	};
+	struct model_container c = container();
+	json_t *config, *m;
+
+	(void)state;
+	config = make(&c, &image);
+	assert_int_equal(json_array_size(json_object_get(config, "mounts")), 0);
+	assert_true(json_is_false(
+		json_object_get(json_object_get(config, "root"), "readonly")));
+	json_decref(config);
+	c.read_only = true;
+	c.shm_size = 4096;
+	c.mounts = mounts;
+	c.n_mounts = 1;
+	config = make(&c, &image);
+	assert_true(json_is_true(
+		json_object_get(json_object_get(config, "root"), "readonly")));
+	m = json_array_get(json_object_get(config, "mounts"), 0);
+	assert_string_equal(
+		json_string_value(json_object_get(m, "destination")),
+		"/dev/shm");
+	assert_string_equal(joined(json_object_get(m, "options")),
+			    "nosuid;nodev;size=4096;mode=1777;noexec;");
+	m = json_array_get(json_object_get(config, "mounts"), 1);
+	assert_string_equal(json_string_value(json_object_get(m, "type")),
+			    "tmpfs");
+	assert_string_equal(
+		json_string_value(json_object_get(m, "destination")), "/run");
+	assert_string_equal(joined(json_object_get(m, "options")),
+			    "nosuid;nodev;ro;size=8192;mode=0700;");
+	json_decref(config);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_args),
 		cmocka_unit_test(test_nothing_to_run),
 		cmocka_unit_test(test_rest),
+		cmocka_unit_test(test_storage),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host-agent/model/check.h"
+
+#include <string.h>
+
+static bool is_below(const char *s, const char *folder)
+{
+	size_t n = strlen(folder);
+
+	return strncmp(s, folder, n) == 0 && (s[n] == '\0' || s[n] == '/');
+}
+
+const char *check_mount_target(const char *s)
+{
+	static const char *const kernels[] = {"/proc", "/sys", "/dev"};
+	const char *p = s, *end;
+	size_t i;
+
+	if (*s != '/' || strlen(s) > 1023)
+		return "an absolute path of at most 1023 bytes";
+	if (!s[1])
+		return "a path below '/'";
+	for (; *p; p = end) {
+		p++;
+		end = p + strcspn(p, "/");
+		if (end == p || (end - p == 1 && *p == '.') ||
+		    (end - p == 2 && memcmp(p, "..", 2) == 0))
+			return "a path in its plainest form: without '..', "
+			       "'.', '//' and a '/' at its end";
+	}
+	for (i = 0; i < sizeof(kernels) / sizeof(kernels[0]); i++)
+		if (is_below(s, kernels[i]) && strcmp(s, "/dev/shm") != 0)
+			return "none of the kernel's own places (/proc, /sys, "
+			       "/dev; /dev/shm may be)";
+	return NULL;
+}
+
+static int check_mount(const struct model_stack *s,
+		       const struct model_container *c, size_t i, struct err *e)
+{
+	const struct model_mount *m = &c->mounts[i];
+
+	if (m->kind >= MODEL_MOUNT_KIND_MAX || check_mount_target(m->target))
+		return err_set(e, EINVAL, "mounts is not valid");
+	if (i > 0 && strcmp(c->mounts[i - 1].target, m->target) >= 0)
+		return err_set(e, EINVAL, "mounts is not in order");
+	if (m->kind == MODEL_MOUNT_VOLUME && !model_find_volume(s, m->source))
+		return err_set(e, EINVAL, "mounts: no such volume");
+	if (m->kind == MODEL_MOUNT_TMPFS &&
+	    (m->size < HYB_TMPFS_SIZE_MIN || m->size > HYB_TMPFS_SIZE_MAX))
+		return err_set(e, EINVAL, "mounts: size is out of range");
+	return 0;
+}
+
+static int check_volume(const struct model_stack *s, size_t i, struct err *e)
+{
+	const struct model_volume *v = &s->volumes[i];
+
+	if (check_name(v->name) || model_find_volume(s, v->name) != v)
+		return err_set(e, EINVAL, "volumes is not valid");
+	if (v->external ? v->size != 0
+			: v->size < HYB_VOLUME_SIZE_MIN ||
+				  v->size > HYB_VOLUME_SIZE_MAX)
+		return err_set(e, EINVAL, "volumes: size is out of range");
+	return 0;
+}
+
+static int check_container_storage(const struct model_stack *s,
+				   const struct model_container *c,
+				   struct err *e)
+{
+	size_t i;
+	int r = 0;
+
+	if (c->n_mounts > HYB_MOUNTS_PER_CONTAINER_MAX)
+		return err_set(e, EINVAL, "too many mounts");
+	if (c->shm_size && (c->shm_size < HYB_TMPFS_SIZE_MIN ||
+			    c->shm_size > HYB_TMPFS_SIZE_MAX))
+		return err_set(e, EINVAL, "shm_size is out of range");
+	for (i = 0; r == 0 && i < c->n_mounts; i++)
+		r = check_mount(s, c, i, e);
+	return r;
+}
+
+int check_storage(const struct model_stack *s, struct err *e)
+{
+	size_t i, k;
+	int r = 0;
+
+	if (s->n_volumes > HYB_STACK_VOLUMES_MAX)
+		return err_set(e, EINVAL, "too many volumes");
+	for (i = 0; r == 0 && i < s->n_volumes; i++)
+		r = check_volume(s, i, e);
+	for (i = 0; r == 0 && i < s->n_vms; i++)
+		for (k = 0; r == 0 && k < s->vms[i].n_containers; k++)
+			r = check_container_storage(s, &s->vms[i].containers[k],
+						    e);
+	return r;
+}
