@@ -61,6 +61,22 @@ int request_reply(struct request *q, json_t *params, bool continues,
 int request_reply_fds(struct request *q, json_t *params, const int *fds,
 		      size_t n, struct err *e);
 
+/* Parameters of calls that change what runs: a name and, where it may be
+ * given, how long to wait for it. */
+struct change_params {
+	const char *name;
+	int64_t timeout; /* ms */
+};
+int change_read(const struct vl_call *call, struct change_params *p,
+		struct err *e);
+/* Waits until the stack has settled, with progress. */
+int change_wait(struct request *q, const struct target *t, int64_t timeout,
+		struct err *e);
+/* Answers {changes}, whose reference is taken, when r is 0; returns r else. */
+int change_reply(struct request *q, json_t *changes, int r, struct err *e);
+/* One change of `class` live. */
+json_t *change_json(const char *action, const char *object);
+
 /* Finds what a name means for this caller. A name with fewer parts than
  * `parts` (1 stack, 2 VM, 3 container) is completed where there is only one
  * way to. -ENOENT with a hint. */
@@ -74,6 +90,10 @@ int on_plan(void *ctx, struct vl_call *call, struct err *e);
 int on_down(void *ctx, struct vl_call *call, struct err *e);
 int on_stop(void *ctx, struct vl_call *call, struct err *e);
 int on_start(void *ctx, struct vl_call *call, struct err *e);
+int on_pause(void *ctx, struct vl_call *call, struct err *e);
+int on_resume(void *ctx, struct vl_call *call, struct err *e);
+int on_restart(void *ctx, struct vl_call *call, struct err *e);
+int on_kill(void *ctx, struct vl_call *call, struct err *e);
 int on_ps(void *ctx, struct vl_call *call, struct err *e);
 int on_vm_list(void *ctx, struct vl_call *call, struct err *e);
 int on_inspect(void *ctx, struct vl_call *call, struct err *e);

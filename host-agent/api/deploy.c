@@ -279,18 +279,13 @@ int on_plan(void *ctx, struct vl_call *call, struct err *e)
 	return deploy(ctx, call, true, e);
 }
 
-struct name_params {
-	const char *name;
-	int64_t timeout;
-};
-
-static int read_name(const struct vl_call *call, struct name_params *p,
-		     struct err *e)
+int change_read(const struct vl_call *call, struct change_params *p,
+		struct err *e)
 {
 	static const struct vl_field fields[] = {
-		{"name", VL_STRING, offsetof(struct name_params, name), 0, 256,
-		 false},
-		{"timeout", VL_INT, offsetof(struct name_params, timeout), 0,
+		{"name", VL_STRING, offsetof(struct change_params, name), 0,
+		 256, false},
+		{"timeout", VL_INT, offsetof(struct change_params, timeout), 0,
 		 TIMEOUT_MAX_MS, true},
 	};
 
@@ -299,16 +294,19 @@ static int read_name(const struct vl_call *call, struct name_params *p,
 			      true, p, NULL, e);
 }
 
-static int settle_and_reply(struct request *q, const struct target *t,
-			    json_t *changes, int64_t timeout, struct err *e)
+int change_wait(struct request *q, const struct target *t, int64_t timeout,
+		struct err *e)
 {
 	struct teller teller = {.q = q, .begin = now_ms()};
 	int r;
 
 	r = world_settle(q->api->world, t->stack, (uint64_t)timeout, tell,
 			 &teller, e);
-	if (r == -EPIPE)
-		r = 0;
+	return r == -EPIPE ? 0 : r;
+}
+
+int change_reply(struct request *q, json_t *changes, int r, struct err *e)
+{
 	if (r == 0)
 		return request_reply(q, json_pack("{s:o}", "changes", changes),
 				     false, e);
@@ -316,16 +314,22 @@ static int settle_and_reply(struct request *q, const struct target *t,
 	return r;
 }
 
+json_t *change_json(const char *action, const char *object)
+{
+	return json_pack("{s:s,s:s,s:s,s:s}", "action", action, "object",
+			 object, "class", "live", "why", "asked for");
+}
+
 int on_down(void *ctx, struct vl_call *call, struct err *e)
 {
 	struct request *q = ctx;
-	struct name_params p;
+	struct change_params p;
 	struct plan plan = {0};
 	struct target t;
 	json_t *changes;
 	int r;
 
-	r = read_name(call, &p, e);
+	r = change_read(call, &p, e);
 	if (r == 0)
 		r = target_find(q, p.name, 1, &t, e);
 	if (r < 0)
@@ -348,18 +352,18 @@ int on_down(void *ctx, struct vl_call *call, struct err *e)
 	changes = json_array();
 	add_changes(changes, t.stack, &plan);
 	plan_done(&plan);
-	return settle_and_reply(q, &t, changes, p.timeout, e);
+	return change_reply(q, changes, change_wait(q, &t, p.timeout, e), e);
 }
 
 static int set_stopped(struct request *q, struct vl_call *call, bool stopped,
 		       struct err *e)
 {
-	struct name_params p;
+	struct change_params p;
 	struct target t;
 	json_t *changes;
 	int r;
 
-	r = read_name(call, &p, e);
+	r = change_read(call, &p, e);
 	if (r == 0)
 		r = target_find(q, p.name, 1, &t, e);
 	if (r < 0)
@@ -370,10 +374,9 @@ static int set_stopped(struct request *q, struct vl_call *call, bool stopped,
 			      t.container, stopped, e);
 	if (r < 0)
 		return r;
-	changes = json_pack("[{s:s,s:s,s:s,s:s}]", "action",
-			    stopped ? "stop" : "start", "object", p.name,
-			    "class", "live", "why", "asked for");
-	return settle_and_reply(q, &t, changes, p.timeout, e);
+	changes = json_pack("[o]",
+			    change_json(stopped ? "stop" : "start", p.name));
+	return change_reply(q, changes, change_wait(q, &t, p.timeout, e), e);
 }
 
 int on_stop(void *ctx, struct vl_call *call, struct err *e)

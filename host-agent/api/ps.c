@@ -281,6 +281,7 @@ static json_t *ctr_object(const struct vm *vm, const struct ctr *c)
 	json_object_set_new(o, "waits_for", json_string(c->why));
 	json_object_set_new(o, "user_stopped",
 			    json_boolean(c->row.user_stopped));
+	json_object_set_new(o, "incarnation", json_integer(c->row.incarnation));
 	if (c->row.applied)
 		json_object_set_new(o, "applied",
 				    json_loads(c->row.applied, 0, NULL));

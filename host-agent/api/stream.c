@@ -35,8 +35,12 @@ static int find_guest(struct request *q, const struct target *t,
 		r = err_set(e, ENOTCONN,
 			    "container '%s/%s/%s' is %s, not running", t->stack,
 			    t->vm, t->container, ctr_state_name(c->state));
-		err_hint(e, "`hyb logs %s/%s/%s` shows what it wrote", t->stack,
-			 t->vm, t->container);
+		if (c->state == CTR_PAUSED)
+			err_hint(e, "`hyb resume %s/%s/%s` lets it go on",
+				 t->stack, t->vm, t->container);
+		else
+			err_hint(e, "`hyb logs %s/%s/%s` shows what it wrote",
+				 t->stack, t->vm, t->container);
 	}
 	if (r == 0) {
 		*addr = vm->addr;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "host-agent/cli/verbs.h"
 
+/* clang-format off */
 const struct verb *const cli_verbs[] = {
 	&cli_verb_deploy,
 	&cli_verb_plan,
@@ -11,6 +12,10 @@ const struct verb *const cli_verbs[] = {
 	&cli_verb_exec,
 	&cli_verb_start,
 	&cli_verb_stop,
+	&cli_verb_restart,
+	&cli_verb_pause,
+	&cli_verb_resume,
+	&cli_verb_kill,
 	&cli_verb_down,
 	&cli_verb_inspect,
 	&cli_verb_port_forward,
@@ -26,11 +31,11 @@ const struct verb *const cli_verbs[] = {
 	&cli_verb_complete,
 	NULL,
 };
+/* clang-format on */
 
 /* Verbs that are designed and not built yet: told so, not "unknown". */
 const char *const cli_later[] = {
-	"top",		"stats",       "cp",	  "restart",  "pause",
-	"resume",	"kill",	       "scale",	  "rollback", "events",
-	"image import", "image prune", "volume",  "secret",   "tenant",
-	"convert",	"export",      "compare", NULL,
+	"top",	  "stats",	  "cp",		 "scale",   "rollback",
+	"events", "image import", "image prune", "volume",  "secret",
+	"tenant", "convert",	  "export",	 "compare", NULL,
 };

@@ -289,6 +289,20 @@ int agent_signal(struct agent *a, const char *id, int sig, bool all,
 			  deadline_ms, e);
 }
 
+int agent_pause(struct agent *a, const char *id, uint64_t deadline_ms,
+		struct err *e)
+{
+	return call_plain(a, IFACE "Pause", json_pack("{s:s}", "id", id),
+			  deadline_ms, e);
+}
+
+int agent_resume(struct agent *a, const char *id, uint64_t deadline_ms,
+		 struct err *e)
+{
+	return call_plain(a, IFACE "Resume", json_pack("{s:s}", "id", id),
+			  deadline_ms, e);
+}
+
 struct one_object {
 	json_t *value;
 };

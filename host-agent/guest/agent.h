@@ -91,6 +91,11 @@ int agent_start(struct agent *a, const char *id, uint64_t deadline_ms,
 		int64_t *ret_pid, int64_t *ret_exit_code, struct err *e);
 int agent_signal(struct agent *a, const char *id, int sig, bool all,
 		 uint64_t deadline_ms, struct err *e);
+/* Freezes and thaws it; done twice is fine. */
+int agent_pause(struct agent *a, const char *id, uint64_t deadline_ms,
+		struct err *e);
+int agent_resume(struct agent *a, const char *id, uint64_t deadline_ms,
+		 struct err *e);
 int agent_wait(struct agent *a, const char *id, uint64_t deadline_ms,
 	       struct agent_container *ret, struct err *e);
 int agent_delete(struct agent *a, const char *id, bool force,

@@ -221,6 +221,7 @@ static void plan_container(struct planner *p, const struct model_vm *vm,
 	if (o->user_stopped || ovm->user_stopped)
 		add(p, PLAN_START, PLAN_LIVE, vm->name, c->name,
 		    o->failed	      ? "has failed"
+		    : o->paused	      ? "was paused"
 		    : o->user_stopped ? "was stopped"
 				      : "its VM was stopped");
 }

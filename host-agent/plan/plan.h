@@ -54,6 +54,7 @@ struct observed_container {
 	const char *desired_digest;
 	bool user_stopped; /* `hyb stop` on it, or it has failed for good */
 	bool failed;	   /* that it is which */
+	bool paused;	   /* or `hyb pause` */
 };
 
 struct observed_vm {

@@ -45,8 +45,10 @@ static void observe_ctr(struct observed *o, const struct ctr *c)
 	oc->desired_digest = digests[1];
 	/* One that has failed, whether it would be tried again or not, is
 	 * started by the next deployment, as one that a user has stopped is. */
-	oc->user_stopped = c->row.user_stopped || c->state == CTR_FAILED;
-	oc->failed = oc->user_stopped && !c->row.user_stopped;
+	oc->user_stopped = c->row.user_stopped || c->row.user_paused ||
+			   c->state == CTR_FAILED;
+	oc->paused = c->row.user_paused && !c->row.user_stopped;
+	oc->failed = oc->user_stopped && !oc->paused && !c->row.user_stopped;
 }
 
 static void observe_vm(struct observed *o, struct observed_vm *ov,

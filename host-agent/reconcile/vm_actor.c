@@ -54,7 +54,7 @@ static void stop_containers(struct vm *vm)
 
 	for (i = 0; vm->row.exists && i < vm->n_ctrs; i++) {
 		world_lock(vm->world);
-		ran = vm->ctrs[i].state == CTR_RUNNING;
+		ran = ctr_is_live(vm->ctrs[i].state);
 		world_unlock(vm->world);
 		if (ctr_stop(vm, &vm->ctrs[i], &e) < 0)
 			log_warn("%s/%s: %s", vm->stack, vm->name, e.msg);
@@ -218,6 +218,31 @@ static int vm_forget(struct vm *vm, int64_t wish, struct err *e)
 	return r;
 }
 
+/* A user wants the VM made anew: it goes, as with a stop, and who called makes
+ * the next one. That one's other id is what ends the wish on disk. */
+static int converge_restart(struct vm *vm, struct err *e)
+{
+	bool due;
+	int r = 0;
+
+	world_lock(vm->world);
+	due = vm->row.restart_of && vm->row.restart_of == vm->row.id;
+	world_unlock(vm->world);
+	if (!due)
+		return 0;
+	if (vm->row.exists) {
+		vm_set_state(vm, VM_STOPPING);
+		stop_containers(vm);
+		r = vm_destroy(vm, "Stopped", e);
+	}
+	if (r < 0)
+		return r;
+	world_lock(vm->world);
+	vm->row.restart_of = 0;
+	world_unlock(vm->world);
+	return 0;
+}
+
 /* The VM is not wanted any more: nothing of it stays. */
 static int converge_gone(struct vm *vm, int64_t wish, struct err *e)
 {
@@ -259,6 +284,7 @@ static int plan_for(struct vm *vm, const struct model_vm *m, struct plan *plan,
 static int converge(struct vm *vm, const struct model_vm *m, int64_t wish,
 		    struct err *e)
 {
+	struct err restart = ERR_INIT;
 	struct plan plan = {0};
 	bool stopped, later;
 	int r = 0;
@@ -273,8 +299,14 @@ static int converge(struct vm *vm, const struct model_vm *m, int64_t wish,
 		return converge_gone(vm, wish, e);
 	if (stopped)
 		return converge_stopped(vm, e);
-	if (r < 0)
+	/* Nor does one that hangs keep it from being made anew. */
+	if (converge_restart(vm, &restart) < 0) {
+		*e = restart;
+		return -restart.code;
+	}
+	if (r < 0 && vm->row.exists)
 		return r;
+	err_clear(e);
 	r = plan_for(vm, m, &plan, e);
 	if (r == 0)
 		r = run_removals(vm, &plan, e);

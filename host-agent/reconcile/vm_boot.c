@@ -499,10 +499,12 @@ static int take_container(struct vm *vm, struct ctr *c,
 	}
 	world_lock(vm->world);
 	/* Killed between its making and its start: once more. */
-	if (c->state == CTR_STARTING || (c->state == CTR_RUNNING && !a))
+	if (c->state == CTR_STARTING || (ctr_is_live(c->state) && !a))
 		c->state = CTR_PENDING;
 	if (c->state == CTR_STOPPING)
-		c->state = a ? CTR_RUNNING : CTR_PENDING;
+		c->state = !a			       ? CTR_PENDING
+			   : a->status == AGENT_PAUSED ? CTR_PAUSED
+						       : CTR_RUNNING;
 	world_unlock(vm->world);
 	/* Ended, and its restart was not done yet. */
 	if (c->state == CTR_FAILED || c->state == CTR_EXITED)

@@ -22,8 +22,8 @@ static int64_t now_real(void)
 	return (int64_t)now_realtime_ns();
 }
 
-static void ctr_set(struct vm *vm, struct ctr *c, enum ctr_state state,
-		    const char *reason, const char *message)
+void ctr_set(struct vm *vm, struct ctr *c, enum ctr_state state,
+	     const char *reason, const char *message)
 {
 	world_lock(vm->world);
 	c->state = state;
@@ -120,7 +120,7 @@ static int dependency_check(struct vm *vm, const struct model_dependency *d,
 	t = other ? vm_find_ctr((struct vm *)(uintptr_t)other, d->container)
 		  : NULL;
 	if (t && d->condition == DEPENDS_STARTED &&
-	    (t->state == CTR_RUNNING || t->state == CTR_EXITED))
+	    (ctr_is_live(t->state) || t->state == CTR_EXITED))
 		r = 0;
 	else if (t && d->condition == DEPENDS_COMPLETED &&
 		 t->state == CTR_EXITED)
@@ -213,6 +213,8 @@ static int ctr_begin(struct vm *vm, struct ctr *c,
 	snprintf(c->row.digest, sizeof(c->row.digest), "%s", image->digest);
 	c->row.vm_id = vm->row.id;
 	c->row.incarnation++;
+	c->row.user_paused = false;
+	c->row.restart_of = 0;
 	c->row.created_at = now_real();
 	c->row.started_at = 0;
 	c->row.finished_at = 0;
@@ -313,6 +315,35 @@ static int ctr_discard(struct vm *vm, struct ctr *c, struct err *e)
 	return 0;
 }
 
+/* A user wants this incarnation replaced: it ends, if it has not, and runs
+ * again as what was never there. On disk the wish ends with the row of the next
+ * incarnation. */
+static int ctr_apply_restart(struct vm *vm, struct ctr *c, struct err *e)
+{
+	enum ctr_state state;
+	bool due;
+	int r;
+
+	world_lock(vm->world);
+	state = c->state;
+	due = c->row.restart_of && c->row.restart_of == c->row.incarnation;
+	world_unlock(vm->world);
+	if (!due)
+		return 0;
+	if (ctr_is_live(state) || state == CTR_STOPPING) {
+		r = ctr_stop(vm, c, e);
+		if (r < 0)
+			return r;
+	}
+	world_lock(vm->world);
+	c->row.restart_of = 0;
+	c->restart_at = 0;
+	ctr_want(c);
+	world_changed(vm->world);
+	world_unlock(vm->world);
+	return 0;
+}
+
 int ctr_ensure(struct vm *vm, const struct model_container *m, struct err *e)
 {
 	struct ctr *c = vm_find_ctr(vm, m->name);
@@ -325,6 +356,14 @@ int ctr_ensure(struct vm *vm, const struct model_container *m, struct err *e)
 	if (!c)
 		return err_set(e, ENOSPC, "container '%s': a VM has at most %d",
 			       m->name, WORLD_CONTAINERS_MAX);
+	world_lock(vm->world);
+	stopped = c->row.user_stopped;
+	world_unlock(vm->world);
+	if (!stopped) {
+		r = ctr_apply_restart(vm, c, e);
+		if (r < 0)
+			return r;
+	}
 	world_lock(vm->world);
 	stopped = c->row.user_stopped;
 	state = c->state;
@@ -340,7 +379,9 @@ int ctr_ensure(struct vm *vm, const struct model_container *m, struct err *e)
 		r = ctr_stop(vm, c, e);
 		return r < 0 ? r : 0;
 	}
-	if (later || state == CTR_RUNNING)
+	if (ctr_is_live(state))
+		return ctr_apply_pause(vm, c, e);
+	if (later)
 		return 0;
 	r = dependencies_check(vm, c, m, e);
 	if (r == 0)
@@ -373,6 +414,7 @@ static void ctr_take_end(struct vm *vm, struct ctr *c,
 		state = CTR_EXITED;
 	}
 	c->row.exit_code = a->exit_code;
+	c->row.user_paused = false;
 	c->row.finished_at = now_real();
 	c->pid = 0;
 	world_unlock(vm->world);
@@ -424,7 +466,7 @@ int ctr_stop(struct vm *vm, struct ctr *c, struct err *e)
 	if (state == CTR_STOPPED)
 		return 0;
 	/* STOPPING: an earlier try was not answered. */
-	if ((state != CTR_RUNNING && state != CTR_STOPPING) || !c->in_guest) {
+	if ((!ctr_is_live(state) && state != CTR_STOPPING) || !c->in_guest) {
 		world_lock(vm->world);
 		c->restart_at = 0;
 		world_unlock(vm->world);
@@ -441,6 +483,9 @@ int ctr_stop(struct vm *vm, struct ctr *c, struct err *e)
 	ctr_set(vm, c, CTR_STOPPING, "", "");
 	vm_tell(vm, c->row.name, "stopping", "%s", "");
 	r = agent_signal(&vm->agent, c->id, sig, false, now_ms() + CALL_MS, e);
+	/* The signal first: it is what a frozen one finds when it is thawed. */
+	if (r == 0 && state != CTR_RUNNING)
+		r = agent_resume(&vm->agent, c->id, now_ms() + CALL_MS, e);
 	if (r == 0)
 		r = wait_end(vm, c, now_ms() + grace_ns / 1000000, &end, e);
 	if (r < 0) {
@@ -538,11 +583,12 @@ void ctr_observe(struct vm *vm, const struct agent_container *a)
 			ctr_set(vm, c, CTR_RUNNING, "", "");
 			ctr_store(vm, c);
 		}
+		ctr_take_pause(vm, c, a);
 		return;
 	}
 	/* STARTING, STOPPING: while no hybd was there to see it. */
 	if (a->status != AGENT_STOPPED ||
-	    (state != CTR_RUNNING && state != CTR_STARTING &&
+	    (!ctr_is_live(state) && state != CTR_STARTING &&
 	     state != CTR_STOPPING))
 		return;
 	ctr_take_end(vm, c, a);
@@ -566,10 +612,11 @@ void ctr_all_gone(struct vm *vm, const char *reason)
 		c->in_guest = false;
 		c->pid = 0;
 		c->restart_at = 0;
-		ran = c->state == CTR_RUNNING || c->state == CTR_STARTING ||
+		ran = ctr_is_live(c->state) || c->state == CTR_STARTING ||
 		      c->state == CTR_STOPPING;
 		if (ran) {
 			c->row.exit_code = -1;
+			c->row.user_paused = false;
 			c->row.finished_at = now_real();
 			c->lost = true;
 		}

@@ -12,10 +12,10 @@
 #define ACTOR_STACK_SIZE ((size_t)512 * 1024)
 
 static const char *const ctr_state_names[] = {
-	[CTR_PENDING] = "pending", [CTR_STARTING] = "starting",
-	[CTR_RUNNING] = "running", [CTR_STOPPING] = "stopping",
-	[CTR_STOPPED] = "stopped", [CTR_EXITED] = "exited",
-	[CTR_FAILED] = "failed",
+	[CTR_PENDING] = "pending",   [CTR_STARTING] = "starting",
+	[CTR_RUNNING] = "running",   [CTR_PAUSED] = "paused",
+	[CTR_STOPPING] = "stopping", [CTR_STOPPED] = "stopped",
+	[CTR_EXITED] = "exited",     [CTR_FAILED] = "failed",
 };
 _Static_assert(ARRAY_SIZE(ctr_state_names) == CTR_STATE_MAX, "ctr states");
 
@@ -470,16 +470,14 @@ static void want_vm(struct vm *vm, struct model_ref *ref,
 	vm_wake(vm);
 }
 
-/* It is to run: in its row too, for the next hybd. */
-static void ctr_want(struct ctr *c)
+void ctr_want(struct ctr *c)
 {
 	c->state = CTR_PENDING;
 	snprintf(c->row.state, sizeof(c->row.state), "%s",
 		 ctr_state_name(CTR_PENDING));
 }
 
-/* A deployment runs what a user had stopped, and tries again what failed. */
-static void clear_stops(struct vm *vm)
+void vm_clear_stops(struct vm *vm)
 {
 	size_t i;
 
@@ -493,6 +491,7 @@ static void clear_stops(struct vm *vm)
 			ctr_want(c);
 		c->restart_at = 0;
 		c->row.user_stopped = false;
+		c->row.user_paused = false;
 		c->backoff = 0;
 	}
 }
@@ -516,7 +515,7 @@ static int want_model(struct world *w, struct model_ref *ref, bool clear,
 		    strcmp(vm->stack, s->name) != 0)
 			continue;
 		if (clear)
-			clear_stops(vm);
+			vm_clear_stops(vm);
 		want_vm(vm, ref, model_find_vm(s, vm->name));
 	}
 	for (i = 0; i < s->n_vms && r == 0; i++) {
@@ -560,9 +559,8 @@ int world_plan(struct world *w, const struct model_stack *model,
 	return r < 0 ? err_sys(e, -r, "plan") : 0;
 }
 
-/* The stops that clear_stops() took back, on disk. */
-static int store_rows(struct world *w, const char *tenant, const char *stack,
-		      struct err *e)
+int world_store_rows(struct world *w, const char *tenant, const char *stack,
+		     struct err *e)
 {
 	struct vm *vm;
 	size_t i;
@@ -609,7 +607,7 @@ int world_deploy(struct world *w, struct model_stack *model,
 	if (r == 0)
 		r = want_model(w, ref, true, e);
 	if (r == 0)
-		r = store_rows(w, model->tenant, model->name, e);
+		r = world_store_rows(w, model->tenant, model->name, e);
 	pthread_mutex_unlock(&w->wishes);
 	model_ref_drop(ref);
 	return r;
@@ -649,16 +647,17 @@ static void vm_set_stopped(struct vm *vm, const char *container, bool stopped)
 	if (!container[0]) {
 		vm->row.user_stopped = stopped;
 		if (!stopped)
-			clear_stops(vm);
+			vm_clear_stops(vm);
 	} else {
 		c = vm_find_ctr(vm, container);
 		if (!c)
 			return;
 		c->row.user_stopped = stopped;
+		c->row.user_paused = false;
 		if (!stopped) {
 			vm->row.user_stopped = false;
 			/* One that is being stopped runs again after that. */
-			if (c->state != CTR_RUNNING &&
+			if (!ctr_is_live(c->state) &&
 			    c->state != CTR_STARTING &&
 			    c->state != CTR_STOPPING)
 				ctr_want(c);
@@ -685,7 +684,7 @@ int world_set_stopped(struct world *w, const char *tenant, const char *stack,
 		    (!name[0] || strcmp(vm->name, name) == 0))
 			vm_set_stopped(vm, container, stopped);
 	world_unlock(w);
-	r = store_rows(w, tenant, stack, e);
+	r = world_store_rows(w, tenant, stack, e);
 	world_lock(w);
 	for (vm = w->vms; vm; vm = vm->next)
 		if (!vm->gone && strcmp(vm->stack, stack) == 0)

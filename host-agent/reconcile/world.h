@@ -55,6 +55,7 @@ enum ctr_state {
 	CTR_PENDING,
 	CTR_STARTING,
 	CTR_RUNNING,
+	CTR_PAUSED,
 	CTR_STOPPING,
 	CTR_STOPPED, /* by a user */
 	CTR_EXITED,  /* by itself, with 0 */
@@ -216,6 +217,18 @@ int world_down(struct world *w, const char *tenant, const char *stack,
 int world_set_stopped(struct world *w, const char *tenant, const char *stack,
 		      const char *vm, const char *container, bool stopped,
 		      struct err *e);
+/* A user pauses what runs, or resumes it (names as above): the wish is on disk
+ * when this returns, the freezing is the actors'. It is of this incarnation of
+ * a container: what ends, is stopped, started or deployed is paused no more.
+ * *ret_n: how many containers change. -ENOTCONN: the container does not run,
+ * or nothing does. */
+int world_set_paused(struct world *w, const char *tenant, const char *stack,
+		     const char *vm, const char *container, bool paused,
+		     size_t *ret_n, struct err *e);
+/* What runs is ended as `stop` does and made anew, once, however often hybd is
+ * killed meanwhile; what does not run is started. A VM is made anew itself. */
+int world_restart(struct world *w, const char *tenant, const char *stack,
+		  const char *vm, const char *container, struct err *e);
 /* Waits until the actors of the stack have settled all wishes, telling fn what
  * happens. -ETIMEDOUT, or the first failure. fn's result other than 0 ends the
  * wait (the client is gone). */
@@ -230,6 +243,12 @@ bool world_is_wanted(struct world *w, const char *tenant, const char *stack);
 struct vm *world_find_vm(struct world *w, const char *tenant, const char *stack,
 			 const char *vm);
 struct ctr *vm_find_ctr(struct vm *vm, const char *name);
+
+/* Does its process live? */
+static inline bool ctr_is_live(enum ctr_state s)
+{
+	return s == CTR_RUNNING || s == CTR_PAUSED;
+}
 
 const char *ctr_state_name(enum ctr_state s);
 const char *vm_state_name(enum vm_state s);
@@ -259,6 +278,15 @@ bool restart_applies(const struct restart_policy *p, int64_t exit_code,
  * folders of VMs and of logs. Before any actor runs; what cannot be removed is
  * told in the log and left to the next start. */
 void orphans_remove(struct world *w);
+
+/* world.c, for wishes.c, with the lock held: it is to run, in its row too, for
+ * the next hybd. */
+void ctr_want(struct ctr *c);
+/* What users had stopped or paused, and what failed, is to run. */
+void vm_clear_stops(struct vm *vm);
+/* Rows of the stack, on disk. Takes the lock. */
+int world_store_rows(struct world *w, const char *tenant, const char *stack,
+		     struct err *e);
 
 /* observe.c: what there is, for plan/. */
 struct observed;
@@ -300,8 +328,17 @@ void ctr_plan_restart(struct vm *vm, struct ctr *c);
 void ctr_observe(struct vm *vm, const struct agent_container *a);
 /* All containers of a VM that is gone. */
 void ctr_all_gone(struct vm *vm, const char *reason);
+/* Its state, in its row too, and whoever waits is told. */
+void ctr_set(struct vm *vm, struct ctr *c, enum ctr_state state,
+	     const char *reason, const char *message);
 /* Writes its row; an error is logged (the next write tries again). */
 void ctr_store(struct vm *vm, struct ctr *c);
+
+/* ctr_pause.c: brings a live container to what a user wishes of its freezer. */
+int ctr_apply_pause(struct vm *vm, struct ctr *c, struct err *e);
+/* The guest's word on it, of a container that an earlier hybd made. */
+void ctr_take_pause(struct vm *vm, struct ctr *c,
+		    const struct agent_container *a);
 
 /* vm_ports.c */
 int ports_publish(struct vm *vm, const struct model_vm *m, struct err *e);

@@ -9,8 +9,6 @@
 #include <sqlite3.h>
 #include <stdarg.h>
 
-#define SCHEMA_VERSION 1
-
 struct state {
 	sqlite3 *db;
 	pthread_mutex_t lock;
@@ -43,6 +41,20 @@ static const char schema[] =
 	"CREATE TABLE counters(name TEXT PRIMARY KEY, value INTEGER NOT NULL);"
 	"INSERT INTO counters VALUES('vm', 0), ('generation', 0);"
 	"PRAGMA user_version = 1;";
+
+/* What brings a store of version n to n + 1, each in one transaction: a new
+ * store goes the same way. */
+static const char *const upgrades[] = {
+	[0] = schema,
+	[1] = "ALTER TABLE vms ADD COLUMN restart_of INTEGER NOT NULL"
+	      " DEFAULT 0;"
+	      "ALTER TABLE containers ADD COLUMN user_paused INTEGER NOT NULL"
+	      " DEFAULT 0;"
+	      "ALTER TABLE containers ADD COLUMN restart_of INTEGER NOT NULL"
+	      " DEFAULT 0;"
+	      "PRAGMA user_version = 2;",
+};
+#define SCHEMA_VERSION ((int)ARRAY_SIZE(upgrades))
 
 /* ---------------------------------------------------------- statements */
 
@@ -205,14 +217,18 @@ static int state_prepare(struct state *s, struct err *e)
 			    "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
 			    "PRAGMA foreign_keys=ON;",
 			    e);
-	if (r == 0)
-		r = check_version(s, e);
-	if (r != 0)
-		return r < 0 ? r : 0;
-	r = tx_begin(s, e);
 	if (r < 0)
 		return r;
-	return tx_end(s, db_exec(s, schema, e), e);
+	while ((r = check_version(s, e)) >= 0 && r < SCHEMA_VERSION) {
+		const char *upgrade = upgrades[r];
+
+		r = tx_begin(s, e);
+		if (r == 0)
+			r = tx_end(s, db_exec(s, upgrade, e), e);
+		if (r < 0)
+			return r;
+	}
+	return r < 0 ? r : 0;
 }
 
 int state_open(const char *path, struct state **ret, struct err *e)
@@ -331,7 +347,7 @@ int state_stack_each(struct state *s,
 #define VM_COLUMNS                                                        \
 	"id, tenant, stack, name, uuid, instance, applied, user_stopped," \
 	" present, reason, message, restarts, created_at, started_at,"    \
-	" portd_pid, portd_start, ports"
+	" portd_pid, portd_start, ports, restart_of"
 
 static void vm_read(sqlite3_stmt *st, struct state_vm *vm)
 {
@@ -353,6 +369,7 @@ static void vm_read(sqlite3_stmt *st, struct state_vm *vm)
 	vm->portd_pid = sqlite3_column_int64(st, 14);
 	vm->portd_start = (uint64_t)sqlite3_column_int64(st, 15);
 	column_text(st, 16, vm->ports, sizeof(vm->ports));
+	vm->restart_of = sqlite3_column_int64(st, 17);
 }
 
 /* A random (version 4) UUID and instance: who this VM is. */
@@ -400,7 +417,7 @@ static int vm_insert(struct state *s, const struct state_vm *vm, struct err *e)
 	r = db_prepare(s, &st, e,
 		       "INSERT INTO vms(" VM_COLUMNS ") VALUES"
 		       "(?1, ?2, ?3, ?4, ?5, ?6, NULL, 0, 0, '', '', 0, 0, 0,"
-		       " 0, 0, '')",
+		       " 0, 0, '', 0)",
 		       "itttt"
 		       "t",
 		       vm->id, vm->tenant, vm->stack, vm->name, vm->uuid,
@@ -476,11 +493,13 @@ int state_vm_put(struct state *s, const struct state_vm *vm, struct err *e)
 		"UPDATE vms SET applied = ?2, user_stopped = ?3,"
 		" present = ?4, reason = ?5, message = ?6, restarts = ?7,"
 		" created_at = ?8, started_at = ?9, portd_pid = ?10,"
-		" portd_start = ?11, ports = ?12 WHERE id = ?1",
-		"itiittiiiiit", vm->id, vm->applied, (int64_t)vm->user_stopped,
+		" portd_start = ?11, ports = ?12, restart_of = ?13"
+		" WHERE id = ?1",
+		"itiittiiiiiti", vm->id, vm->applied, (int64_t)vm->user_stopped,
 		(int64_t)vm->exists, vm->reason, vm->message,
 		(int64_t)vm->restarts, vm->created_at, vm->started_at,
-		vm->portd_pid, (int64_t)vm->portd_start, vm->ports);
+		vm->portd_pid, (int64_t)vm->portd_start, vm->ports,
+		vm->restart_of);
 	if (r == 0)
 		r = db_step(s, st, e);
 	return tx_end(s, r, e);
@@ -541,13 +560,15 @@ int state_container_put(struct state *s, const struct state_container *c,
 		       "INSERT OR REPLACE INTO containers(vm_id, name, applied,"
 		       " digest, user_stopped, state, reason, message,"
 		       " exit_code, restarts, created_at, started_at,"
-		       " finished_at, incarnation, log_base) VALUES(?1, ?2, ?3,"
-		       " ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
-		       "itttitttiiiiiii", c->vm_id, c->name, c->applied,
+		       " finished_at, incarnation, log_base, user_paused,"
+		       " restart_of) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8,"
+		       " ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
+		       "itttitttiiiiiiiii", c->vm_id, c->name, c->applied,
 		       c->digest, (int64_t)c->user_stopped, c->state, c->reason,
 		       c->message, c->exit_code, (int64_t)c->restarts,
 		       c->created_at, c->started_at, c->finished_at,
-		       c->incarnation, (int64_t)c->log_base);
+		       c->incarnation, (int64_t)c->log_base,
+		       (int64_t)c->user_paused, c->restart_of);
 	if (r == 0)
 		r = db_step(s, st, e);
 	return tx_end(s, r, e);
@@ -587,6 +608,8 @@ static void container_read(sqlite3_stmt *st, struct state_container *c)
 	c->finished_at = sqlite3_column_int64(st, 12);
 	c->incarnation = sqlite3_column_int64(st, 13);
 	c->log_base = (uint64_t)sqlite3_column_int64(st, 14);
+	c->user_paused = sqlite3_column_int(st, 15) != 0;
+	c->restart_of = sqlite3_column_int64(st, 16);
 }
 
 int state_container_each(struct state *s, int64_t vm_id,
@@ -602,7 +625,8 @@ int state_container_each(struct state *s, int64_t vm_id,
 		       "SELECT vm_id, name, applied, digest, user_stopped,"
 		       " state, reason, message, exit_code, restarts,"
 		       " created_at, started_at, finished_at, incarnation,"
-		       " log_base FROM containers WHERE vm_id = ?1"
+		       " log_base, user_paused, restart_of"
+		       " FROM containers WHERE vm_id = ?1"
 		       " ORDER BY name",
 		       "i", vm_id);
 	while (r == 0 && (step = sqlite3_step(st)) == SQLITE_ROW) {

@@ -69,6 +69,9 @@ struct state_vm {
 	int64_t portd_pid; /* 0: none */
 	uint64_t portd_start;
 	char ports[1024]; /* what portd was started with */
+	/* A user asked that the VM with this id be made anew: once it has
+	 * another id, that is done. 0: nobody did. */
+	int64_t restart_of;
 };
 
 /* Gives the VM of this name a row with a new id, or finds its row. */
@@ -94,7 +97,8 @@ struct state_container {
 	char *applied; /* model JSON it was made from; owned; NULL: none */
 	char digest[80];
 	bool user_stopped;
-	char state[16]; /* last known, as `ps` shows it */
+	bool user_paused; /* this incarnation; ends with it */
+	char state[16];	  /* last known, as `ps` shows it */
 	char reason[32];
 	char message[512];
 	int64_t exit_code; /* -1: none */
@@ -104,6 +108,9 @@ struct state_container {
 	int64_t finished_at;
 	/* Which making of it this is: its id in the guest is NAME.INCARNATION */
 	int64_t incarnation;
+	/* A user asked that this incarnation be replaced: once there is a
+	 * later one, that is done. 0: nobody did. */
+	int64_t restart_of;
 	/* Bytes of output before this incarnation's first. */
 	uint64_t log_base;
 };

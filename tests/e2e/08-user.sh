@@ -49,7 +49,7 @@ like "the hint names them" "$out" 'hint: there is: u/v/a, u/v/bad, u/v/who$'
 fails "no such stack" 4 "hint: there is:" hyb logs nothere
 fails "not a name" 2 "is not a name" hyb logs a/b/c/d
 fails "one verb too far" 2 "did you mean .hyb deploy" hyb deplyo x
-fails "not built yet" 2 "not supported yet" hyb restart u
+fails "not built yet" 2 "not supported yet" hyb scale u
 fails "unknown option" 2 "did you mean '--tail'" hyb logs --tial 3 u
 like "completion of an option's value" "$(hyb __complete -- ps -o '')" '^json$'
 

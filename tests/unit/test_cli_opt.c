@@ -154,9 +154,8 @@ static void check_run(int status, const char *has, const char *const *in)
 static void test_verbs(void **state)
 {
 	static const char *const later[] = {
-		"top",	  "stats",   "cp",     "restart",  "pause",  "resume",
-		"kill",	  "scale",   "events", "rollback", "volume", "secret",
-		"tenant", "convert", "export", "compare"};
+		"top",	  "stats",  "cp",     "scale",	 "events", "rollback",
+		"volume", "secret", "tenant", "convert", "export", "compare"};
 	size_t i;
 
 	(void)state;
@@ -230,7 +229,7 @@ static void test_complete(void **state)
 	(void)state;
 	setenv("HYB_ROOT", "/nonexistent", 1);
 	text = captured(&status, WORDS("__complete", "--", "p"));
-	assert_string_equal(text, "plan\nps\nport-forward\n");
+	assert_string_equal(text, "plan\nps\npause\nport-forward\n");
 	free(text);
 	text = captured(&status, WORDS("__complete", "--", "image", ""));
 	assert_string_equal(text, "load\npull\nls\ninspect\nrm\n");

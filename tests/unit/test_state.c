@@ -6,6 +6,7 @@
 #include "host-agent/state/state.h"
 
 #include <fcntl.h>
+#include <sqlite3.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -94,6 +95,8 @@ static void test_vms(void **state)
 				    .state = "running",
 				    .exit_code = -1,
 				    .incarnation = 3,
+				    .user_paused = true,
+				    .restart_of = 3,
 				    .log_base = 1ull << 33},
 			       back = {0};
 	struct state_vm vm = {0}, again = {0};
@@ -120,6 +123,7 @@ static void test_vms(void **state)
 		state_container_each(s, vm.id, last_container, &back, &e), 0);
 	assert_string_equal(back.name, "c");
 	assert_true(back.log_base == c.log_base && back.incarnation == 3);
+	assert_true(back.user_paused && back.restart_of == 3);
 	vm.exists = true;
 	vm.applied = strdup("{}");
 	assert_int_equal(state_vm_put(s, &vm, &e), 0);
@@ -132,6 +136,73 @@ static void test_vms(void **state)
 	assert_int_equal(state_vm_ensure(s, "default", "web", "v", &vm, &e), 0);
 	assert_true(vm.id > first + 1);
 	state_close(s);
+}
+
+static int last_vm(void *arg, const struct state_vm *vm)
+{
+	struct state_vm *out = arg;
+
+	*out = *vm;
+	out->applied = NULL;
+	return 0;
+}
+
+/* A store that an earlier hyb wrote (version 1) goes on being one. */
+static void test_upgrade(void **state)
+{
+	static const char old[] =
+		"CREATE TABLE stacks(tenant TEXT NOT NULL, name TEXT NOT NULL,"
+		" desired TEXT NOT NULL, generation INTEGER NOT NULL,"
+		" PRIMARY KEY(tenant, name));"
+		"CREATE TABLE vms(id INTEGER PRIMARY KEY, tenant TEXT NOT NULL,"
+		" stack TEXT NOT NULL, name TEXT NOT NULL, uuid TEXT NOT NULL,"
+		" instance TEXT NOT NULL, applied TEXT,"
+		" user_stopped INTEGER NOT NULL, present INTEGER NOT NULL,"
+		" reason TEXT NOT NULL, message TEXT NOT NULL,"
+		" restarts INTEGER NOT NULL, created_at INTEGER NOT NULL,"
+		" started_at INTEGER NOT NULL, portd_pid INTEGER NOT NULL,"
+		" portd_start INTEGER NOT NULL, ports TEXT NOT NULL,"
+		" UNIQUE(tenant, stack, name));"
+		"CREATE TABLE containers(vm_id INTEGER NOT NULL REFERENCES"
+		" vms(id) ON DELETE CASCADE ON UPDATE CASCADE,"
+		" name TEXT NOT NULL, applied TEXT, digest TEXT NOT NULL,"
+		" user_stopped INTEGER NOT NULL, state TEXT NOT NULL,"
+		" reason TEXT NOT NULL, message TEXT NOT NULL,"
+		" exit_code INTEGER NOT NULL, restarts INTEGER NOT NULL,"
+		" created_at INTEGER NOT NULL, started_at INTEGER NOT NULL,"
+		" finished_at INTEGER NOT NULL, incarnation INTEGER NOT NULL,"
+		" log_base INTEGER NOT NULL, PRIMARY KEY(vm_id, name));"
+		"CREATE TABLE counters(name TEXT PRIMARY KEY,"
+		" value INTEGER NOT NULL);"
+		"INSERT INTO counters VALUES('vm', 7), ('generation', 0);"
+		"INSERT INTO vms VALUES(7, 'default', 'web', 'v', 'u', 'i',"
+		" NULL, 1, 1, '', '', 2, 3, 4, 5, 6, 'p');"
+		"INSERT INTO containers VALUES(7, 'c', NULL, 'd', 0, 'running',"
+		" '', '', -1, 1, 2, 3, 4, 5, 6);"
+		"PRAGMA user_version = 1;";
+	struct state_container c = {0};
+	struct state_vm vm = {0};
+	struct err e = ERR_INIT;
+	struct state *s;
+	sqlite3 *db;
+	int round;
+
+	(void)state;
+	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, old, NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_close(db);
+	for (round = 0; round < 2; round++) {
+		s = open_state();
+		assert_int_equal(state_vm_each(s, last_vm, &vm, &e), 0);
+		assert_true(vm.id == 7 && vm.user_stopped && vm.exists);
+		assert_string_equal(vm.ports, "p");
+		assert_int_equal(vm.restart_of, 0);
+		assert_int_equal(
+			state_container_each(s, 7, last_container, &c, &e), 0);
+		assert_true(c.log_base == 6 && c.incarnation == 5);
+		assert_true(!c.user_paused && c.restart_of == 0);
+		state_close(s);
+	}
 }
 
 /* What was put before a kill is there after it. */
@@ -336,9 +407,10 @@ static void test_log_rotation(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		WITH_DIR(test_stacks), WITH_DIR(test_vms),
-		WITH_DIR(test_killed), WITH_DIR(test_damage),
-		WITH_DIR(test_log),    WITH_DIR(test_log_rotation),
+		WITH_DIR(test_stacks),	     WITH_DIR(test_vms),
+		WITH_DIR(test_upgrade),	     WITH_DIR(test_killed),
+		WITH_DIR(test_damage),	     WITH_DIR(test_log),
+		WITH_DIR(test_log_rotation),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

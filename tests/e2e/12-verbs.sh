@@ -1,0 +1,137 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# pause, resume, kill, restart: what they do, that it is on disk first, and
+# what they say when it cannot be done.
+. "$(dirname "$0")/lib.sh"
+
+cat >"$WORK/s.yaml" <<'Y'
+hyb: 1
+name: s
+vms:
+  one:
+    containers:
+      count:
+        image: busybox
+        command: ["sh", "-c", "trap 'echo usr1' USR1; trap 'echo term; exit 0' TERM; i=0; while :; do echo $i; i=$((i+1)); usleep 50000; done"]
+        stop_grace_period: 5s
+        restart: always
+      idle: { image: busybox, command: sleep 100000, init: true, stop_grace_period: 1s, restart: no }
+      done: { image: busybox, command: "true", restart: no }
+  two:
+    containers:
+      idle: { image: busybox, command: sleep 100000, init: true, stop_grace_period: 1s }
+Y
+load_images
+check "deploy" hyb deploy "$WORK/s.yaml"
+grows() { # NAME: does its log grow?
+	local a b
+	a=$(hyb logs "$1" | wc -l)
+	sleep 1
+	b=$(hyb logs "$1" | wc -l)
+	[ "$b" -gt "$a" ]
+}
+still() { ! grows "$1"; }
+
+# pause and resume
+like "pause" "$(hyb pause s/one/count)" "^s/one/count: paused in "
+is "ps says so" "$(field s/one/count state)" paused
+like "it is listed without -a" "$(hyb ps)" "s/one/count +paused"
+check "its processes stand still" still s/one/count
+is "the other container goes on" "$(field s/one/idle state)" running
+like "paused twice is nothing" "$(hyb pause s/one/count)" "nothing to do"
+fails "exec in a paused one" 125 "is paused, not running" hyb exec s/one/count -- true
+fails "its hint" 125 "hint: .hyb resume s/one/count" hyb exec s/one/count -- true
+fails "a signal for a paused one" 1 "is paused" hyb kill -s TERM s/one/count
+fails "a deployment would let it go on" 8 "s/one/count .*was paused" hyb plan "$WORK/s.yaml"
+kill_9 "$(hybd_pid)"
+check "another hybd" hyb ps
+await "which knows that it is paused" 10 has s/one/count state paused
+check "and it still stands still" still s/one/count
+like "resume" "$(hyb resume s/one/count)" "^s/one/count: resumed in "
+is "it runs" "$(field s/one/count state)" running
+check "it goes on" grows s/one/count
+check "a whole stack" hyb pause s
+is "all that ran is paused" "$(hyb ps -o json s | jq -r '[.[].state] | unique | join(",")')" paused
+is "what had ended has not changed" "$(field s/one/done state)" exited
+check "resumed" hyb resume s
+is "all of it runs" "$(hyb ps -o json s | jq -r '[.[].state] | unique | join(",")')" running
+check "pause once more" hyb pause s/one/count
+BEGIN=$SECONDS
+check "what is paused can be stopped" hyb stop s/one/count
+[ $((SECONDS - BEGIN)) -lt 5 ] && ok "by its signal, not after its grace" || not_ok "by its signal, not after its grace" "$((SECONDS - BEGIN)) s"
+like "it saw the signal" "$(hyb logs -n 1 s/one/count)" "^term$"
+fails "pause what is stopped" 1 "pause 's/one/count': container 's/one/count' is stopped" hyb pause s/one/count
+check "start" hyb start s/one/count
+is "a new incarnation is not paused" "$(field s/one/count state)" running
+check "pause, deploy" hyb pause s/one/count
+check "deploy" hyb deploy "$WORK/s.yaml"
+is "a deployment runs what was paused" "$(field s/one/count state)" running
+fails "pause nothing" 4 "not found" hyb pause s/one/nothere
+fails "pause what has ended" 1 "is exited" hyb pause s/one/done
+fails "pause without a name" 2 "NAME" hyb pause
+
+# kill
+like "kill -s" "$(hyb kill -s USR1 s/one/count)" "^s/one/count: sent signal 10$"
+await "the signal came" 5 bash -c 'hyb logs s/one/count | grep -q usr1'
+is "and it runs" "$(field s/one/count state)" running
+RESTARTS=$(field s/one/count restarts)
+check "kill" hyb kill s/one/count
+await "its policy starts it again" 20 bash -c "[ \"\$(hyb ps -o json s/one/count | jq -r '.[0].restarts')\" -gt $RESTARTS ]"
+check "pause and kill -9" hyb pause s/one/idle
+check "kill what is paused" hyb kill -s 9 s/one/idle
+await "it ended" 10 has s/one/idle state failed
+is "by signal 9" "$(field s/one/idle exit_code)" 137
+fails "kill what has ended" 1 "is failed, not running" hyb kill s/one/idle
+fails "no such signal" 2 "'NOSUCH' is no signal" hyb kill -s NOSUCH s/one/count
+fails "signal 0" 2 "is no signal" hyb kill -s 0 s/one/count
+fails "kill nothing" 4 "not found" hyb kill s/one/nothere
+
+# restart
+PID=$(field s/one/count started_at) RESTARTS=$(field s/one/count restarts)
+sleep 1.1
+like "restart" "$(hyb restart s/one/count)" "^s/one/count: restarted in "
+is "it runs" "$(field s/one/count state)" running
+[ "$(field s/one/count started_at)" != "$PID" ] && ok "another incarnation" || not_ok "another incarnation"
+is "is not counted among its policy's" "$(field s/one/count restarts)" "$RESTARTS"
+is "its program got its stop signal" "$(hyb logs s/one/count | grep -c '^term$')" 2
+check "restart what had failed" hyb restart s/one/idle
+is "it runs" "$(field s/one/idle state)" running
+check "stop" hyb stop s/one/idle
+check "restart what was stopped" hyb restart s/one/idle
+is "it runs" "$(field s/one/idle state)" running
+CID=$(vm_field s/two cid)
+like "restart a VM" "$(hyb restart s/two)" "^s/two: restarted in "
+is "it runs" "$(field s/two/idle state)" running
+[ "$(vm_field s/two cid)" != "$CID" ] && ok "another VM" || not_ok "another VM"
+is "which is no restart by policy" "$(hyb inspect s/two | jq -r .restarts)" 0
+
+# Once, wherever hybd is killed. The incarnation tells.
+incarnation() { hyb inspect s/one/idle | jq -r .incarnation; }
+for delay in 0.05 0.3 0.8 1.2; do
+	N=$(incarnation)
+	hyb restart s/one/idle >/dev/null 2>&1 &
+	R=$!
+	sleep $delay
+	STORED=$(python3 -c 'import sqlite3, sys
+r = sqlite3.connect(sys.argv[1]).execute("select restart_of, incarnation from containers where name = \"idle\" order by vm_id").fetchone()
+print("yes" if r[0] == int(sys.argv[2]) or r[1] > int(sys.argv[2]) else "no")' "$HYB_ROOT/state.db" "$N" 2>&1)
+	kill_9 "$(hybd_pid)"
+	wait $R
+	hyb ps >/dev/null 2>&1
+	await "killed after $delay s: it runs" 20 has s/one/idle state running
+	sleep 1
+	if [ "$STORED" = yes ]; then
+		is "and was restarted once" "$(incarnation)" $((N + 1))
+	else
+		like "and at most once ($STORED)" "$(incarnation)" "^($N|$((N + 1)))$"
+	fi
+done
+
+# A guest that hangs
+QEMU=$(vm_field s/two qemu_pid)
+kill -STOP "$QEMU"
+fails "kill in a guest that hangs" 6 "hyb: kill 's/two/idle'.*: timed out|Connection timed out" timeout 20 hyb kill --timeout 1s s/two/idle
+check "the others are served" timeout 5 hyb exec s/one/count -- true
+await "it is made again" 40 vm_restarts s/two 1
+await "and its container" 30 has s/two/idle state running
+check "down" hyb down s
