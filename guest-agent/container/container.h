@@ -229,6 +229,16 @@ struct container_exec_spec {
 	size_t n_add_groups;
 	bool no_new_privs; /* set even where the container has it not */
 	bool even_paused;
+	/* A cgroup of its own below the container's: what the process starts
+	 * can be killed whole, see container_kill_group(). One word without a
+	 * slash; -EBUSY while processes of an earlier exec are in it. NULL: in
+	 * the container's. Ignored where there is no cgroup v2. */
+	const char *group;
+	/* The program's parent, outside the group, is a reaper for all that the
+	 * program leaves behind: killed, it would otherwise stay as zombies of
+	 * the container's PID 1, which may know nothing of them. `pid` is the
+	 * reaper's; it ends as the program did, at most 100 ms after it. */
+	bool reaper;
 };
 
 struct container_process {
@@ -243,6 +253,10 @@ struct container_process {
 int container_exec(struct container *c, const struct container_exec_spec *spec,
 		   struct container_process *ret,
 		   struct container_failure *failure, struct err *e);
+
+/* Kills all that is in a group of container_exec(); one that is not there is
+ * fine. 0 or -errno. */
+int container_kill_group(struct container *c, const char *group);
 
 /* Undoes everything and frees c. -EBUSY while it runs, unless force, which
  * kills it; the first process is reaped by this function then. On failure c

@@ -12,15 +12,22 @@
 #include "guest-agent/container/internal.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/base/cleanup.h"
+#include "common/base/fd.h"
+#include "guest-agent/sys/cgroup.h"
 #include "guest-agent/sys/kernel.h"
+
+/* A reaper whose program could not be executed ends at once. */
+#define REAPER_MS 500
 
 static void cleanup_plan(struct plan **p)
 {
@@ -168,7 +175,7 @@ static int exec_plan(struct plan *p, const struct container *c,
 	p->joined_userns = c->plan->joined_userns;
 	p->setup_uid = c->plan->setup_uid;
 	p->setup_gid = c->plan->setup_gid;
-	pp->reaper = false;
+	pp->reaper = spec->reaper;
 	pp->terminal = spec->terminal;
 	pp->rows = spec->rows;
 	pp->cols = spec->cols;
@@ -183,8 +190,57 @@ static int exec_plan(struct plan *p, const struct container *c,
 	return r < 0 ? r : plan_candidates(p, spec->search_path, e);
 }
 
-static int exec_clone(struct container *c, struct plan *p, struct spawned *s,
+/* ------------------------------------------------------------- the cgroup */
+
+/*
+ * Below the container's own, with no controller of its own: what it uses counts
+ * as the container's, and the kernel lets processes be in both. Always a new one:
+ * from 6.14 on the kernel takes a process that is cloned into a cgroup which was
+ * killed once, by a parent elsewhere, for one that the kill has missed. *ret
+ * stays as it is where there is none.
+ */
+static int group_open(const struct container *c, const char *name, int *ret,
 		      struct err *e)
+{
+	int fd;
+
+	if (c->cgroup_fd < 0 || !name)
+		return 0;
+	if ((unlinkat(c->cgroup_fd, name, AT_REMOVEDIR) < 0 &&
+	     errno != ENOENT) ||
+	    mkdirat(c->cgroup_fd, name, 0755) < 0)
+		return err_sys(e, errno, "make cgroup '%s'", name);
+	fd = cgroup_open(c->cgroup_fd, name);
+	if (fd < 0)
+		return err_sys(e, -fd, "open cgroup '%s'", name);
+	*ret = fd;
+	return 0;
+}
+
+int container_kill_group(struct container *c, const char *group)
+{
+	_cleanup_close_ int fd = -1;
+
+	if (c->cgroup_fd < 0)
+		return -ENOTSUP;
+	fd = cgroup_open(c->cgroup_fd, group);
+	if (fd < 0)
+		return fd == -ENOENT ? 0 : fd;
+	return cgroup_kill(fd);
+}
+
+/* Out of the group, which is killed without it. Where that cannot be it dies
+ * with the rest. */
+static void group_leave(const struct container *c, pid_t pid)
+{
+	if (c->cgroup_fd >= 0)
+		cgroup_write_u64(c->cgroup_fd, "cgroup.procs", (uint64_t)pid);
+}
+
+/* --------------------------------------------------------------- the clone */
+
+static int exec_clone(struct container *c, struct plan *p, int cgroup_fd,
+		      struct spawned *s, struct err *e)
 {
 	_cleanup_close_ int own = -1;
 	struct clone_args args = {
@@ -198,9 +254,9 @@ static int exec_clone(struct container *c, struct plan *p, struct spawned *s,
 	own = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
 	if (own < 0)
 		return err_sys(e, errno, "open the own pid namespace");
-	if (c->cgroup_fd >= 0) {
+	if (cgroup_fd >= 0) {
 		args.flags |= CLONE_INTO_CGROUP;
-		args.cgroup = (uint64_t)(unsigned int)c->cgroup_fd;
+		args.cgroup = (uint64_t)(unsigned int)cgroup_fd;
 	}
 	if ((c->namespaces & CLONE_NEWPID) && setns(c->pidfd, CLONE_NEWPID) < 0)
 		return err_sys(e, errno, "join the pid namespace");
@@ -235,9 +291,9 @@ static int exec_null(struct plan_process *pp, int *null, struct err *e)
 	return 0;
 }
 
-static int exec_run(struct container *c, struct plan *p, struct spawned *s,
-		    int *console, struct container_failure *failure,
-		    struct err *e)
+static int exec_run(struct container *c, struct plan *p, int group,
+		    struct spawned *s, int *console,
+		    struct container_failure *failure, struct err *e)
 {
 	const int extra[] = {c->pidfd};
 	int r;
@@ -254,7 +310,7 @@ static int exec_run(struct container *c, struct plan *p, struct spawned *s,
 	if (r == 0)
 		r = plan_keep(p, extra, ARRAY_SIZE(extra), e);
 	if (r == 0)
-		r = exec_clone(c, p, s, e);
+		r = exec_clone(c, p, group >= 0 ? group : c->cgroup_fd, s, e);
 	cleanup_close(&p->sync_fd);
 	if (r == 0)
 		r = process_set_oom_score(&p->process, s->pid, e);
@@ -276,7 +332,7 @@ int container_exec(struct container *c, const struct container_exec_spec *spec,
 		   struct container_failure *failure, struct err *e)
 {
 	_cleanup_(cleanup_plan) struct plan *p = NULL;
-	_cleanup_close_ int null = -1, console = -1;
+	_cleanup_close_ int null = -1, console = -1, group = -1;
 	struct spawned s = SPAWNED_INIT;
 	int r;
 
@@ -293,11 +349,18 @@ int container_exec(struct container *c, const struct container_exec_spec *spec,
 	if (r == 0)
 		r = exec_null(&p->process, &null, e);
 	if (r == 0)
-		r = exec_run(c, p, &s, &console, failure, e);
+		r = group_open(c, spec->group, &group, e);
+	if (r == 0)
+		r = exec_run(c, p, group, &s, &console, failure, e);
 	if (r < 0) {
+		/* The program is the reaper's to reap, not PID 1's. */
+		if (s.pidfd >= 0 && spec->reaper)
+			fd_wait(s.pidfd, POLLIN, now_ms() + REAPER_MS);
 		spawned_abort(&s);
 		return r;
 	}
+	if (group >= 0 && spec->reaper)
+		group_leave(c, s.pid);
 	close(s.sync);
 	ret->pid = s.pid;
 	ret->pidfd = s.pidfd;

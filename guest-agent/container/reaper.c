@@ -3,9 +3,15 @@
  * A container's PID 1 for programs that were not written to be one: it hands
  * signals to the program, reaps what the program's children leave behind, and
  * ends as the program did. The kernel then kills what is left.
+ *
+ * The same for a process that was put into a running container and is to leave
+ * nothing there: not PID 1, it gets the orphans as their subreaper, and when the
+ * program has ended waits a moment for the rest, which whoever killed the
+ * program has killed as well.
  */
 #include <errno.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -13,25 +19,41 @@
 #include "guest-agent/container/plan.h"
 #include "guest-agent/sys/caps.h"
 
-/* Reaps all there is; returns when nothing has ended, ends with the child. */
-static void reap(pid_t child)
+#define LINGER_NS 100000000L
+
+struct reaper {
+	pid_t child;
+	bool first; /* PID 1 */
+	bool ended;
+	int status; /* the child's, as an exit status */
+};
+
+/* Reaps all there is. Ends with the child, or when after it nothing is left. */
+static void reap(struct reaper *r)
 {
 	int status;
 	pid_t pid;
 
 	for (;;) {
 		pid = waitpid(-1, &status, WNOHANG);
+		if (pid < 0 && errno == ECHILD && r->ended)
+			_exit(r->status);
 		if (pid == 0 || (pid < 0 && errno != EINTR))
 			return;
-		if (pid != child)
+		if (pid != r->child)
 			continue;
-		_exit(WIFSIGNALED(status) ? 128 + WTERMSIG(status)
-					  : WEXITSTATUS(status));
+		r->ended = true;
+		r->status = WIFSIGNALED(status) ? 128 + WTERMSIG(status)
+						: WEXITSTATUS(status);
+		if (r->first)
+			_exit(r->status);
 	}
 }
 
 void reaper_run(pid_t child)
 {
+	const struct timespec linger = {.tv_nsec = LINGER_NS};
+	struct reaper r = {.child = child, .first = getpid() == 1};
 	sigset_t all;
 	siginfo_t info;
 	int sig;
@@ -41,9 +63,12 @@ void reaper_run(pid_t child)
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, NULL);
 	for (;;) {
-		reap(child);
-		sig = sigwaitinfo(&all, &info);
-		if (sig > 0 && sig != SIGCHLD)
+		reap(&r);
+		sig = r.ended ? sigtimedwait(&all, &info, &linger)
+			      : sigwaitinfo(&all, &info);
+		if (r.ended && sig < 0 && errno == EAGAIN)
+			_exit(r.status);
+		if (sig > 0 && sig != SIGCHLD && !r.ended)
 			kill(child, sig);
 	}
 }

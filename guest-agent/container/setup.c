@@ -796,8 +796,11 @@ static int step_start(struct setup *s)
 
 static void run_reaper(struct setup *s)
 {
-	pid_t child = fork();
+	pid_t child;
 
+	/* Before the fork: the program's orphans are to find it. */
+	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+	child = fork();
 	if (child < 0) {
 		s->what = "reaper";
 		fail(s, s->start, "process", -errno);

@@ -59,6 +59,7 @@ static struct slot *slot_find_pid(struct agent *a, pid_t pid)
 void agent_reap(struct agent *a)
 {
 	struct session *session;
+	struct check *check;
 	struct slot *slot;
 	int status;
 	pid_t pid;
@@ -66,10 +67,13 @@ void agent_reap(struct agent *a)
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
 		slot = slot_find_pid(a, pid);
 		session = session_find_pid(a, pid);
+		check = check_find_pid(a, pid);
 		if (slot)
 			slot_ended(slot, status);
 		else if (session)
 			session_ended(session, status);
+		else if (check)
+			check_exec_ended(check, status);
 		/* Else an orphan, which nobody waits for. */
 	}
 }

@@ -10,6 +10,7 @@
  *   logs.c       containers' output
  *   session.c    Exec and Attach
  *   forward.c    Forward
+ *   health*.c    SetChecks, Checks
  *   shutdown.c   Shutdown
  *
  * A pointer into a table stays valid, but what it points to may be freed by
@@ -21,6 +22,7 @@
 #include "common/varlink/call.h"
 #include "guest-agent/container/container.h"
 #include "guest-agent/rpc/copy.h"
+#include "guest-agent/rpc/health.h"
 #include "guest-agent/rpc/limits.h"
 #include "guest-agent/rpc/logring.h"
 #include "guest-agent/rpc/poller.h"
@@ -185,6 +187,8 @@ struct agent {
 	struct slot slots[AGENT_CONTAINERS_MAX];
 	struct session sessions[AGENT_SESSIONS_MAX];
 	struct forward forwards[AGENT_FORWARDS_MAX];
+	/* Of the container in the same place. */
+	struct check checks[AGENT_CONTAINERS_MAX][CHECK_KINDS];
 };
 
 /* a is zeroed memory. */
@@ -315,9 +319,16 @@ void sessions_done(struct agent *a);
 /* --------------------------------------------------------------- forward.c */
 
 int method_forward(void *ctx, struct vl_call *call, struct err *e);
+/* A socket of the containers' network namespace, non-blocking. */
+int forward_socket(const struct agent *a, int family, struct err *e);
 /* Not connected in time. */
 void forward_timeout(struct peer *p);
 void forwards_done(struct agent *a);
+
+/* ---------------------------------------------------------------- health.c */
+
+int method_set_checks(void *ctx, struct vl_call *call, struct err *e);
+int method_checks(void *ctx, struct vl_call *call, struct err *e);
 
 /* -------------------------------------------------------------- shutdown.c */
 

@@ -23,18 +23,23 @@ struct slot *slot_find(struct agent *a, const char *id)
 
 json_t *slot_json(const struct slot *s)
 {
+	struct check_note health, readiness;
 	struct container_info i;
 	struct wire_text text;
 
 	container_get_info(s->container, &i);
 	return json_pack(
-		"{s:s,s:s,s:i,s:I,s:I,s:I,s:i,s:i,s:b,s:s,s:s}", "id", s->id,
-		"status", container_status_name(i.status), "pid", (int)i.pid,
-		"created_at", (json_int_t)i.created_at, "started_at",
-		(json_int_t)i.started_at, "finished_at",
+		"{s:s,s:s,s:i,s:I,s:I,s:I,s:i,s:i,s:b,s:s,s:s,s:s,s:s,s:s,s:s}",
+		"id", s->id, "status", container_status_name(i.status), "pid",
+		(int)i.pid, "created_at", (json_int_t)i.created_at,
+		"started_at", (json_int_t)i.started_at, "finished_at",
 		(json_int_t)i.finished_at, "exit_code", i.exit_code, "signal",
 		i.signal, "oom_killed", (int)i.oom_killed, "reason", i.reason,
-		"message", wire_text(&text, i.message));
+		"message", wire_text(&text, i.message), "health",
+		health_word(s, CHECK_HEALTH), "health_note",
+		health_note(s, CHECK_HEALTH, &health), "readiness",
+		health_word(s, CHECK_READINESS), "readiness_note",
+		health_note(s, CHECK_READINESS, &readiness));
 }
 
 static enum container_status slot_status(const struct slot *s)
@@ -52,6 +57,7 @@ static void slot_free(struct slot *s)
 	size_t i;
 
 	s->used = false;
+	health_free(s);
 	sessions_forget(s);
 	logs_close(s);
 	for (i = 0; i < AGENT_PEERS_MAX; i++)
@@ -63,8 +69,11 @@ static void slot_free(struct slot *s)
 /* Deletes a container that has ended, or by force one that has not. */
 static int slot_delete(struct slot *s, bool force, struct err *e)
 {
-	int r = container_delete(s->container, force, e);
+	int r;
 
+	/* While there is a container that they can be ended in. */
+	health_ended(s);
+	r = container_delete(s->container, force, e);
 	if (r < 0)
 		return r;
 	s->container = NULL;
@@ -114,6 +123,7 @@ void slot_ended(struct slot *s, int wait_status)
 {
 	s->pid = 0;
 	s->ended = true;
+	health_ended(s);
 	container_ended(s->container, wait_status);
 	logs_ended(s);
 	events_changed(s);
@@ -526,6 +536,7 @@ int method_start(void *ctx, struct vl_call *call, struct err *e)
 			return 0;
 		}
 		container_get_info(s->container, &info);
+		health_started(s);
 		events_changed(s);
 	}
 	peer_reply(p, json_pack("{s:i,s:I}", "pid", (int)info.pid, "started_at",
@@ -567,7 +578,8 @@ int method_signal(void *ctx, struct vl_call *call, struct err *e)
 }
 
 static int freeze(struct peer *p, struct vl_call *call,
-		  int (*fn)(struct container *c, struct err *e), struct err *e)
+		  int (*fn)(struct container *c, struct err *e),
+		  void (*health)(struct slot *s), struct err *e)
 {
 	struct slot *s;
 	int r;
@@ -585,6 +597,7 @@ static int freeze(struct peer *p, struct vl_call *call,
 		peer_error_err(p, e);
 		return 0;
 	}
+	health(s);
 	events_changed(s);
 	peer_reply(p, NULL);
 	return 0;
@@ -592,12 +605,12 @@ static int freeze(struct peer *p, struct vl_call *call,
 
 int method_pause(void *ctx, struct vl_call *call, struct err *e)
 {
-	return freeze(ctx, call, container_pause, e);
+	return freeze(ctx, call, container_pause, health_paused, e);
 }
 
 int method_resume(void *ctx, struct vl_call *call, struct err *e)
 {
-	return freeze(ctx, call, container_resume, e);
+	return freeze(ctx, call, container_resume, health_resumed, e);
 }
 
 int method_wait(void *ctx, struct vl_call *call, struct err *e)

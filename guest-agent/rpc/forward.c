@@ -15,7 +15,7 @@ static void on_tcp(struct watch *w, uint32_t events);
 
 /* A socket of the containers' network namespace: a socket belongs to the
  * namespace that it was made in. */
-static int pod_socket(const struct agent *a, int family, struct err *e)
+int forward_socket(const struct agent *a, int family, struct err *e)
 {
 	/* Where there is no other (yet), this one is it. */
 	bool other = a->own_netns >= 0;
@@ -139,7 +139,7 @@ static int forward_connect(struct forward *f, struct err *e)
 	struct agent *a = f->peer->agent;
 	int fd, r, one = 1;
 
-	fd = pod_socket(a, f->v6 ? AF_INET6 : AF_INET, e);
+	fd = forward_socket(a, f->v6 ? AF_INET6 : AF_INET, e);
 	if (fd < 0)
 		return fd;
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
@@ -227,21 +227,35 @@ static const struct peer_mode connecting_mode = {
 	.gone = peer_gone,
 };
 
+struct forward_params {
+	int64_t port;
+	bool unready;
+};
+
 int method_forward(void *ctx, struct vl_call *call, struct err *e)
 {
 	static const struct vl_field fields[] = {
-		{"port", VL_INT, 0, 1, 65535, false},
+		{"port", VL_INT, offsetof(struct forward_params, port), 1,
+		 65535, false},
+		{"unready", VL_BOOL, offsetof(struct forward_params, unready),
+		 0, 0, true},
 	};
+	struct forward_params q = {0};
 	struct forward *f = NULL;
 	struct peer *p = ctx;
-	int64_t port = 0;
 	size_t i;
 	int r;
 
 	r = vl_params_read(call->parameters, fields, ARRAY_SIZE(fields), true,
-			   &port, NULL, e);
+			   &q, NULL, e);
 	if (r < 0)
 		return r;
+	if (!q.unready && !health_port_is_open(p->agent, (uint16_t)q.port)) {
+		err_set(e, EAGAIN, "port %d: its container is not ready",
+			(int)q.port);
+		peer_error_err(p, e);
+		return 0;
+	}
 	for (i = 0; i < AGENT_FORWARDS_MAX && !f; i++)
 		if (!p->agent->forwards[i].used)
 			f = &p->agent->forwards[i];
@@ -253,7 +267,7 @@ int method_forward(void *ctx, struct vl_call *call, struct err *e)
 	memset(f, 0, sizeof(*f));
 	f->used = true;
 	f->peer = p;
-	f->port = (uint16_t)port;
+	f->port = (uint16_t)q.port;
 	f->connecting = true;
 	f->watch.fd = -1;
 	p->mode = &connecting_mode;

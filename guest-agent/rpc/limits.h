@@ -96,6 +96,26 @@
 #define AGENT_KILL_MS	   5000
 #define AGENT_FLUSH_MS	   2000
 
+/* What is kept of what a check has said: as Docker keeps. */
+#define AGENT_CHECK_TEXT 4096
+/* The begin of it that every event carries: 128 of them and all else of 64
+ * containers stay below what is queued. */
+#define AGENT_CHECK_NOTE 256
+/* Its command line, in words and in all. */
+#define AGENT_CHECK_ARGS_MAX   256
+#define AGENT_CHECK_ARGS_BYTES ((size_t)16 * 1024)
+#define AGENT_CHECK_PATH_MAX   1024
+/* As many as a host publishes of one VM, and some. */
+#define AGENT_CHECK_PORTS_MAX	    64
+#define AGENT_CHECK_LEAST_MS	    100
+#define AGENT_CHECK_INTERVAL_MAX_MS INT64_C(86400000)
+#define AGENT_CHECK_TIMEOUT_MAX_MS  INT64_C(3600000)
+#define AGENT_CHECK_RETRIES_MAX	    1000
+/* Between checks of what has not come up yet. */
+#define AGENT_CHECK_QUICK_MS 1000
+/* What is killed is gone after it, or hangs in the kernel. */
+#define AGENT_CHECK_KILL_MS 5000
+
 /* The heartbeat that Events promises. */
 #define AGENT_HEARTBEAT_MS 1000
 

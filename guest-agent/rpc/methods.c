@@ -40,6 +40,8 @@ const struct vl_method agent_methods[] = {
 	{IFACE "Attach", VL_UPGRADE, 0, LOOKING, method_attach},
 	{IFACE "Logs", VL_UPGRADE, 0, LOOKING, method_logs},
 	{IFACE "Forward", VL_UPGRADE, 0, CLAIMED, method_forward},
+	{IFACE "SetChecks", 0, 0, CLAIMED, method_set_checks},
+	{IFACE "Checks", 0, 0, LOOKING, method_checks},
 	{IFACE "Shutdown", 0, 0, STARTING, method_shutdown},
 };
 const size_t agent_methods_n = ARRAY_SIZE(agent_methods);
@@ -105,12 +107,13 @@ static int method_hello(void *ctx, struct vl_call *call, struct err *e)
 		return err_sys(e, errno, "uname");
 	boot_id(boot);
 	peer_reply(p,
-		   json_pack("{s:i,s:s,s:s,s:s,s:I,s:I,s:i,s:s,s:[]}",
+		   json_pack("{s:i,s:s,s:s,s:s,s:I,s:I,s:i,s:s,s:[s]}",
 			     "protocol", AGENT_PROTOCOL, "version", HYB_VERSION,
 			     "boot_id", boot, "kernel", uts.release, "uptime",
 			     (json_int_t)boottime_ns(), "memory_total",
 			     (json_int_t)memory_total(), "vcpus", vcpus(),
-			     "instance", p->agent->instance, "features"));
+			     "instance", p->agent->instance, "features",
+			     "checks"));
 	return 0;
 }
 

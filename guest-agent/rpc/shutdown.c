@@ -24,6 +24,7 @@ static void kill_all(struct agent *a, int sig)
 
 		if (!s->used || s->ended)
 			continue;
+		health_ended(s);
 		/* A frozen process does not see SIGTERM. */
 		container_resume(s->container, NULL);
 		container_kill(s->container, sig, sig == SIGKILL, NULL);

@@ -12,6 +12,7 @@ need /bin/busybox build/default/libcommon.a
 # No interface of the host is in reach.
 [ "${1:-}" = inside ] || exec unshare --net --mount --ipc "$0" inside
 
+ip link set lo up
 asan=build/gcc-address-undefined/bin/hyb-agent
 make -s SAN=address,undefined "$asan" >/tmp/hyb-agent-asan.$$ 2>&1 || {
 	sed 's/^/# /' /tmp/hyb-agent-asan.$$
@@ -68,6 +69,51 @@ for i in 1 2 3 4; do
 	a detach "z$i" yes
 	a stall "z$i" 0
 done
+# Checks: what they say, and what they leave
+setchecks() { a call SetChecks "{\"id\":\"$1\",\"health\":${2:-null},\"readiness\":${3:-null},\"ports\":${4:-[]}}"; }
+by() { printf '{"how":"exec","args":%s,"interval":200,"timeout":500,"retries":2,"start_period":%s}' "$1" "${2:-0}"; }
+# await_check ID KIND STATUS: in 10 s; prints the last result
+await_check() {
+	local got i
+	for i in $(seq 100); do
+		got=$(a call Checks "{\"id\":\"$1\"}" | jq -c ".$2")
+		[ "$(jq -r .status <<<"$got")" = "$3" ] && break
+		sleep 0.1
+	done
+	jq -r "[.status, .exit_code, .message, (.output | .[0:20])] | join(\" \")" <<<"$got"
+}
+create c1 >/dev/null
+is "a check" '{}' "$(setchecks c1 "$(by '["true"]')")"
+start c1 >/dev/null
+is "passes" 'healthy 0  ' "$(await_check c1 health healthy)"
+setchecks c1 "$(by '["sh","-c","echo bye; exit 3"]')" >/dev/null
+is "fails" 'unhealthy 3 exit code 3 bye' "$(await_check c1 health unhealthy | head -1)"
+setchecks c1 "$(by '["nope"]')" >/dev/null
+like "is not there" 'unhealthy 127 exec:*No such file*' "$(await_check c1 health unhealthy)"
+setchecks c1 "$(by '["sh","-c","sleep 71 & sleep 72; :"]')" >/dev/null
+like "hangs" 'unhealthy -1 timed out after 500 ms*' "$(await_check c1 health unhealthy)"
+setchecks c1 "$(by '["sh","-c","trap : TERM INT HUP; yes"]')" >/dev/null
+like "writes without end" 'unhealthy -1 timed out*y' "$(await_check c1 health unhealthy | tr -d '\n')"
+setchecks c1 "$(by '["false"]' 60000)" >/dev/null
+sleep 1.5
+is "in the start period nothing counts" "starting 0" \
+	"$(a call Checks '{"id":"c1"}' | jq -r '.health | "\(.status) \(.failures)"')"
+setchecks c1 null '{"how":"tcp","port":8123,"interval":100,"timeout":500,"retries":1,"start_period":0}' '[8123]' >/dev/null
+like "tcp: closed" 'unready -1 port 8123: Connection refused*' "$(await_check c1 readiness unready)"
+is "which is in the events" 'c1 unready port 8123: Connection refused' \
+	"$(a call List '{}' | jq -r '.containers[] | select(.id == "c1") | "\(.id) \(.readiness) \(.readiness_note)"')"
+is "nothing of the checks is left, no zombie either" 0 \
+	"$(a exec c1 ps -o stat,args | grep -cE '^Z|sleep 7[12]|yes')"
+setchecks c1 "$(by '["sleep","73"]')" >/dev/null
+sleep 0.2
+is "Pause in a check" '{}' "$(a call Pause '{"id":"c1"}')"
+sleep 1
+is "while paused none is made" "starting 0" \
+	"$(a call Checks '{"id":"c1"}' | jq -r '.health | "\(.status) \(.at)"')"
+is "Resume" '{}' "$(a call Resume '{"id":"c1"}')"
+like "goes on" 'unhealthy -1 timed out*' "$(await_check c1 health unhealthy)"
+is "Delete in a check" '{}' "$(delete c1)"
+
 is "Pause" '{}' "$(a call Pause '{"id":"z1"}')"
 is "Delete of what has sessions" '{}' "$(delete z2)"
 is "Shutdown" '{}' "$(a call Shutdown '{"grace":300}')"

@@ -188,6 +188,126 @@ static void test_machine(void **state)
 	       "InvalidParameter");
 }
 
+/* A check of a container that is not there: what is wrong with it is told
+ * first. */
+static void test_checks(void **state)
+{
+#define SET(kind, check) \
+	CALL("SetChecks", "\"id\":\"a\",\"" kind "\":{" check "}")
+#define TIMES \
+	"\"interval\":100,\"timeout\":100,\"retries\":1,\"start_period\":0"
+	static const struct {
+		const char *call, *part;
+	} cases[] = {
+		{CALL("SetChecks", "\"id\":\"a\""), "NotFound"},
+		{CALL("SetChecks", ""), "\"field\":\"id\""},
+		{CALL("SetChecks", "\"id\":\"a\",\"health\":1"),
+		 "\"field\":\"health\""},
+		{CALL("SetChecks", "\"id\":\"a\",\"liveness\":{}"),
+		 "\"field\":\"liveness\""},
+		{SET("health", ""), "\"field\":\"how\""},
+		{SET("health", "\"how\":\"exec\""), "\"field\":\"interval\""},
+		{SET("health", "\"how\":\"icmp\"," TIMES),
+		 "must be exec, http or tcp"},
+		{SET("health", "\"how\":\"exec\"," TIMES), "no program"},
+		{SET("health", "\"how\":\"exec\",\"args\":[]," TIMES),
+		 "no program"},
+		{SET("health", "\"how\":\"exec\",\"args\":[\"\"]," TIMES),
+		 "no program"},
+		{SET("health", "\"how\":\"exec\",\"args\":[1]," TIMES),
+		 "array of strings"},
+		{SET("health",
+		     "\"how\":\"exec\",\"args\":[\"a\"],\"x\":1," TIMES),
+		 "unknown parameter"},
+		{SET("health", "\"how\":\"exec\",\"args\":[\"a\"]," TIMES),
+		 "NotFound"},
+		{SET("readiness", "\"how\":\"tcp\"," TIMES), "port"},
+		{SET("readiness", "\"how\":\"tcp\",\"port\":0," TIMES), "port"},
+		{SET("readiness", "\"how\":\"tcp\",\"port\":65536," TIMES),
+		 "port"},
+		{SET("readiness", "\"how\":\"tcp\",\"port\":1," TIMES),
+		 "NotFound"},
+		{SET("readiness",
+		     "\"how\":\"http\",\"port\":1,\"path\":\"x\"," TIMES),
+		 "begin with '/'"},
+		{SET("readiness",
+		     "\"how\":\"http\",\"port\":1,\"path\":\"/a b\"," TIMES),
+		 "without blanks"},
+		{SET("readiness", "\"how\":\"http\",\"port\":1,\"path\":"
+				  "\"/a\\r\\nX: y\"," TIMES),
+		 "without blanks"},
+		{SET("readiness", "\"how\":\"http\",\"port\":1," TIMES),
+		 "NotFound"},
+		{SET("health",
+		     "\"how\":\"tcp\",\"port\":1,\"interval\":99,"
+		     "\"timeout\":100,\"retries\":1,\"start_period\":0"),
+		 "\"field\":\"interval\""},
+		{SET("health",
+		     "\"how\":\"tcp\",\"port\":1,\"interval\":100,"
+		     "\"timeout\":3600001,\"retries\":1,\"start_period\":0"),
+		 "\"field\":\"timeout\""},
+		{SET("health",
+		     "\"how\":\"tcp\",\"port\":1,\"interval\":100,"
+		     "\"timeout\":100,\"retries\":0,\"start_period\":0"),
+		 "\"field\":\"retries\""},
+		{SET("health",
+		     "\"how\":\"tcp\",\"port\":1,\"interval\":100,"
+		     "\"timeout\":100,\"retries\":1,\"start_period\":-1"),
+		 "\"field\":\"start_period\""},
+		{CALL("SetChecks", "\"id\":\"a\",\"ports\":[0]"), "not a port"},
+		{CALL("SetChecks", "\"id\":\"a\",\"ports\":[\"80\"]"),
+		 "not a port"},
+		{CALL("Checks", "\"id\":\"a\""), "NotFound"},
+		{CALL("Checks", ""), "\"field\":\"id\""},
+	};
+	struct fixture *f = *state;
+	size_t i;
+
+	expect(f, cases[0].call, "WrongState");
+	f->a->claimed = true;
+	for (i = 0; i < ARRAY_SIZE(cases); i++)
+		expect(f, cases[i].call, cases[i].part);
+#undef SET
+#undef TIMES
+}
+
+static void test_http_status(void **state)
+{
+	static const struct {
+		const char *text;
+		int status;
+	} cases[] = {
+		{"", -EAGAIN},
+		{"H", -EAGAIN},
+		{"HTTP/1.", -EAGAIN},
+		{"HTTP/1.1 20", -EAGAIN},
+		{"HTTP/1.1 200", -EAGAIN},
+		{"HTTP/1.1 200 ", 200},
+		{"HTTP/1.0 301\r\n", 301},
+		{"HTTP/1.1 500\n", 500},
+		{"HTTP/1.1 000 ", 0},
+		{"HTTP/1.1 2000", -EPROTO},
+		{"HTTP/1.1 -20 ", -EPROTO},
+		{"HTTP/1.1\r\n", -EPROTO},
+		{"HTTP/1.2 200 ", -EPROTO},
+		{"HTTP/2 200 \r\n", -EPROTO},
+		{"http/1.1 200 ", -EPROTO},
+		{"SSH-2.0-x\r\n", -EPROTO},
+		{"\n", -EPROTO},
+	};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < ARRAY_SIZE(cases); i++)
+		if (http_status(cases[i].text, strlen(cases[i].text)) !=
+		    cases[i].status)
+			fail_msg("'%s'", cases[i].text);
+	assert_int_equal(http_status("HTTP/1.1\0"
+				     "200 ",
+				     13),
+			 -EPROTO);
+}
+
 static void test_pipelined(void **state)
 {
 	struct fixture *f = *state;
@@ -512,6 +632,8 @@ int main(void)
 		TEST(test_shutdown),
 		TEST(test_sessions_unknown),
 		TEST(test_stale),
+		TEST(test_checks),
+		cmocka_unit_test(test_http_status),
 		cmocka_unit_test(test_wire_text),
 	};
 	int r;
