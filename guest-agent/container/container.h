@@ -193,6 +193,10 @@ int container_get_stats(const struct container *c, struct container_stats *ret,
 /* Sends sig to the first process, or with all to every process of the
  * container. -ESRCH: it has ended. */
 int container_kill(struct container *c, int sig, bool all, struct err *e);
+/* Has its filter a listener (SCMP_ACT_NOTIFY)? Then container_start() and
+ * container_exec() want a container_attach() with its configuration, and end
+ * with an error where the supervisor cannot be told. */
+bool container_has_listener(const struct container *c);
 /* Can all its processes be reached, by a cgroup of its own? */
 bool container_has_cgroup(const struct container *c);
 /* Freezes and thaws; pausing a paused container is fine. */

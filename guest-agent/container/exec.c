@@ -304,7 +304,9 @@ static int exec_run(struct container *c, struct plan *p, int group,
 		if (p->root_fd < 0)
 			return p->root_fd;
 	}
-	r = process_own_stdio(c, &p->process, e);
+	r = spawned_supervise(s, c, e);
+	if (r == 0)
+		r = process_own_stdio(c, &p->process, e);
 	if (r == 0)
 		r = sync_pair(&s->sync, &p->sync_fd, e);
 	if (r == 0)
@@ -362,6 +364,7 @@ int container_exec(struct container *c, const struct container_exec_spec *spec,
 	if (group >= 0 && spec->reaper)
 		group_leave(c, s.pid);
 	close(s.sync);
+	cleanup_close(&s.supervisor);
 	ret->pid = s.pid;
 	ret->pidfd = s.pidfd;
 	ret->console = steal_fd(&console);

@@ -4,6 +4,7 @@
 #define HYB_GUEST_CONTAINER_INTERNAL_H
 
 #include "guest-agent/container/container.h"
+#include "guest-agent/container/notify.h"
 #include "guest-agent/container/plan.h"
 #include "guest-agent/container/sync.h"
 
@@ -64,6 +65,7 @@ struct container {
 	int namespaces; /* CLONE_NEW* that its process is in and we are not */
 	struct id_maps uids, gids;
 	struct seccomp_filter own_filter; /* of linux.seccomp */
+	struct notify notify;		  /* where its listener goes */
 };
 
 /* A container being made: what container_create() holds until it succeeds. */
@@ -140,6 +142,8 @@ int plan_scheduler(struct plan *p, const struct oci_scheduler *s,
 		   struct err *e);
 int plan_io_priority(struct plan *p, const struct oci_io_priority *io,
 		     struct err *e);
+/* SCHED_FIFO, SCHED_RR or SCHED_DEADLINE? */
+bool process_is_realtime(const struct plan_process *pp);
 int process_set_scheduling(const struct plan_process *pp, pid_t pid,
 			   struct err *e);
 int process_own_stdio(const struct container *c, const struct plan_process *pp,
@@ -158,11 +162,17 @@ struct spawned {
 	pid_t pid;
 	int pidfd, sync;
 	bool patient; /* hooks take the time that they take */
+	/* Connected, where the filter has a listener; else -1. */
+	int supervisor;
+	const struct container *c; /* whose listener it is */
 };
-#define SPAWNED_INIT                              \
-	{                                         \
-		.pid = 0, .pidfd = -1, .sync = -1 \
+#define SPAWNED_INIT                                                \
+	{                                                           \
+		.pid = 0, .pidfd = -1, .sync = -1, .supervisor = -1 \
 	}
+/* Connects to the supervisor of c's filter, where there is one. */
+int spawned_supervise(struct spawned *s, const struct container *c,
+		      struct err *e);
 int plan_keep(struct plan *p, const int *extra, size_t n_extra, struct err *e);
 /* Waits for READY (or, running, for the program): 0, or the child's error in
  * e and *failure. *console gets a terminal's master. */

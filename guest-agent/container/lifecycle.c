@@ -36,6 +36,7 @@ int container_start(struct container *c, struct container_failure *failure,
 	struct spawned s = {.pid = c->pid,
 			    .pidfd = c->pidfd,
 			    .sync = c->sync,
+			    .supervisor = -1,
 			    .patient = !c->defaults};
 	struct err mine = ERR_INIT;
 	int r;
@@ -45,9 +46,16 @@ int container_start(struct container *c, struct container_failure *failure,
 	if (c->status != CONTAINER_CREATED || c->sync < 0)
 		return err_set(e, EINVAL, "the container is %s, not created",
 			       container_status_name(c->status));
-	if (send(c->sync, "", 1, MSG_NOSIGNAL) < 0)
-		return err_sys(e, errno, "start the process");
+	r = spawned_supervise(&s, c, e);
+	if (r < 0)
+		return r;
+	if (send(c->sync, "", 1, MSG_NOSIGNAL) < 0) {
+		r = err_sys(e, errno, "start the process");
+		cleanup_close(&s.supervisor);
+		return r;
+	}
 	r = spawned_wait(&s, true, NULL, failure, &mine);
+	cleanup_close(&s.supervisor);
 	cleanup_close(&c->sync);
 	c->started_at = now_realtime_ns();
 	if (r < 0) {
@@ -59,6 +67,11 @@ int container_start(struct container *c, struct container_failure *failure,
 	}
 	c->status = CONTAINER_RUNNING;
 	return 0;
+}
+
+bool container_has_listener(const struct container *c)
+{
+	return c->notify.path;
 }
 
 int container_pidfd(const struct container *c)

@@ -485,18 +485,44 @@ int process_own_stdio(const struct container *c, const struct plan_process *pp,
 
 /* --------------------------------------------------------------------- all */
 
+static int plan_listener(struct create *cr, struct err *e)
+{
+	const struct plan_process *pp = &cr->plan->process;
+	const struct hook_state state = {.id = cr->spec->id,
+					 .status = "creating",
+					 .bundle = cr->spec->bundle,
+					 .config = cr->config};
+
+	/* The agent waits for no program of its VM. */
+	if (cr->spec->defaults)
+		return err_set(e, ENOTSUP,
+			       "linux.seccomp: SCMP_ACT_NOTIFY: not in a VM's "
+			       "container");
+	/* While the listener is on its way one thread spins. */
+	if (process_is_realtime(pp))
+		return err_set(e, ENOTSUP,
+			       "linux.seccomp: SCMP_ACT_NOTIFY: not with a "
+			       "real-time process.scheduler");
+	return notify_plan(cr->plan->arena, cr->config->lx->seccomp, &state,
+			   &cr->c->notify, e);
+}
+
 static int plan_seccomp(struct create *cr, struct err *e)
 {
 	const struct oci_linux *lx = cr->config->lx;
 	struct plan_process *pp = &cr->plan->process;
+	struct container *c = cr->c;
 	int r;
 
-	if (lx && lx->seccomp) {
-		r = seccomp_filter_compile(lx->seccomp, &cr->c->own_filter, e);
-		pp->seccomp = &cr->c->own_filter;
+	if (!lx || !lx->seccomp)
+		return cr->spec->defaults
+			       ? seccomp_filter_default(&pp->seccomp, e)
+			       : 0;
+	r = seccomp_filter_compile(lx->seccomp, &c->own_filter, e);
+	if (r < 0)
 		return r;
-	}
-	return cr->spec->defaults ? seccomp_filter_default(&pp->seccomp, e) : 0;
+	pp->seccomp = &c->own_filter;
+	return c->own_filter.listener ? plan_listener(cr, e) : 0;
 }
 
 static int plan_personality(struct create *cr, struct err *e)

@@ -134,6 +134,14 @@ int plan_io_priority(struct plan *p, const struct oci_io_priority *io,
 	return 0;
 }
 
+bool process_is_realtime(const struct plan_process *pp)
+{
+	uint32_t policy = pp->scheduler ? pp->scheduler->sched_policy : 0;
+
+	return policy == SCHED_FIFO || policy == SCHED_RR ||
+	       policy == SCHED_DEADLINE;
+}
+
 int process_set_scheduling(const struct plan_process *pp, pid_t pid,
 			   struct err *e)
 {

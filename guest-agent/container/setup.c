@@ -34,6 +34,7 @@
 
 #include "common/base/cleanup.h"
 #include "common/base/fd.h"
+#include "guest-agent/container/notify.h"
 #include "guest-agent/container/sync.h"
 #include "guest-agent/sys/copyup.h"
 #include "guest-agent/sys/kernel.h"
@@ -49,6 +50,8 @@ struct setup {
 	const char *what;		 /* detail of a failure, or NULL */
 	char detail[212];		 /* room for one */
 	int exit_code;			 /* of a failure; 0: 1 */
+	/* Why candidate i is not executed; 0: it is. */
+	int refused[HYB_PATH_DIRS_MAX];
 	bool undo_root; /* attached in a namespace that outlives us */
 };
 
@@ -814,12 +817,34 @@ static void run_reaper(struct setup *s)
 		}
 		return;
 	}
-	if (s->p->process.seccomp && s->p->process.no_new_privs)
+	/* A listener's filter is the program's alone: this process would have
+	 * none to answer for it. */
+	if (s->p->process.seccomp && s->p->process.no_new_privs &&
+	    !s->p->process.seccomp->listener)
 		seccomp_filter_install(s->p->process.seccomp);
 	/* Its ends of the sockets must go, or nobody would see the program
 	 * start. Descriptors 0-2 stay: a terminal's hang-up is for it, too. */
 	close_range(3, ~0U, 0);
 	reaper_run(child);
+}
+
+/* What must not be executed, found out while no filter is in the way.
+ * CVE-2019-5736: /proc/self/exe is still the engine's binary. Whoever else
+ * holds it (it is not writable for a container) shall not even run it. */
+static int step_program(struct setup *s)
+{
+	char **candidates = s->p->process.candidates;
+	size_t i;
+	int fd;
+
+	for (i = 0; i < HYB_PATH_DIRS_MAX && candidates[i]; i++) {
+		fd = sys_openat2(AT_FDCWD, candidates[i], O_PATH | O_CLOEXEC, 0,
+				 RESOLVE_NO_MAGICLINKS);
+		s->refused[i] = fd < 0 ? errno : 0;
+		if (fd >= 0)
+			close(fd);
+	}
+	return 0;
 }
 
 /* Last before the program, so that the filter need not allow what the set-up
@@ -834,7 +859,9 @@ static int step_filter(struct setup *s)
 		run_reaper(s);
 	if (pp->seccomp) {
 		s->what = "seccomp";
-		r = seccomp_filter_install(pp->seccomp);
+		r = pp->seccomp->listener
+			    ? notify_install(pp->seccomp, s->start)
+			    : seccomp_filter_install(pp->seccomp);
 	}
 	if (r == 0 && !pp->no_new_privs)
 		r = drop_privileges(s);
@@ -848,19 +875,13 @@ static int step_filter(struct setup *s)
 static int step_exec(struct setup *s)
 {
 	const struct plan_process *pp = &s->p->process;
-	int err = ENOENT, fd;
+	int err = ENOENT;
 	size_t i;
 
-	for (i = 0; pp->candidates[i]; i++) {
-		/* CVE-2019-5736: /proc/self/exe is still the engine's binary.
-		 * Whoever else holds it (it is not writable for a container)
-		 * shall not even run it. */
-		fd = sys_openat2(AT_FDCWD, pp->candidates[i],
-				 O_PATH | O_CLOEXEC, 0, RESOLVE_NO_MAGICLINKS);
-		if (fd >= 0) {
-			close(fd);
+	for (i = 0; i < HYB_PATH_DIRS_MAX && pp->candidates[i]; i++) {
+		errno = s->refused[i];
+		if (errno == 0)
 			execve(pp->candidates[i], pp->argv, pp->envp);
-		}
 		if (errno == EACCES || errno == EPERM)
 			err = EACCES;
 		else if (errno != ENOENT && errno != ENOTDIR)
@@ -911,6 +932,7 @@ static const struct step create_steps[] = {
 	{"ready", step_ready},
 	{"start", step_start},
 	{"hooks", step_start_hooks},
+	{"program", step_program},
 	{"filter", step_filter},
 	{"exec", step_exec},
 };
@@ -972,6 +994,7 @@ static const struct step exec_steps[] = {
 	{"process", step_process},
 	{"ready", step_ready},
 	{"start", step_start},
+	{"program", step_program},
 	{"filter", step_filter},
 	{"exec", step_exec},
 };

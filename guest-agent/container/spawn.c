@@ -139,6 +139,32 @@ static int child_failed(const struct sync_msg *msg,
 		       text_escape(msg->what, what, sizeof(what)));
 }
 
+int spawned_supervise(struct spawned *s, const struct container *c,
+		      struct err *e)
+{
+	s->c = c;
+	if (!c->notify.path)
+		return 0;
+	s->supervisor = notify_connect(&c->notify, e);
+	return s->supervisor < 0 ? s->supervisor : 0;
+}
+
+/* The listener goes to the supervisor; only then may the process go on. */
+static int hand_over(struct spawned *s, int listener, struct err *e)
+{
+	struct sync_msg go = {.kind = SYNC_GO};
+	int r;
+
+	r = notify_send(&s->c->notify, s->supervisor, listener, s->pid,
+			container_status_name(s->c->status), s->c->pid, e);
+	/* One state to a connection. */
+	close_fd(&s->supervisor);
+	if (r < 0)
+		return r;
+	r = sync_send(s->sync, &go, -1);
+	return r < 0 ? err_sys(e, -r, "talk to the process") : 0;
+}
+
 int spawned_wait(struct spawned *s, bool running, int *console,
 		 struct container_failure *failure, struct err *e)
 {
@@ -160,6 +186,14 @@ int spawned_wait(struct spawned *s, bool running, int *console,
 		if (msg.kind == SYNC_CONSOLE && fd >= 0 && console &&
 		    *console < 0) {
 			*console = fd;
+			continue;
+		}
+		if (msg.kind == SYNC_LISTENER && fd >= 0 && running &&
+		    s->supervisor >= 0) {
+			r = hand_over(s, fd, e);
+			close(fd);
+			if (r < 0)
+				return r;
 			continue;
 		}
 		if (fd >= 0)
@@ -184,4 +218,5 @@ void spawned_abort(struct spawned *s)
 	}
 	close_fd(&s->pidfd);
 	close_fd(&s->sync);
+	close_fd(&s->supervisor);
 }

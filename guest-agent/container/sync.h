@@ -12,6 +12,8 @@
  *                    ERROR, after which the child exits
  *   starter → child  one byte, on the same socket or on a connection to a
  *                    listening one
+ *   child → starter  LISTENER with the seccomp filter's, where it has one;
+ *                    answered by GO once the supervisor has it
  *   child → starter  ERROR, or end of file once the program runs
  *
  * The child may turn into an enemy only after the program runs, when its end
@@ -29,6 +31,7 @@ enum sync_kind {
 	SYNC_CONSOLE,
 	SYNC_READY,
 	SYNC_ERROR,
+	SYNC_LISTENER,
 };
 
 struct sync_msg {

@@ -40,7 +40,8 @@ int load(const struct options *o, const char *id, bool with_config,
 	if (r < 0)
 		return err_wrap(e, "container '%s'", id);
 	ret->status = store_status(ret->dir, &ret->state, &ret->pidfd);
-	if (with_config) {
+	spec.bundle = ret->state.bundle;
+	if (with_config || (for_start && ret->state.listener)) {
 		r = store_config(ret->dir, &ret->config, e);
 		if (r < 0)
 			return r;

@@ -198,6 +198,7 @@ static int finish(const struct options *o, struct create_args *a,
 		.erofs = (char *)(uintptr_t)spec->rootfs.erofs,
 		.defaults = spec->defaults,
 		.hooks = spec->config->hooks != NULL,
+		.listener = container_has_listener(c),
 		.ids_base = spec->ids_base,
 		.pid = info.pid,
 		.created_at = info.created_at};

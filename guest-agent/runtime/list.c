@@ -125,22 +125,20 @@ static json_t *capabilities(void)
 
 static json_t *seccomp(void)
 {
-	static const char *const actions[] = {"SCMP_ACT_ALLOW",
-					      "SCMP_ACT_ERRNO",
-					      "SCMP_ACT_KILL",
-					      "SCMP_ACT_LOG",
-					      "SCMP_ACT_KILL_PROCESS",
-					      "SCMP_ACT_KILL_THREAD",
-					      "SCMP_ACT_TRACE",
-					      "SCMP_ACT_TRAP",
-					      NULL};
+	static const char *const actions[] = {
+		"SCMP_ACT_ALLOW",	 "SCMP_ACT_ERRNO",
+		"SCMP_ACT_KILL",	 "SCMP_ACT_LOG",
+		"SCMP_ACT_KILL_PROCESS", "SCMP_ACT_KILL_THREAD",
+		"SCMP_ACT_TRACE",	 "SCMP_ACT_TRAP",
+		"SCMP_ACT_NOTIFY",	 NULL};
 	static const char *const operators[] = {
 		"SCMP_CMP_EQ", "SCMP_CMP_GE", "SCMP_CMP_GT",
 		"SCMP_CMP_LE", "SCMP_CMP_LT", "SCMP_CMP_MASKED_EQ",
 		"SCMP_CMP_NE", NULL};
 	static const char *const flags[] = {
 		"SECCOMP_FILTER_FLAG_TSYNC", "SECCOMP_FILTER_FLAG_LOG",
-		"SECCOMP_FILTER_FLAG_SPEC_ALLOW", NULL};
+		"SECCOMP_FILTER_FLAG_SPEC_ALLOW",
+		"SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", NULL};
 	static const char *const archs[] = {"SCMP_ARCH_X86_64", "SCMP_ARCH_X86",
 					    "SCMP_ARCH_X32", NULL};
 

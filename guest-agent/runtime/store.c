@@ -106,13 +106,14 @@ int store_write(const char *root, const struct store_state *s,
 	r = file_write_atomic(path, config, config_len, 0600, e);
 	if (r < 0)
 		return r;
-	json = json_pack(
-		"{ss ss ss ss* ss* sb sb sI sI sI sI}", "id", s->id, "bundle",
-		s->bundle, "cgroup", s->cgroup ? s->cgroup : "", "rootfs",
-		s->rootfs, "erofs", s->erofs, "defaults", s->defaults, "hooks",
-		s->hooks, "idsBase", (json_int_t)s->ids_base, "pid",
-		(json_int_t)s->pid, "startTime", (json_int_t)s->start_time,
-		"created", (json_int_t)s->created_at);
+	json = json_pack("{ss ss ss ss* ss* sb sb sb sI sI sI sI}", "id", s->id,
+			 "bundle", s->bundle, "cgroup",
+			 s->cgroup ? s->cgroup : "", "rootfs", s->rootfs,
+			 "erofs", s->erofs, "defaults", s->defaults, "hooks",
+			 s->hooks, "listener", s->listener, "idsBase",
+			 (json_int_t)s->ids_base, "pid", (json_int_t)s->pid,
+			 "startTime", (json_int_t)s->start_time, "created",
+			 (json_int_t)s->created_at);
 	text = json ? json_dumps(json, JSON_COMPACT) : NULL;
 	json_decref(json);
 	if (!text)
@@ -133,18 +134,19 @@ int store_read(int dir, struct store_state *ret, struct err *e)
 	json_int_t base, pid, start, created;
 	json_t *json;
 	size_t len;
-	int defaults, hooks = 0, r;
+	int defaults, hooks = 0, listener = 0, r;
 
 	r = file_read(dir, "state.json", STATE_MAX, &text, &len, e);
 	if (r < 0)
 		return err_wrap(e, "the container was not created whole");
 	json = json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL);
 	if (!json ||
-	    json_unpack(json, "{ss ss ss s?s s?s sb s?b sI sI sI sI}", "id",
+	    json_unpack(json, "{ss ss ss s?s s?s sb s?b s?b sI sI sI sI}", "id",
 			&id, "bundle", &bundle, "cgroup", &cgroup, "rootfs",
 			&rootfs, "erofs", &erofs, "defaults", &defaults,
-			"hooks", &hooks, "idsBase", &base, "pid", &pid,
-			"startTime", &start, "created", &created) < 0) {
+			"hooks", &hooks, "listener", &listener, "idsBase",
+			&base, "pid", &pid, "startTime", &start, "created",
+			&created) < 0) {
 		json_decref(json);
 		return err_set(e, EINVAL, "state.json is damaged");
 	}
@@ -155,6 +157,7 @@ int store_read(int dir, struct store_state *ret, struct err *e)
 				    .erofs = copy_of(erofs),
 				    .defaults = defaults,
 				    .hooks = hooks,
+				    .listener = listener,
 				    .ids_base = (uint32_t)base,
 				    .pid = (pid_t)pid,
 				    .start_time = (uint64_t)start,

@@ -22,7 +22,8 @@
 struct store_state {
 	char *id, *bundle, *cgroup, *rootfs, *erofs;
 	bool defaults;
-	bool hooks; /* some of the configuration's run after create */
+	bool hooks;    /* some of the configuration's run after create */
+	bool listener; /* its filter has one: the start needs the configuration */
 	uint32_t ids_base;
 	pid_t pid;
 	uint64_t start_time; /* of the process, in ticks: see proc_open() */

@@ -45,15 +45,32 @@ void seccomp_filter_done(struct seccomp_filter *f)
 	f->n = 0;
 }
 
-/* Numbers from HYB_SECCOMP_FIRST_NEW on are decided here: those in `allow`
- * are allowed, all others answer ENOSYS. */
-static size_t emit_prologue(struct sock_filter *p, const int *allow,
-			    size_t n_allow)
+/* What is answered to a call that libseccomp cannot name. */
+struct new_rule {
+	uint32_t nr, ret;
+};
+#define NEW_RULES_MAX 64
+
+/* Rules for numbers from HYB_SECCOMP_FIRST_NEW on, which are decided in front
+ * of libseccomp's programme. */
+struct new_rules {
+	struct new_rule rules[NEW_RULES_MAX];
+	size_t n;
+	bool open; /* those without a rule: as the programme says; else ENOSYS */
+};
+
+/* Most instructions of a prologue. */
+#define PROLOGUE_MAX (2 * NEW_RULES_MAX + 6)
+
+static size_t emit_prologue(struct sock_filter *p, const struct new_rules *new)
 {
 	const uint32_t enosys = SECCOMP_RET_ERRNO | ENOSYS;
-	uint8_t over = (uint8_t)(n_allow + 2);
+	/* From the comparison with the first new number to the end. */
+	uint8_t over = (uint8_t)(2 * new->n + !new->open);
 	size_t n = 0, i;
 
+	if (new->open &&new->n == 0)
+		return 0;
 	p[n++] = (struct sock_filter)BPF_STMT(
 		BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch));
 	p[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K,
@@ -65,21 +82,19 @@ static size_t emit_prologue(struct sock_filter *p, const int *allow,
 		BPF_JMP | BPF_JGE | BPF_K, 0x40000000, (uint8_t)(over + 1), 0);
 	p[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K,
 					      HYB_SECCOMP_FIRST_NEW, 0, over);
-	for (i = 0; i < n_allow; i++)
-		p[n++] = (struct sock_filter)BPF_JUMP(
-			BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)allow[i],
-			(uint8_t)(n_allow - i), 0);
-	p[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, enosys);
-	p[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K,
-					      SECCOMP_RET_ALLOW);
+	for (i = 0; i < new->n; i++) {
+		p[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K,
+						      new->rules[i].nr, 0, 1);
+		p[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K,
+						      new->rules[i].ret);
+	}
+	if (!new->open)
+		p[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, enosys);
 	return n;
 }
 
-/* new_allowed: which of the numbers that libseccomp does not know are allowed;
- * NULL: no prologue, the filter's default is for them, too. */
-static int export_filter(scmp_filter_ctx ctx, const int *new_allowed,
-			 size_t n_new, struct seccomp_filter *ret,
-			 struct err *e)
+static int export_filter(scmp_filter_ctx ctx, const struct new_rules *new,
+			 struct seccomp_filter *ret, struct err *e)
 {
 	_cleanup_close_ int fd = memfd_create("seccomp", MFD_CLOEXEC);
 	struct sock_filter *p;
@@ -95,12 +110,12 @@ static int export_filter(scmp_filter_ctx ctx, const int *new_allowed,
 	if (fstat(fd, &st) < 0 || lseek(fd, 0, SEEK_SET) < 0)
 		return err_sys(e, errno, "seccomp: export");
 	len = (size_t)st.st_size;
-	if (len / sizeof(*p) + n_new + 8 > INSNS_MAX)
+	if (len / sizeof(*p) + PROLOGUE_MAX > INSNS_MAX)
 		return err_set(e, E2BIG, "seccomp: the filter is too long");
-	p = calloc(len / sizeof(*p) + n_new + 8, sizeof(*p));
+	p = calloc(len / sizeof(*p) + PROLOGUE_MAX, sizeof(*p));
 	if (!p)
 		return err_sys(e, ENOMEM, "seccomp");
-	n = new_allowed ? emit_prologue(p, new_allowed, n_new) : 0;
+	n = emit_prologue(p, new);
 	if (read_full(fd, p + n, len) != (ssize_t)len) {
 		free(p);
 		return err_set(e, EIO, "seccomp: export was cut");
@@ -168,8 +183,9 @@ int seccomp_filter_default(const struct seccomp_filter **ret, struct err *e)
 {
 	static struct seccomp_filter filter;
 	_cleanup_(cleanup_ctx) scmp_filter_ctx ctx = NULL;
-	int allow[16], r;
+	struct new_rules new = {.n = 0};
 	size_t i;
+	int r;
 
 	if (filter.n > 0) {
 		*ret = &filter;
@@ -183,9 +199,12 @@ int seccomp_filter_default(const struct seccomp_filter **ret, struct err *e)
 		r = add_default_rules(ctx);
 	if (r < 0)
 		return err_sys(e, -r, "seccomp: default profile");
-	for (i = 0; i < seccomp_new_calls_n && i < ARRAY_SIZE(allow); i++)
-		allow[i] = seccomp_new_calls[i].nr;
-	r = export_filter(ctx, allow, i, &filter, e);
+	for (i = 0; i < seccomp_new_calls_n; i++)
+		if (seccomp_new_calls[i].allowed)
+			new.rules[new.n++] = (struct new_rule){
+				(uint32_t)seccomp_new_calls[i].nr,
+				SECCOMP_RET_ALLOW};
+	r = export_filter(ctx, &new, &filter, e);
 	if (r < 0)
 		return r;
 	*ret = &filter;
@@ -194,16 +213,14 @@ int seccomp_filter_default(const struct seccomp_filter **ret, struct err *e)
 
 /* --------------------------------------------------- from a configuration */
 
+/* path: of the member that has the name. */
 static int parse_action(const char *name, const struct oci_opt *errno_ret,
-			const struct oci_opt *default_errno, uint32_t *ret,
-			struct err *e)
+			const char *path, uint32_t *ret, struct err *e)
 {
 	uint16_t code = EPERM;
 
 	if (errno_ret->set)
 		code = (uint16_t)errno_ret->value;
-	else if (default_errno && default_errno->set)
-		code = (uint16_t)default_errno->value;
 	if (strcmp(name, "SCMP_ACT_ALLOW") == 0)
 		*ret = SCMP_ACT_ALLOW;
 	else if (strcmp(name, "SCMP_ACT_ERRNO") == 0)
@@ -216,20 +233,24 @@ static int parse_action(const char *name, const struct oci_opt *errno_ret,
 	else if (strcmp(name, "SCMP_ACT_TRAP") == 0)
 		*ret = SCMP_ACT_TRAP;
 	else if (strcmp(name, "SCMP_ACT_TRACE") == 0)
-		*ret = SCMP_ACT_TRACE(errno_ret->set ? code : 0);
+		*ret = SCMP_ACT_TRACE(code);
 	else if (strcmp(name, "SCMP_ACT_LOG") == 0)
 		*ret = SCMP_ACT_LOG;
 	else if (strcmp(name, "SCMP_ACT_NOTIFY") == 0)
-		return err_set(e, ENOTSUP,
-			       "linux.seccomp: SCMP_ACT_NOTIFY is not "
-			       "supported yet");
+		*ret = SCMP_ACT_NOTIFY;
 	else
-		return err_set(e, EINVAL, "linux.seccomp: unknown action '%s'",
+		return err_set(e, EINVAL, "%s: unknown action '%s'", path,
+			       name);
+	/* As the specification wants it. */
+	if (errno_ret->set && strcmp(name, "SCMP_ACT_ERRNO") != 0 &&
+	    strcmp(name, "SCMP_ACT_TRACE") != 0)
+		return err_set(e, EINVAL, "%s: '%s' takes no errno", path,
 			       name);
 	return 0;
 }
 
-static int parse_op(const char *name, enum scmp_compare *ret, struct err *e)
+static int parse_op(const char *name, const char *path, enum scmp_compare *ret,
+		    struct err *e)
 {
 	static const struct {
 		const char *name;
@@ -251,7 +272,7 @@ static int parse_op(const char *name, enum scmp_compare *ret, struct err *e)
 			return 0;
 		}
 	}
-	return err_set(e, EINVAL, "linux.seccomp: unknown operator '%s'", name);
+	return err_set(e, EINVAL, "%s.op: unknown operator '%s'", path, name);
 }
 
 /* -EINVAL: a call that neither libseccomp nor this file knows. */
@@ -272,10 +293,32 @@ struct compile {
 	scmp_filter_ctx ctx;
 	const struct oci_seccomp *config;
 	uint32_t default_action;
-	int new_allowed[64];
-	size_t n_new;
+	bool notify; /* some call is answered by a listener */
+	struct new_rules new;
 	struct err *e;
 };
+
+/* libseccomp's actions are the kernel's, but for the one that kills a thread.
+ * The first rule of a call is the one that counts, as with libseccomp. */
+static int add_new_call(struct compile *c, const char *name, int nr,
+			uint32_t action, unsigned int n_args)
+{
+	size_t i;
+
+	if (n_args)
+		return err_set(c->e, ENOTSUP,
+			       "linux.seccomp: rule for '%s': arguments of a "
+			       "call that is so new are not looked at",
+			       name);
+	for (i = 0; i < c->new.n; i++)
+		if (c->new.rules[i].nr == (uint32_t)nr)
+			return 0;
+	if (c->new.n == NEW_RULES_MAX)
+		return err_set(c->e, E2BIG,
+			       "linux.seccomp: rule for '%s': too many", name);
+	c->new.rules[c->new.n++] = (struct new_rule){(uint32_t)nr, action};
+	return 0;
+}
 
 static int add_call(struct compile *c, const char *name, uint32_t action,
 		    const struct scmp_arg_cmp *args, unsigned int n, bool split)
@@ -285,12 +328,10 @@ static int add_call(struct compile *c, const char *name, uint32_t action,
 
 	if (nr == __NR_SCMP_ERROR)
 		return 0; /* of a kernel to come: ENOSYS by the prologue */
-	if (nr >= HYB_SECCOMP_FIRST_NEW) {
-		if (action == SCMP_ACT_ALLOW && n == 0 &&
-		    c->n_new < ARRAY_SIZE(c->new_allowed))
-			c->new_allowed[c->n_new++] = nr;
+	if (nr >= HYB_SECCOMP_FIRST_NEW)
+		return add_new_call(c, name, nr, action, n);
+	if (action == c->default_action)
 		return 0;
-	}
 	if (!split)
 		r = seccomp_rule_add_array(c->ctx, action, nr, n, args);
 	for (i = 0; split && r == 0 && i < n; i++)
@@ -302,25 +343,27 @@ static int add_call(struct compile *c, const char *name, uint32_t action,
 	return 0;
 }
 
-static int add_rule(struct compile *c, const struct oci_seccomp_rule *rule)
+static int add_rule(struct compile *c, const struct oci_seccomp_rule *rule,
+		    const char *path)
 {
 	struct scmp_arg_cmp args[6];
 	unsigned int seen = 0;
 	bool split = false;
 	enum scmp_compare op = SCMP_CMP_EQ;
 	uint32_t action = 0;
+	char place[80];
 	size_t i;
 	int r;
 
-	r = parse_action(rule->action, &rule->errno_ret, NULL, &action, c->e);
+	snprintf(place, sizeof(place), "%s.action", path);
+	r = parse_action(rule->action, &rule->errno_ret, place, &action, c->e);
 	if (r < 0)
 		return r;
 	if (rule->n_args > ARRAY_SIZE(args))
-		return err_set(c->e, EINVAL,
-			       "linux.seccomp: more than 6 arguments in a "
-			       "rule");
+		return err_set(c->e, EINVAL, "%s.args: more than 6", path);
 	for (i = 0; i < rule->n_args; i++) {
-		r = parse_op(rule->args[i].op, &op, c->e);
+		snprintf(place, sizeof(place), "%s.args[%zu]", path, i);
+		r = parse_op(rule->args[i].op, place, &op, c->e);
 		if (r < 0)
 			return r;
 		args[i] = SCMP_CMP(rule->args[i].index, op, rule->args[i].value,
@@ -331,8 +374,7 @@ static int add_rule(struct compile *c, const struct oci_seccomp_rule *rule)
 		split |= seen & (1u << rule->args[i].index);
 		seen |= 1u << rule->args[i].index;
 	}
-	if (action == c->default_action)
-		return 0;
+	c->notify |= action == SCMP_ACT_NOTIFY;
 	for (i = 0; rule->names[i]; i++) {
 		r = add_call(c, rule->names[i], action, args,
 			     (unsigned int)rule->n_args, split);
@@ -340,6 +382,19 @@ static int add_rule(struct compile *c, const struct oci_seccomp_rule *rule)
 			return r;
 	}
 	return 0;
+}
+
+static int add_rules(struct compile *c)
+{
+	char path[48];
+	size_t i;
+	int r = 0;
+
+	for (i = 0; r == 0 && i < c->config->n_syscalls; i++) {
+		snprintf(path, sizeof(path), "linux.seccomp.syscalls[%zu]", i);
+		r = add_rule(c, &c->config->syscalls[i], path);
+	}
+	return r;
 }
 
 static int add_architectures(struct compile *c)
@@ -388,6 +443,8 @@ static int parse_flags(const struct oci_seccomp *config, unsigned int *ret,
 		{"SECCOMP_FILTER_FLAG_LOG", SECCOMP_FILTER_FLAG_LOG},
 		{"SECCOMP_FILTER_FLAG_SPEC_ALLOW",
 		 SECCOMP_FILTER_FLAG_SPEC_ALLOW},
+		{"SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",
+		 SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV},
 	};
 	size_t i, j;
 
@@ -397,10 +454,40 @@ static int parse_flags(const struct oci_seccomp *config, unsigned int *ret,
 				break;
 		if (j == ARRAY_SIZE(flags))
 			return err_set(e, EINVAL,
-				       "linux.seccomp.flags: unknown '%s'",
-				       config->flags[i]);
+				       "linux.seccomp.flags[%zu]: unknown '%s'",
+				       i, config->flags[i]);
 		*ret |= flags[j].flag;
 	}
+	return 0;
+}
+
+/* Is the kernel able to ask a listener; does the configuration name one? */
+static int check_listener(const struct compile *c, unsigned int *flags)
+{
+	const struct oci_seccomp *config = c->config;
+	uint32_t action = SECCOMP_RET_USER_NOTIF;
+
+	if (!c->notify) {
+		/* The kernel takes this flag with a listener only. */
+		if (*flags & SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV)
+			return err_set(c->e, EINVAL,
+				       "linux.seccomp.flags: SECCOMP_FILTER_"
+				       "FLAG_WAIT_KILLABLE_RECV without an "
+				       "SCMP_ACT_NOTIFY");
+		return 0;
+	}
+	if (!config->listener_path)
+		return err_set(c->e, EINVAL,
+			       "linux.seccomp.listenerPath: is missing, and "
+			       "SCMP_ACT_NOTIFY needs it");
+	if (syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action) < 0)
+		return err_sys(c->e, ENOTSUP,
+			       "linux.seccomp: SCMP_ACT_NOTIFY: this kernel "
+			       "has no listeners");
+	/* The kernel does not do both, and there is one thread to filter: the
+	 * one that carries the listener away must not be. */
+	*flags &= ~(unsigned int)SECCOMP_FILTER_FLAG_TSYNC;
+	*flags |= SECCOMP_FILTER_FLAG_NEW_LISTENER;
 	return 0;
 }
 
@@ -409,23 +496,21 @@ int seccomp_filter_compile(const struct oci_seccomp *config,
 {
 	_cleanup_(cleanup_ctx) scmp_filter_ctx ctx = NULL;
 	struct compile c = {.config = config, .e = e};
-	const struct oci_opt none = {.set = false};
 	unsigned int flags = 0;
-	bool open;
-	size_t i;
 	int r;
 
-	if (config->listener_path)
-		return err_set(e, ENOTSUP,
-			       "linux.seccomp.listenerPath: not supported "
-			       "yet");
+	if (config->listener_metadata && !config->listener_path)
+		return err_set(e, EINVAL,
+			       "linux.seccomp.listenerMetadata: without "
+			       "listenerPath");
 	r = parse_flags(config, &flags, e);
 	if (r < 0)
 		return r;
-	r = parse_action(config->default_action, &none,
-			 &config->default_errno_ret, &c.default_action, e);
+	r = parse_action(config->default_action, &config->default_errno_ret,
+			 "linux.seccomp.defaultAction", &c.default_action, e);
 	if (r < 0)
 		return r;
+	c.notify = c.default_action == SCMP_ACT_NOTIFY;
 	ctx = seccomp_init(c.default_action);
 	if (!ctx)
 		return err_sys(e, ENOMEM, "seccomp");
@@ -434,27 +519,29 @@ int seccomp_filter_compile(const struct oci_seccomp *config,
 	if (r < 0)
 		return err_sys(e, -r, "seccomp");
 	r = add_architectures(&c);
-	for (i = 0; r == 0 && i < config->n_syscalls; i++)
-		r = add_rule(&c, &config->syscalls[i]);
+	if (r == 0)
+		r = add_rules(&c);
+	if (r == 0)
+		r = check_listener(&c, &flags);
 	if (r < 0)
 		return r;
 	/* A filter that lets through what it does not name lets new calls
-	 * through, too. */
-	open = c.default_action == SCMP_ACT_ALLOW ||
-	       c.default_action == SCMP_ACT_LOG;
-	r = export_filter(ctx, open ? NULL : c.new_allowed, c.n_new, ret, e);
+	 * through, too; one whose listener decides has it decide on them. */
+	c.new.open = c.default_action == SCMP_ACT_ALLOW ||
+		     c.default_action == SCMP_ACT_LOG ||
+		     c.default_action == SCMP_ACT_NOTIFY;
+	r = export_filter(ctx, &c.new, ret, e);
 	if (r < 0)
 		return r;
 	ret->flags = flags;
+	ret->listener = c.notify;
 	return 0;
 }
 
 int seccomp_filter_install(const struct seccomp_filter *f)
 {
 	struct sock_fprog prog = {.len = f->n, .filter = f->insns};
+	long r = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, f->flags, &prog);
 
-	return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, f->flags, &prog) <
-			       0
-		       ? -errno
-		       : 0;
+	return r < 0 ? -errno : (int)r;
 }

@@ -10,6 +10,7 @@
 #include "common/oci/runtime.h"
 
 #include <linux/filter.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,6 +18,7 @@ struct seccomp_filter {
 	struct sock_filter *insns; /* owned, freed by seccomp_filter_done() */
 	unsigned short n;
 	unsigned int flags; /* SECCOMP_FILTER_FLAG_* */
+	bool listener;	    /* some calls are answered by a listener */
 };
 
 void seccomp_filter_done(struct seccomp_filter *f);
@@ -24,12 +26,13 @@ void seccomp_filter_done(struct seccomp_filter *f);
 /* The default profile (docs/container.md): compiled at the first call and kept
  * for the life of the process. *ret is not the caller's to free. */
 int seccomp_filter_default(const struct seccomp_filter **ret, struct err *e);
-/* From an OCI configuration. */
+/* From an OCI configuration. Errors name the JSON path. -ENOTSUP: this kernel
+ * lacks something that it asks for. */
 int seccomp_filter_compile(const struct oci_seccomp *config,
 			   struct seccomp_filter *ret, struct err *e);
 
-/* Installs it on the calling thread; 0 or -errno. Needs no_new_privs or
- * CAP_SYS_ADMIN. */
+/* Installs it on the calling thread; 0 or -errno, or where f->listener is true
+ * the listener's descriptor (CLOEXEC). Needs no_new_privs or CAP_SYS_ADMIN. */
 int seccomp_filter_install(const struct seccomp_filter *f);
 
 #endif

@@ -315,8 +315,16 @@ const unsigned long seccomp_personalities[] = {0x0, 0x8, 0x20000, 0x20008,
 const size_t seccomp_personalities_n = ARRAY_SIZE(seccomp_personalities);
 
 const struct seccomp_new_call seccomp_new_calls[] = {
-	{"cachestat", 451},  {"fchmodat2", 452},  {"map_shadow_stack", 453},
-	{"futex_wake", 454}, {"futex_wait", 455}, {"futex_requeue", 456},
-	{"mseal", 462},
+	{"cachestat", 451, true},	   {"fchmodat2", 452, true},
+	{"map_shadow_stack", 453, true},   {"futex_wake", 454, true},
+	{"futex_wait", 455, true},	   {"futex_requeue", 456, true},
+	{"statmount", 457, true},	   {"listmount", 458, true},
+	{"lsm_get_self_attr", 459, false}, {"lsm_set_self_attr", 460, false},
+	{"lsm_list_modules", 461, false},  {"mseal", 462, true},
+	{"setxattrat", 463, true},	   {"getxattrat", 464, true},
+	{"listxattrat", 465, true},	   {"removexattrat", 466, true},
+	{"open_tree_attr", 467, false},	   {"file_getattr", 468, false},
+	{"file_setattr", 469, false},	   {"listns", 470, false},
+	{"rseq_slice_yield", 471, false},
 };
 const size_t seccomp_new_calls_n = ARRAY_SIZE(seccomp_new_calls);

@@ -3,6 +3,7 @@
 #ifndef HYB_GUEST_SYS_SECCOMP_DEFAULT_H
 #define HYB_GUEST_SYS_SECCOMP_DEFAULT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* Allowed whatever the arguments. */
@@ -14,10 +15,11 @@ extern const size_t seccomp_families_n;
 /* Values of personality(). */
 extern const unsigned long seccomp_personalities[];
 extern const size_t seccomp_personalities_n;
-/* Allowed and newer than what libseccomp's table ends with: numbers. */
+/* Calls newer than what libseccomp's table ends with. */
 struct seccomp_new_call {
 	const char *name;
 	int nr;
+	bool allowed; /* by the default profile; else ENOSYS */
 };
 extern const struct seccomp_new_call seccomp_new_calls[];
 extern const size_t seccomp_new_calls_n;

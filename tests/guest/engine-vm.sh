@@ -13,13 +13,14 @@ work=$(mktemp -d "${TMPDIR:-/tmp}/hyb-engine.XXXXXX") || exit 2
 trap 'rm -rf "$work"' EXIT
 
 cc -O1 -static -D_GNU_SOURCE -o "$work/probe" tests/guest/engine/probe.c || exit 2
+cc -O1 -static -D_GNU_SOURCE -o "$work/seccomp" tests/guest/engine/seccomp.c || exit 2
 busybox=$(command -v busybox)
 
 # rootfs DIR: a small image
 rootfs() {
 	mkdir -p "$1"/{bin,etc,proc,sys,dev,tmp,root,home/u}
 	cp "$busybox" "$1/bin/busybox"
-	cp "$work/probe" "$1/bin/probe"
+	cp "$work/probe" "$work/seccomp" "$1/bin/"
 	"$busybox" --list | grep -vx busybox | while read -r a; do ln -sf busybox "$1/bin/$a"; done
 	printf 'root:x:0:0:root:/root:/bin/sh\nu:x:1000:1000::/home/u:/bin/sh\n777:x:0:0::/:/bin/sh\n' >"$1/etc/passwd"
 	printf 'root:x:0:\nu:x:1000:\nextra:x:2000:u\n' >"$1/etc/group"
@@ -46,7 +47,8 @@ done
 mkdir -p "$work/initramfs/bin"
 cp "$busybox" "$work/initramfs/bin/busybox"
 strip -s -o "$work/initramfs/bin/hyb-runtime" "$runtime"
-cp "$work/probe" "$work/initramfs/bin/probe"
+cp "$work/probe" "$work/seccomp" "$work/initramfs/bin/"
+cp tests/golden/seccomp/default.tsv "$work/initramfs/seccomp-default.tsv"
 cp tests/guest/engine/init.sh "$work/initramfs/init"
 cp tests/guest/engine/*.sh "$work/initramfs/"
 chmod 755 "$work/initramfs/init"

@@ -618,7 +618,7 @@ static const struct {
 	{LINUX("\"devices\":[{\"type\":\"z\",\"path\":\"/dev/x\"}]"), NULL,
 	 "linux.devices: unknown type"},
 	{LINUX("\"seccomp\":{\"defaultAction\":\"x\"}"), NULL,
-	 "linux.seccomp: unknown action"},
+	 "linux.seccomp.defaultAction: unknown action"},
 	{LINUX("\"personality\":{\"domain\":\"BSD\"}"), NULL,
 	 "linux.personality.domain: unknown"},
 	{MOUNTS("{\"destination\":\"/\",\"type\":\"tmpfs\"}"), NULL,

@@ -9,13 +9,16 @@
 
 #include <cmocka.h>
 
+#include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/seccomp.h>
 #include <sched.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 
 #include "common/base/cleanup.h"
+#include "common/base/fd.h"
 #include "guest-agent/sys/seccomp.h"
 
 #define EPERM_	(SECCOMP_RET_ERRNO | EPERM)
@@ -183,11 +186,11 @@ static void every_number_is_decided(void **state)
 		allowed += r == SECCOMP_RET_ALLOW;
 		if (r != SECCOMP_RET_ALLOW && r != EPERM_ && r != ENOSYS_)
 			fail_msg("call %d: %x", nr, r);
-		if (nr > 462)
+		if (nr > 466)
 			assert_int_equal(r, ENOSYS_);
 	}
 	assert_true(allowed > 250 && allowed < 330);
-	assert_int_equal(ask(f, 457, 0), ENOSYS_); /* statmount */
+	assert_int_equal(ask(f, 459, 0), ENOSYS_); /* lsm_get_self_attr */
 	assert_int_equal(ask(f, SYS_clone3, 0), ENOSYS_);
 	assert_int_equal(ask(f, INT32_MAX & ~0x40000000, 0), ENOSYS_);
 }
@@ -316,6 +319,76 @@ static void an_open_profile_is_open(void **state)
 	assert_int_equal(ask(&f, 470, 0), SECCOMP_RET_ALLOW);
 }
 
+/* getpid is 39 of x86_64 and x32, and 20 of i386. */
+static void architectures_that_are_named(void **state)
+{
+	_cleanup_(seccomp_filter_done) struct seccomp_filter f = {.n = 0};
+	struct seccomp_data d = {.nr = 20, .arch = AUDIT_ARCH_I386};
+	struct err e = ERR_INIT;
+
+	(void)state;
+	assert_int_equal(
+		compile("{\"defaultAction\":\"SCMP_ACT_ALLOW\","
+			"\"architectures\":[\"SCMP_ARCH_X86_64\","
+			"\"SCMP_ARCH_X86\",\"SCMP_ARCH_X32\"],\"syscalls\":["
+			"{\"names\":[\"getpid\"],\"action\":"
+			"\"SCMP_ACT_ERRNO\",\"errnoRet\":5}]}",
+			&f, &e),
+		0);
+	assert_int_equal(ask(&f, 39, 0), SECCOMP_RET_ERRNO | 5);
+	assert_int_equal(ask(&f, 0x40000000 | 39, 0), SECCOMP_RET_ERRNO | 5);
+	assert_int_equal(run(&f, &d), SECCOMP_RET_ERRNO | 5);
+	d.nr = 39;
+	assert_int_equal(run(&f, &d), SECCOMP_RET_ALLOW);
+	d.arch = AUDIT_ARCH_AARCH64;
+	assert_int_equal(run(&f, &d), SECCOMP_RET_KILL_PROCESS);
+}
+
+/* Rules for calls that libseccomp has no name for. */
+static void new_calls_have_rules(void **state)
+{
+	_cleanup_(seccomp_filter_done) struct seccomp_filter f = {.n = 0};
+	struct err e = ERR_INIT;
+
+	(void)state;
+	assert_int_equal(
+		compile("{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"syscalls\":["
+			"{\"names\":[\"mseal\"],\"action\":\"SCMP_ACT_KILL\"},"
+			"{\"names\":[\"mseal\",\"listns\"],\"action\":"
+			"\"SCMP_ACT_ERRNO\",\"errnoRet\":5}]}",
+			&f, &e),
+		0);
+	assert_int_equal(ask(&f, 462, 0), SECCOMP_RET_KILL_THREAD);
+	assert_int_equal(ask(&f, 470, 0), SECCOMP_RET_ERRNO | 5);
+	assert_int_equal(ask(&f, 463, 0), SECCOMP_RET_ALLOW);
+	assert_int_equal(ask(&f, 0x40000000 | 462, 0),
+			 SECCOMP_RET_KILL_PROCESS);
+}
+
+static void a_listener_is_asked(void **state)
+{
+	_cleanup_(seccomp_filter_done) struct seccomp_filter f = {.n = 0};
+	struct err e = ERR_INIT;
+
+	(void)state;
+	assert_int_equal(
+		compile("{\"defaultAction\":\"SCMP_ACT_ERRNO\","
+			"\"listenerPath\":\"/x\",\"flags\":["
+			"\"SECCOMP_FILTER_FLAG_TSYNC\","
+			"\"SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV\"],"
+			"\"syscalls\":[{\"names\":[\"mkdir\",\"mseal\"],"
+			"\"action\":\"SCMP_ACT_NOTIFY\"}]}",
+			&f, &e),
+		0);
+	assert_true(f.listener);
+	assert_int_equal(f.flags,
+			 SECCOMP_FILTER_FLAG_NEW_LISTENER |
+				 SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV);
+	assert_int_equal(ask(&f, SYS_mkdir, 0), SECCOMP_RET_USER_NOTIF);
+	assert_int_equal(ask(&f, 462, 0), SECCOMP_RET_USER_NOTIF);
+	assert_int_equal(ask(&f, SYS_read, 0), EPERM_);
+}
+
 static void bad_profiles_are_refused(void **state)
 {
 	static const struct {
@@ -323,9 +396,20 @@ static void bad_profiles_are_refused(void **state)
 		int code;
 	} cases[] = {
 		{"{\"defaultAction\":\"ALLOW\"}", -EINVAL},
-		{"{\"defaultAction\":\"SCMP_ACT_NOTIFY\"}", -ENOTSUP},
+		{"{\"defaultAction\":\"SCMP_ACT_NOTIFY\"}", -EINVAL},
 		{"{\"defaultAction\":\"SCMP_ACT_ALLOW\","
-		 "\"listenerPath\":\"/x\"}",
+		 "\"listenerMetadata\":\"x\"}",
+		 -EINVAL},
+		{"{\"defaultAction\":\"SCMP_ACT_ALLOW\","
+		 "\"defaultErrnoRet\":1}",
+		 -EINVAL},
+		{"{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"flags\":["
+		 "\"SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV\"]}",
+		 -EINVAL},
+		{"{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"syscalls\":[{"
+		 "\"names\":[\"mseal\"],\"action\":\"SCMP_ACT_ERRNO\","
+		 "\"args\":[{\"index\":0,\"value\":0,\"op\":"
+		 "\"SCMP_CMP_EQ\"}]}]}",
 		 -ENOTSUP},
 		{"{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"flags\":[\"x\"]}",
 		 -EINVAL},
@@ -354,6 +438,88 @@ static void bad_profiles_are_refused(void **state)
 	}
 }
 
+/* -------------------------------------------------------------- the table */
+
+#define TABLE "tests/golden/seccomp/default.tsv"
+#define PAGE  "docs/seccomp-table.md"
+
+static uint32_t answer_of(const char *word)
+{
+	static const char by_argument[] = "by argument:";
+
+	if (strncmp(word, by_argument, sizeof(by_argument) - 1) == 0)
+		word += sizeof(by_argument) - 1;
+	if (strcmp(word, "allowed") == 0)
+		return SECCOMP_RET_ALLOW;
+	if (strcmp(word, "EPERM") == 0)
+		return EPERM_;
+	assert_string_equal(word, "ENOSYS");
+	return ENOSYS_;
+}
+
+/* The page has the row, too, without the answer to arguments of 0. */
+static void check_page(const char *page, char *column[5])
+{
+	char row[512];
+
+	snprintf(row, sizeof(row), "| %s | %s | %.*s | %s |%s%s%s\n", column[0],
+		 column[1], (int)strcspn(column[2], ":"), column[2], column[3],
+		 column[4][0] ? " " : "", column[4], column[4][0] ? " |" : "");
+	if (!strstr(page, row))
+		fail_msg(PAGE " lacks %s", row);
+}
+
+/* Fills in what the row says; the number, or -1 for the rows of many. */
+static int check_row(char *line, const char *page, uint32_t *want)
+{
+	char *column[5], *end;
+	size_t i;
+	long nr;
+
+	for (i = 0; i < 5; i++) {
+		column[i] = strsep(&line, "\t");
+		assert_non_null(column[i]);
+	}
+	nr = strtol(column[0], &end, 10);
+	if (*end)
+		return -1;
+	/* Different, and not a word about it? */
+	if (strncmp(column[2], column[3], strlen(column[3])) != 0)
+		assert_true(strlen(column[4]) > 0);
+	assert_in_range(nr, 0, 999);
+	want[nr] = answer_of(column[2]);
+	check_page(page, column);
+	return (int)nr;
+}
+
+static void the_table_is_true(void **state)
+{
+	_cleanup_free_ char *text = NULL, *page = NULL;
+	const struct seccomp_filter *f = the_default();
+	struct err e = ERR_INIT;
+	uint32_t want[1000];
+	char *rest, *line;
+	int nr, rows = 0;
+	size_t len;
+
+	(void)state;
+	for (nr = 0; nr < 1000; nr++)
+		want[nr] = nr < 451 ? EPERM_ : ENOSYS_;
+	assert_int_equal(file_read(AT_FDCWD, TABLE, 1 << 20, &text, &len, &e),
+			 0);
+	assert_int_equal(file_read(AT_FDCWD, PAGE, 1 << 20, &page, &len, &e),
+			 0);
+	rest = text;
+	while ((line = strsep(&rest, "\n")))
+		if (line[0] && line[0] != '#')
+			rows += check_row(line, page, want) >= 0;
+	assert_true(rows > 370);
+	for (nr = 0; nr < 1000; nr++)
+		if (ask(f, nr, 0) != want[nr])
+			fail_msg("call %d: %x, not %x", nr, ask(f, nr, 0),
+				 want[nr]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -365,7 +531,11 @@ int main(void)
 		cmocka_unit_test(clone_without_namespaces),
 		cmocka_unit_test(a_profile_is_honoured),
 		cmocka_unit_test(an_open_profile_is_open),
+		cmocka_unit_test(architectures_that_are_named),
+		cmocka_unit_test(new_calls_have_rules),
+		cmocka_unit_test(a_listener_is_asked),
 		cmocka_unit_test(bad_profiles_are_refused),
+		cmocka_unit_test(the_table_is_true),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

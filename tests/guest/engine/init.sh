@@ -8,7 +8,7 @@ if [ ! -e /stage2 ]; then
 	mkdir -p /newroot
 	mount -t tmpfs -o size=64m,mode=755 root /newroot
 	mkdir -p /newroot/proc /newroot/sys /newroot/dev /newroot/run /newroot/tmp
-	for f in /bin /init /*.sh /lib /lib64 /bundle; do
+	for f in /bin /init /*.sh /*.tsv /lib /lib64 /bundle; do
 		[ ! -e $f ] || cp -a $f /newroot/
 	done
 	: >/newroot/stage2
