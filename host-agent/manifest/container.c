@@ -298,6 +298,7 @@ static const struct field container_fields[] = {
 	{"volumes", mounts_read},
 	{"read_only", on_read_only},
 	{"shm_size", on_shm_size},
+	{"seccomp", seccomp_read},
 	{"stop_signal", on_stop_signal},
 	{"stop_grace_period", on_stop_grace},
 	{"pull_policy", NULL},
@@ -310,7 +311,6 @@ static const struct field container_fields[] = {
 	{"cap_add", NULL},
 	{"cap_drop", NULL},
 	{"no_new_privileges", NULL},
-	{"seccomp", NULL},
 	{"userns", NULL},
 	{"ulimits", NULL},
 	{"sysctls", NULL},
@@ -334,6 +334,7 @@ static void container_defaults(struct model_container *m)
 	m->user = "";
 	m->working_dir = "";
 	m->hostname = "";
+	m->seccomp = "";
 	m->stop_grace_ns = HYB_DEFAULT_STOP_GRACE_NS;
 }
 

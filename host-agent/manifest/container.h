@@ -50,6 +50,8 @@ void ports_read(struct reading *r, const struct node *n, void *draft);
 void mounts_read(struct reading *r, const struct node *n, void *draft);
 void volumes_read(struct reading *r, const struct node *n, void *draft);
 void mounts_crosscheck(struct reading *r, const struct stack_draft *s);
+/* seccomp.c */
+void seccomp_read(struct reading *r, const struct node *n, void *draft);
 /* depends.c */
 void depends_read(struct reading *r, const struct node *n, void *draft);
 

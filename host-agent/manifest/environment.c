@@ -347,14 +347,46 @@ static void env_text_read(struct reading *r, const struct node *at,
 	}
 }
 
+bool read_file(struct reading *r, const struct node *at, const char *path,
+	       char **ret, size_t *ret_len)
+{
+	_cleanup_free_ char *text = NULL;
+	struct err e = ERR_INIT;
+	size_t len = 0;
+	int result;
+
+	if (!r->env_reader) {
+		node_error(r, at, "%s cannot be read here", node_show(r, at));
+		return false;
+	}
+	result = r->env_reader->read(r->env_reader->arg, path, &text, &len, &e);
+	if (result == -ENOMEM) {
+		r->oom = true;
+		return false;
+	}
+	if (result < 0) {
+		node_error(r, at, "%s cannot be read: %s", node_show(r, at),
+			   diag_message(&r->diags,
+					*e.msg ? e.msg : strerror(-result)));
+		return false;
+	}
+	if (len > HYB_MANIFEST_ENV_MAX - r->env_bytes) {
+		node_error(r, at, "env_files of more than %zu bytes in all",
+			   HYB_MANIFEST_ENV_MAX);
+		return false;
+	}
+	r->env_bytes += len;
+	*ret = steal_ptr(text);
+	*ret_len = len;
+	return true;
+}
+
 static void env_file_one(struct reading *r, const struct node *at,
 			 struct variables *vars)
 {
 	_cleanup_free_ char *text = NULL;
-	struct err e = ERR_INIT;
 	const char *path;
 	size_t len = 0;
-	int result;
 
 	if (at->kind == NODE_MAP) {
 		node_error(r, at,
@@ -369,28 +401,7 @@ static void env_file_one(struct reading *r, const struct node *at,
 		node_error(r, at, "'env_file' has an empty path");
 		return;
 	}
-	if (!r->env_reader) {
-		node_error(r, at, "%s cannot be read here", node_show(r, at));
-		return;
-	}
-	result = r->env_reader->read(r->env_reader->arg, path, &text, &len, &e);
-	if (result == -ENOMEM) {
-		r->oom = true;
-		return;
-	}
-	if (result < 0) {
-		node_error(r, at, "%s cannot be read: %s", node_show(r, at),
-			   diag_message(&r->diags,
-					*e.msg ? e.msg : strerror(-result)));
-		return;
-	}
-	if (len > HYB_MANIFEST_ENV_MAX - r->env_bytes) {
-		node_error(r, at, "env_files of more than %zu bytes in all",
-			   HYB_MANIFEST_ENV_MAX);
-		return;
-	}
-	r->env_bytes += len;
-	if (len)
+	if (read_file(r, at, path, &text, &len) && len)
 		env_text_read(r, at, text, len, vars);
 }
 

@@ -16,7 +16,7 @@ struct reading {
 	struct arena *scratch; /* what only the reading needs; diagnostics */
 	struct arena *arena;   /* of the stack that is being read */
 	const struct manifest_reader *env_reader;
-	size_t env_bytes; /* of env_files so far */
+	size_t env_bytes; /* of env_files and profiles so far */
 	const char *key;  /* whose value is being read, for messages */
 	bool oom;
 };
@@ -75,6 +75,11 @@ bool read_bool(struct reading *r, const struct node *n, bool *ret);
 bool read_mode(struct reading *r, const struct node *n, uint32_t *ret);
 bool read_restart(struct reading *r, const struct node *n,
 		  enum restart_kind most, struct restart_policy *ret);
+/* environment.c: the contents of a file that the manifest names, from the
+ * reader; the caller frees. false: the error has been told. NULL: the reader
+ * only notes the paths. */
+bool read_file(struct reading *r, const struct node *n, const char *path,
+	       char **ret, size_t *ret_len);
 /* Decimal digits without a sign or needless zeros? */
 bool text_is_number(const char *s);
 

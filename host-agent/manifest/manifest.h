@@ -54,7 +54,7 @@ struct manifest {
 	struct arena *arena;
 };
 
-/* Where the contents of env_files come from: path as the manifest has it. The
+/* Where the contents of env_files and seccomp profiles come from: path as the manifest has it. The
  * contents are freed with free(). What it says in *e is shown at the path's
  * place in the manifest. */
 struct manifest_reader {
@@ -64,7 +64,7 @@ struct manifest_reader {
 };
 
 /* file: its name in errors; "-" is standard input. env_reader NULL: an
- * env_file is an error. Returns 0 (stacks, no diagnostics), -EINVAL (at least
+ * env_file or a profile is an error. Returns 0 (stacks, no diagnostics), -EINVAL (at least
  * one diagnostic, no stacks) or -ENOMEM; *ret is to be released with
  * manifest_done() in every case. */
 int manifest_parse(const char *file, const char *text, size_t len,
@@ -76,7 +76,7 @@ void manifest_done(struct manifest *m);
 /* "file:line:col: message", the source line and a caret under it, for each. */
 int manifest_render_diagnostics(const struct manifest *m, struct buf *out);
 
-/* The paths that env_file names in this text, each once, ending with NULL;
+/* The paths that env_file and seccomp name in this text, each once, ending with NULL;
  * freed with strv_free(). A manifest that is not valid gives those that could
  * be read, so that manifest_parse() reports the rest. 0 or -ENOMEM. */
 int manifest_env_files(const char *text, size_t len, char ***ret_paths);

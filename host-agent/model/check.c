@@ -6,6 +6,7 @@
 
 #include "common/base/buf.h"
 #include "common/base/parse.h"
+#include "common/oci/seccomp_profile.h"
 
 #define LOWER	 "abcdefghijklmnopqrstuvwxyz"
 #define UPPER	 "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -312,6 +313,18 @@ static int check_limits(const struct model_vm *vm,
 	return 0;
 }
 
+static int check_seccomp(const struct model_container *c, struct err *e)
+{
+	json_t *profile = NULL;
+	int r;
+
+	if (!*c->seccomp)
+		return 0;
+	r = seccomp_profile_parse(c->seccomp, strlen(c->seccomp), &profile, e);
+	json_decref(profile);
+	return r < 0 ? err_wrap(e, "seccomp") : 0;
+}
+
 static int check_container(const struct model_vm *vm,
 			   const struct model_container *c, struct err *e)
 {
@@ -335,6 +348,8 @@ static int check_container(const struct model_vm *vm,
 		r = check_ports(c, e);
 	if (r == 0)
 		r = check_limits(vm, c, e);
+	if (r == 0)
+		r = check_seccomp(c, e);
 	if (r == 0 && (c->stop_signal < 0 || c->stop_signal > 64))
 		r = err_set(e, EINVAL, "stop_signal is out of range");
 	if (r == 0 && c->stop_grace_ns > HYB_STOP_GRACE_MAX_NS)

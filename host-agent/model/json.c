@@ -140,6 +140,9 @@ json_t *model_container_to_json(const struct model_container *c)
 	ok = ok && put(o, "stop_grace_ns",
 		       json_integer((json_int_t)c->stop_grace_ns));
 	ok = ok && put(o, "stop_signal", signal_to_json(c->stop_signal));
+	/* As in what was stored before there was this. */
+	if (*c->seccomp)
+		ok = ok && put(o, "seccomp", json_loads(c->seccomp, 0, NULL));
 	ok = ok && storage_to_json(o, c);
 	ok = ok && put(o, "user", json_string(c->user));
 	ok = ok && put(o, "working_dir", json_string(c->working_dir));
@@ -386,6 +389,22 @@ static int from_signal(struct from *f, const json_t *o)
 	return sig;
 }
 
+static const char *from_seccomp(struct from *f, const json_t *o)
+{
+	json_t *j = json_object_get(o, "seccomp");
+	const char *copy;
+	char *text;
+
+	if (!j || json_is_null(j))
+		return "";
+	text = model_text(json_incref(j));
+	copy = text ? arena_strdup(f->arena, text) : NULL;
+	free(text);
+	if (!copy && f->r == 0)
+		f->r = err_set(f->e, ENOMEM, "no memory");
+	return copy ? copy : "";
+}
+
 static void from_container(struct from *f, const json_t *o,
 			   struct model_container *c)
 {
@@ -404,6 +423,7 @@ static void from_container(struct from *f, const json_t *o,
 	c->init = json_is_true(json_object_get(o, "init"));
 	if (!json_is_boolean(json_object_get(o, "init")))
 		fail(f, "init");
+	c->seccomp = from_seccomp(f, o);
 	c->stop_signal = from_signal(f, o);
 	c->stop_grace_ns =
 		from_int(f, o, "stop_grace_ns", HYB_STOP_GRACE_MAX_NS);

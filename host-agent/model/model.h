@@ -105,8 +105,9 @@ struct model_container {
 	const struct model_mount *mounts; /* sorted by target: what holds
 					     another mount comes before it */
 	size_t n_mounts;
-	bool read_only;	   /* the root file system */
-	uint64_t shm_size; /* bytes of /dev/shm; 0: the default, 64 MiB */
+	bool read_only;	     /* the root file system */
+	uint64_t shm_size;   /* bytes of /dev/shm; 0: the default, 64 MiB */
+	const char *seccomp; /* a Docker-format profile as JSON; "": default */
 	bool init;
 	int stop_signal; /* 0: the image's, else SIGTERM */
 	uint64_t stop_grace_ns;

@@ -39,6 +39,7 @@ static const struct rule container_rules[] = {
 	{"working_dir", NULL, "working_dir", PLAN_RESTART_CONTAINER, SHOW_TEXT},
 	{"hostname", NULL, "hostname", PLAN_RESTART_CONTAINER, SHOW_TEXT},
 	{"init", NULL, "init", PLAN_RESTART_CONTAINER, SHOW_TEXT},
+	{"seccomp", NULL, "seccomp", PLAN_RESTART_CONTAINER, SHOW_KEYS},
 	{"limits", "cpus_milli", "limits.cpus", PLAN_RESTART_CONTAINER,
 	 SHOW_CPUS},
 	{"limits", "memory", "limits.memory", PLAN_RESTART_CONTAINER,

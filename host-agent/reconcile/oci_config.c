@@ -2,6 +2,7 @@
 #include "host-agent/reconcile/oci_config.h"
 
 #include "common/base/parse.h"
+#include "common/oci/seccomp_profile.h"
 
 #include <signal.h>
 #include <string.h>
@@ -126,15 +127,44 @@ static json_t *make_mounts(const struct model_container *c)
 	return list;
 }
 
+/* What the guest gives uid 0 (docs/container.md); a profile's conditions are
+ * about these. */
+static const char *const default_caps[] = {
+	"CAP_CHOWN",   "CAP_DAC_OVERRIDE",     "CAP_FOWNER",	 "CAP_FSETID",
+	"CAP_KILL",    "CAP_SETGID",	       "CAP_SETUID",	 "CAP_SETPCAP",
+	"CAP_SETFCAP", "CAP_NET_BIND_SERVICE", "CAP_SYS_CHROOT", NULL};
+
+/* Without one the guest's own profile is in force. The kernel is the guest's
+ * word, and its answer hits its own containers only. */
+static int add_seccomp(const struct model_container *c, const char *kernel,
+		       json_t *lx, struct err *e)
+{
+	struct seccomp_target target = {.caps = default_caps};
+	json_t *profile = NULL;
+	int r;
+
+	if (!*c->seccomp)
+		return 0;
+	r = seccomp_profile_parse(c->seccomp, strlen(c->seccomp), &profile, e);
+	if (r < 0)
+		return err_wrap(e, "seccomp");
+	seccomp_kernel_parse(kernel, target.kernel);
+	r = json_object_set_new(lx, "seccomp",
+				seccomp_profile_convert(profile, &target));
+	json_decref(profile);
+	return r < 0 ? err_sys(e, ENOMEM, "seccomp") : 0;
+}
+
 int oci_config_make(const struct model_container *c,
 		    const struct image_defaults *image, const char *vm_name,
-		    json_t **ret, struct err *e)
+		    const char *kernel, json_t **ret, struct err *e)
 {
 	const char *cwd = c->working_dir[0] ? c->working_dir
 			  : image->working_dir && image->working_dir[0]
 				  ? image->working_dir
 				  : "/";
 	json_t *args = make_args(c, image), *config;
+	int r;
 
 	if (json_array_size(args) == 0) {
 		json_decref(args);
@@ -156,6 +186,11 @@ int oci_config_make(const struct model_container *c,
 		make_resources(&c->limits), "mounts", make_mounts(c));
 	if (!config)
 		return err_sys(e, ENOMEM, "make the configuration");
+	r = add_seccomp(c, kernel, json_object_get(config, "linux"), e);
+	if (r < 0) {
+		json_decref(config);
+		return r;
+	}
 	*ret = config;
 	return 0;
 }

@@ -21,9 +21,10 @@ struct image_defaults {
 	const char *stop_signal;
 };
 
-/* New reference. -EINVAL: there is nothing to run (no command anywhere). */
+/* kernel: the guest's release, as it says. New reference. -EINVAL: there is nothing to run (no command anywhere). */
 int oci_config_make(const struct model_container *c,
 		    const struct image_defaults *image, const char *vm_name,
+		    const char *kernel,
 		    json_t **ret, struct err *e);
 
 /* The signal that ends it: the manifest's, the image's, SIGTERM. */

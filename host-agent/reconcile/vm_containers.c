@@ -241,7 +241,7 @@ static int ctr_create(struct vm *vm, struct ctr *c,
 
 	image_defaults_of(image, &defaults);
 	c->stop_signal = oci_config_stop_signal(m, &defaults);
-	r = oci_config_make(m, &defaults, vm->name, &config, e);
+	r = oci_config_make(m, &defaults, vm->name, vm->kernel, &config, e);
 	if (r < 0)
 		return r;
 	create = (struct agent_create){

@@ -8,8 +8,15 @@ hyb: 1
 name: s
 vms:
   one: { containers: { c: { image: busybox, command: sleep 1000, init: true, stop_grace_period: 0s, ports: ["127.0.0.1:18150:80"] } } }
+  own: { containers: { c: { image: busybox, command: sleep 1000, stop_grace_period: 0s, seccomp: ./profile.json } } }
   two: { containers: { c: { image: busybox, command: sleep 1000, init: true, stop_grace_period: 0s, resources: { limits: { pids: 30, memory: 32m } } } } }
 Y
+cat >"$WORK/profile.json" <<'J'
+{"defaultAction":"SCMP_ACT_ALLOW","archMap":[{"architecture":"SCMP_ARCH_X86_64","subArchitectures":["SCMP_ARCH_X86"]}],
+"syscalls":[{"names":["mkdir","mkdirat"],"action":"SCMP_ACT_ERRNO","errnoRet":18,"includes":{"caps":["CAP_CHOWN"],"minKernel":"4.8"}},
+{"names":["rmdir"],"action":"SCMP_ACT_ERRNO","includes":{"caps":["CAP_SYS_ADMIN"]}},
+{"names":["sethostname"],"action":"SCMP_ACT_KILL_PROCESS","excludes":{"minKernel":"99.0"}}]}
+J
 load_images
 check "deploy" hyb deploy "$WORK/s.yaml"
 
@@ -71,6 +78,21 @@ is "what is in /dev" "$(in_c 'ls /dev' | sort | tr '\n' ' ')" "$(printf '%s\n' c
 is "only its own processes" "$(in_c 'ls /proc | grep -c "^[0-9]"' | awk '{print ($1 <= 6)}')" 1
 is "no environment of the agent" "$(in_c 'cat /proc/1/environ 2>/dev/null | tr "\0" "\n" | grep -ci hyb')" 0
 like "capabilities of root: eleven, no more" "$(in_c 'grep CapBnd /proc/self/status')" '00000000800405fb'
+
+# A profile of the container's own, in Docker's format.
+own() { hyb exec s/own/c -- sh -c "$1" 2>&1; }
+is "its own profile is in force" "$(own 'mkdir /x')" "mkdir: can't create directory '/x': Invalid cross-device link"
+is "a rule whose capability it has not is not in it" "$(own 'mkdir -p /proc/x 2>/dev/null; rmdir /tmp; ls -d /tmp 2>/dev/null')" ""
+hyb exec s/own/c -- hostname evil >/dev/null 2>&1
+is "an action that kills" $? 159
+is "deployed again nothing changes" "$(hyb plan "$WORK/s.yaml" -o json | jq -r '[.[] | select(.action != "none")] | length')" 0
+sed -i 's/"errnoRet":18/"errnoRet":95/' "$WORK/profile.json"
+like "a profile that has changed makes the container again" "$(hyb plan "$WORK/s.yaml")" 'own.*seccomp'
+sed -i 's/seccomp: .*profile.json/seccomp: unconfined/' "$WORK/s.yaml"
+fails "unconfined is not for everybody" 3 "needs the operator's permission" hyb validate "$WORK/s.yaml"
+sed -i 's/seccomp: unconfined/seccomp: .\/profile.json/' "$WORK/s.yaml"
+sed -i 's/SCMP_ACT_ALLOW/SCMP_ACT_ANY/' "$WORK/profile.json"
+fails "a profile that is wrong is named, with its place" 3 "'./profile.json': defaultAction: is not an action" hyb deploy "$WORK/s.yaml"
 
 # A fork bomb and a memory bomb stay where they are.
 hyb exec s/two/c -- sh -c 'bomb() { bomb | bomb & }; bomb; sleep 2' >/dev/null 2>&1 &

@@ -529,7 +529,7 @@ static void test_not_yet(void **state)
 		{CONTAINER,
 		 {"pull_policy", "tty", "expose", "secrets", "configs",
 		  "healthcheck", "readiness", "cap_add", "cap_drop",
-		  "no_new_privileges", "seccomp", "userns", "ulimits",
+		  "no_new_privileges", "userns", "ulimits",
 		  "sysctls", "devices", "labels", "logging"}},
 	};
 	char error[64];

@@ -31,6 +31,7 @@ static struct model_container container(void)
 					.environment = none,
 					.working_dir = "",
 					.hostname = "",
+					.seccomp = "",
 					.user = ""};
 }
 
@@ -54,7 +55,8 @@ static json_t *make(const struct model_container *c,
 	struct err e = ERR_INIT;
 	json_t *config = NULL;
 
-	assert_int_equal(oci_config_make(c, defaults, "vm", &config, &e), 0);
+	assert_int_equal(
+		oci_config_make(c, defaults, "vm", "6.12.9", &config, &e), 0);
 	return config;
 }
 
@@ -89,6 +91,34 @@ static void test_args(void **state)
 	expect_args(&c, "one;two;");
 }
 
+static void test_seccomp(void **state)
+{
+	struct model_container c = container();
+	json_t *config, *seccomp;
+
+	(void)state;
+	config = make(&c, &image);
+	assert_null(
+		json_object_get(json_object_get(config, "linux"), "seccomp"));
+	json_decref(config);
+	/* The guest gives CAP_CHOWN, not CAP_SYS_ADMIN; the kernel is 6.12. */
+	c.seccomp = "{\"defaultAction\":\"SCMP_ACT_ERRNO\",\"syscalls\":["
+		    "{\"names\":[\"a\"],\"action\":\"SCMP_ACT_ALLOW\","
+		    "\"includes\":{\"caps\":[\"CAP_CHOWN\"]}},"
+		    "{\"names\":[\"b\"],\"action\":\"SCMP_ACT_ALLOW\","
+		    "\"includes\":{\"caps\":[\"CAP_SYS_ADMIN\"]}},"
+		    "{\"names\":[\"c\"],\"action\":\"SCMP_ACT_ALLOW\","
+		    "\"includes\":{\"minKernel\":\"6.12\"}}]}";
+	config = make(&c, &image);
+	seccomp = json_object_get(json_object_get(config, "linux"), "seccomp");
+	assert_string_equal(
+		json_string_value(json_object_get(seccomp, "defaultAction")),
+		"SCMP_ACT_ERRNO");
+	assert_int_equal(json_array_size(json_object_get(seccomp, "syscalls")),
+			 2);
+	json_decref(config);
+}
+
 static void test_nothing_to_run(void **state)
 {
 	struct model_container c = container();
@@ -97,8 +127,9 @@ static void test_nothing_to_run(void **state)
 	json_t *config = NULL;
 
 	(void)state;
-	assert_int_equal(oci_config_make(&c, &bare, "vm", &config, &e),
-			 -EINVAL);
+	assert_int_equal(
+		oci_config_make(&c, &bare, "vm", "6.12.9", &config, &e),
+		-EINVAL);
 	assert_non_null(strstr(e.msg, "nothing to run"));
 	assert_null(config);
 }
@@ -182,6 +213,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_args),
 		cmocka_unit_test(test_nothing_to_run),
+		cmocka_unit_test(test_seccomp),
 		cmocka_unit_test(test_rest),
 		cmocka_unit_test(test_storage),
 	};
