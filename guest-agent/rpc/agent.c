@@ -74,6 +74,8 @@ void agent_reap(struct agent *a)
 			session_ended(session, status);
 		else if (check)
 			check_exec_ended(check, status);
+		else
+			volumes_reaped(a, pid, status);
 		/* Else an orphan, which nobody waits for. */
 	}
 }

@@ -11,6 +11,7 @@
  *   session.c    Exec and Attach
  *   forward.c    Forward
  *   health*.c    SetChecks, Checks
+ *   volumes.c    volumes, by child processes
  *   shutdown.c   Shutdown
  *
  * A pointer into a table stays valid, but what it points to may be freed by
@@ -67,6 +68,7 @@ enum peer_wait {
 	WAIT_CONNECT,  /* Forward */
 	WAIT_SHUTDOWN, /* Shutdown */
 	WAIT_EVENTS,   /* Events: never ends */
+	WAIT_VOLUME,   /* MountVolume, UnmountVolume */
 };
 
 /* How a connection goes on after an upgrade. */
@@ -164,6 +166,13 @@ struct forward {
 	bool up_done, down_done;
 };
 
+/* A child that mounts or unmounts a volume. */
+struct volume_job {
+	pid_t pid;	   /* 0: none */
+	int out;	   /* what went wrong */
+	struct peer *peer; /* who waits; NULL: nobody any more */
+};
+
 struct agent {
 	struct poller poller;
 	const struct agent_ops *ops;
@@ -189,6 +198,7 @@ struct agent {
 	struct forward forwards[AGENT_FORWARDS_MAX];
 	/* Of the container in the same place. */
 	struct check checks[AGENT_CONTAINERS_MAX][CHECK_KINDS];
+	struct volume_job volume_jobs[AGENT_VOLUME_JOBS_MAX];
 };
 
 /* a is zeroed memory. */
@@ -278,6 +288,7 @@ int method_resume(void *ctx, struct vl_call *call, struct err *e);
 int method_wait(void *ctx, struct vl_call *call, struct err *e);
 int method_delete(void *ctx, struct vl_call *call, struct err *e);
 int method_list(void *ctx, struct vl_call *call, struct err *e);
+int method_update_files(void *ctx, struct vl_call *call, struct err *e);
 int method_stats(void *ctx, struct vl_call *call, struct err *e);
 
 /* ----------------------------------------------------------------- disks.c */
@@ -329,6 +340,21 @@ void forwards_done(struct agent *a);
 
 int method_set_checks(void *ctx, struct vl_call *call, struct err *e);
 int method_checks(void *ctx, struct vl_call *call, struct err *e);
+/* ----------------------------------------------------------------- files.c */
+
+/* Writes the files (Create's list) of a container whose ids begin at base;
+ * make: its folder, too. */
+int files_write(const char *id, const json_t *list, uint32_t base, bool make,
+		struct err *e);
+void files_remove(const char *id);
+
+/* --------------------------------------------------------------- volumes.c */
+
+int method_mount_volume(void *ctx, struct vl_call *call, struct err *e);
+int method_unmount_volume(void *ctx, struct vl_call *call, struct err *e);
+/* Was it a child of ours that ended? Then who waits is answered. */
+bool volumes_reaped(struct agent *a, pid_t pid, int status);
+void volumes_peer_gone(struct peer *p);
 
 /* -------------------------------------------------------------- shutdown.c */
 

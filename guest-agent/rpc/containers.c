@@ -60,6 +60,7 @@ static void slot_free(struct slot *s)
 	health_free(s);
 	sessions_forget(s);
 	logs_close(s);
+	files_remove(s->id);
 	for (i = 0; i < AGENT_PEERS_MAX; i++)
 		if (a->peers[i].used && a->peers[i].slot == s &&
 		    a->peers[i].wait == WAIT_END)
@@ -153,6 +154,7 @@ struct create_params {
 	const char *user;
 	bool init;
 	int64_t log_size;
+	json_t *files;
 };
 
 static int create_read(const struct vl_call *call, struct create_params *q,
@@ -171,6 +173,7 @@ static int create_read(const struct vl_call *call, struct create_params *q,
 		{"init", VL_BOOL, AT(init), 0, 0, false},
 		{"log_size", VL_INT, AT(log_size), AGENT_LOG_MIN, AGENT_LOG_MAX,
 		 false},
+		{"files", VL_ARRAY, AT(files), 0, AGENT_FILES_MAX, true},
 	};
 #undef AT
 	int r;
@@ -252,6 +255,12 @@ static struct slot *slot_new(struct agent *a, const char *id, uint64_t hash)
 	return s;
 }
 
+/* Where the ids of its user namespace begin. */
+static uint32_t slot_ids(const struct slot *s)
+{
+	return HYB_CONTAINER_IDS * (uint32_t)(s - s->agent->slots + 1);
+}
+
 static int create_container(struct slot *s, const struct create_params *q,
 			    const struct oci_runtime *config,
 			    const struct container_rootfs *rootfs,
@@ -270,7 +279,7 @@ static int create_container(struct slot *s, const struct create_params *q,
 	spec.rootfs = *rootfs;
 	spec.rootfs.scratch_size = (uint64_t)q->scratch_size;
 	spec.defaults = true;
-	spec.ids_base = HYB_CONTAINER_IDS * (uint32_t)(s - a->slots + 1);
+	spec.ids_base = slot_ids(s);
 	spec.netns_fd = a->pod_netns;
 	spec.user = q->user;
 	spec.search_path = true;
@@ -305,10 +314,13 @@ static int create_now(struct peer *p, const struct create_params *q,
 		peer_error_limit(p, "containers", AGENT_CONTAINERS_MAX);
 		return 0;
 	}
-	r = create_container(s, q, config, rootfs, e);
+	r = files_write(s->id, q->files, slot_ids(s), true, e);
+	if (r == 0)
+		r = create_container(s, q, config, rootfs, e);
 	if (r == 0)
 		r = logs_begin(s, e);
 	if (r < 0) {
+		files_remove(s->id);
 		if (s->container)
 			container_delete(s->container, true, NULL);
 		logs_close(s);
@@ -698,5 +710,34 @@ int method_list(void *ctx, struct vl_call *call, struct err *e)
 			json_array_append_new(list,
 					      slot_json(&p->agent->slots[i]));
 	peer_reply(p, json_pack("{s:o}", "containers", list));
+	return 0;
+}
+
+/* ------------------------------------------------------------ UpdateFiles */
+
+struct update_params {
+	const char *id;
+	json_t *files;
+};
+
+int method_update_files(void *ctx, struct vl_call *call, struct err *e)
+{
+	static const struct vl_field fields[] = {
+		ID_FIELD,
+		{"files", VL_ARRAY, offsetof(struct update_params, files), 0,
+		 AGENT_FILES_MAX, false},
+	};
+	struct update_params q = {.id = NULL};
+	struct peer *p = ctx;
+	struct slot *s;
+	int r;
+
+	r = read_slot(p, call, fields, ARRAY_SIZE(fields), &q, &s, e);
+	if (r != 0)
+		return r < 0 ? r : 0;
+	r = files_write(s->id, q.files, slot_ids(s), false, e);
+	if (r < 0)
+		return r;
+	peer_reply(p, NULL);
 	return 0;
 }

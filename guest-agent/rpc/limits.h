@@ -14,6 +14,14 @@
 /* The vsock port that it is served on. */
 #define AGENT_PORT 1024
 
+/* Volumes that are mounted or unmounted at one time: as many as a VM has. */
+#define AGENT_VOLUME_JOBS_MAX 8
+
+/* Secrets and configs of a container: as many as its host sends, and the
+ * longest of them. */
+#define AGENT_FILES_MAX 32
+#define AGENT_FILE_MAX	((int64_t)64 * 1024)
+
 /* As many connections as hyb-vsockd carries for a VM: none that it lets in is
  * refused here, none more can come. */
 #define AGENT_PEERS_MAX 256

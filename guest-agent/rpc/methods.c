@@ -42,6 +42,9 @@ const struct vl_method agent_methods[] = {
 	{IFACE "Forward", VL_UPGRADE, 0, CLAIMED, method_forward},
 	{IFACE "SetChecks", 0, 0, CLAIMED, method_set_checks},
 	{IFACE "Checks", 0, 0, LOOKING, method_checks},
+	{IFACE "UpdateFiles", 0, 0, CLAIMED, method_update_files},
+	{IFACE "MountVolume", 0, 0, CLAIMED, method_mount_volume},
+	{IFACE "UnmountVolume", 0, 0, LOOKING, method_unmount_volume},
 	{IFACE "Shutdown", 0, 0, STARTING, method_shutdown},
 };
 const size_t agent_methods_n = ARRAY_SIZE(agent_methods);

@@ -24,6 +24,8 @@ struct api {
 	struct world *world;
 	struct state *state;
 	struct image_store *images;
+	struct volume_store *volumes;
+	struct secret_store *secrets;
 	struct virt *virt;
 	const char *root;
 	const char *connect;
@@ -83,10 +85,27 @@ json_t *change_json(const char *action, const char *object);
 int target_find(struct request *q, const char *name, int parts,
 		struct target *ret, struct err *e);
 
+/* volumes.c: makes what the stack declares (or says what that would change);
+ * adds the changes. */
+int volumes_deploy(struct request *q, const struct model_stack *s, bool dry_run,
+		   json_t *changes, struct err *e);
+/* The volumes of a stack are to go with it: on disk from then on. false: it
+ * has none. */
+int volumes_down(struct request *q, const char *stack, json_t *changes,
+		 struct err *e);
+
+json_t *volume_time_json(int64_t ns);
+/* secret.c: the same for secrets. */
+int secrets_deploy(struct request *q, const struct model_stack *s, bool dry_run,
+		   json_t *changes, struct err *e);
+/* What the stack's own files brought goes with it. */
+void secrets_down(struct request *q, const char *stack);
+
 /* Handlers, by file. */
 int on_version(void *ctx, struct vl_call *call, struct err *e);
 int on_deploy(void *ctx, struct vl_call *call, struct err *e);
 int on_plan(void *ctx, struct vl_call *call, struct err *e);
+int on_down_volumes(void *ctx, struct vl_call *call, struct err *e);
 int on_down(void *ctx, struct vl_call *call, struct err *e);
 int on_stop(void *ctx, struct vl_call *call, struct err *e);
 int on_start(void *ctx, struct vl_call *call, struct err *e);
@@ -106,6 +125,13 @@ int on_image_pull(void *ctx, struct vl_call *call, struct err *e);
 int on_image_list(void *ctx, struct vl_call *call, struct err *e);
 int on_image_inspect(void *ctx, struct vl_call *call, struct err *e);
 int on_image_remove(void *ctx, struct vl_call *call, struct err *e);
+int on_volume_list(void *ctx, struct vl_call *call, struct err *e);
+int on_volume_create(void *ctx, struct vl_call *call, struct err *e);
+int on_volume_inspect(void *ctx, struct vl_call *call, struct err *e);
+int on_volume_remove(void *ctx, struct vl_call *call, struct err *e);
+int on_secret_set(void *ctx, struct vl_call *call, struct err *e);
+int on_secret_list(void *ctx, struct vl_call *call, struct err *e);
+int on_secret_remove(void *ctx, struct vl_call *call, struct err *e);
 int on_doctor(void *ctx, struct vl_call *call, struct err *e);
 
 #endif

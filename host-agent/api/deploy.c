@@ -5,6 +5,7 @@
 #include "common/base/cleanup.h"
 #include "common/base/fd.h"
 #include "common/base/log.h"
+#include "common/base/parse.h"
 #include "common/varlink/params.h"
 #include "host-agent/manifest/manifest.h"
 
@@ -12,7 +13,7 @@
 
 struct deploy_params {
 	const char *file, *text;
-	json_t *env_files;
+	json_t *env_files, *files;
 	bool dry_run, wait;
 	int64_t timeout;
 };
@@ -23,6 +24,7 @@ static const struct vl_field deploy_fields[] = {
 	{"file", VL_STRING, AT(file), 0, 4096, false},
 	{"text", VL_STRING, AT(text), 0, (int64_t)HYB_MANIFEST_SIZE_MAX, false},
 	{"env_files", VL_OBJECT, AT(env_files), 0, 0, true},
+	{"files", VL_OBJECT, AT(files), 0, 0, true},
 	{"dry_run", VL_BOOL, AT(dry_run), 0, 0, true},
 	{"wait", VL_BOOL, AT(wait), 0, 0, true},
 	{"timeout", VL_INT, AT(timeout), 0, TIMEOUT_MAX_MS, true},
@@ -32,7 +34,8 @@ static const struct vl_field deploy_fields[] = {
 static int env_read(void *arg, const char *path, char **ret, size_t *ret_len,
 		    struct err *e)
 {
-	const json_t *v = json_object_get(arg, path);
+	const struct deploy_params *p = arg;
+	const json_t *v = json_object_get(p->env_files, path);
 
 	if (!json_is_string(v))
 		return err_set(e, ENOENT, "the file was not sent");
@@ -41,6 +44,28 @@ static int env_read(void *arg, const char *path, char **ret, size_t *ret_len,
 	if (!*ret)
 		return err_sys(e, ENOMEM, "read");
 	memcpy(*ret, json_string_value(v), *ret_len + 1);
+	return 0;
+}
+
+/* The same for secrets and configs, in hexadecimal. */
+static int file_read_sent(void *arg, const char *path, char **ret,
+			  size_t *ret_len, struct err *e)
+{
+	const struct deploy_params *p = arg;
+	const json_t *v = json_object_get(p->files, path);
+	size_t len = json_string_length(v) / 2;
+
+	if (!json_is_string(v))
+		return err_set(e, ENOENT, "the file was not sent");
+	*ret = malloc(len + 1);
+	if (!*ret)
+		return err_sys(e, ENOMEM, "read");
+	if (json_string_length(v) % 2 ||
+	    hex_parse(json_string_value(v), *ret, len) < 0) {
+		free(*ret);
+		return err_set(e, EINVAL, "what was sent is not hexadecimal");
+	}
+	*ret_len = len;
 	return 0;
 }
 
@@ -111,10 +136,6 @@ static int admit(const struct request *q, const struct manifest *m,
 	int r = 0;
 
 	for (i = 0; i < m->n_stacks && r == 0; i++) {
-		if (m->stacks[i]->n_volumes)
-			return err_set(e, EINVAL,
-				       "'volumes' of a stack are not supported "
-				       "yet");
 		r = admit_tenant(q, m->stacks[i], e);
 		if (r == 0)
 			r = admit_images(q, m->stacks[i], e);
@@ -183,6 +204,12 @@ static int deploy_stacks(struct request *q, struct manifest *m,
 
 		snprintf(name, sizeof(name), "%s", m->stacks[i]->name);
 		json_array_append_new(stacks, json_string(name));
+		r = volumes_deploy(q, m->stacks[i], p->dry_run, changes, e);
+		if (r == 0)
+			r = secrets_deploy(q, m->stacks[i], p->dry_run, changes,
+					   e);
+		if (r < 0)
+			return err_wrap(e, "deploy '%s'", name);
 		if (p->dry_run) {
 			r = world_plan(w, m->stacks[i], &plan, e);
 		} else {
@@ -229,7 +256,8 @@ static int deploy(struct request *q, struct vl_call *call, bool plan_only,
 	struct deploy_params p = {
 		.wait = true, .timeout = 120000, .dry_run = plan_only};
 	_cleanup_manifest_ struct manifest m = {.stacks = NULL};
-	struct manifest_reader reader = {.read = env_read};
+	struct manifest_reader reader = {.read = env_read,
+					 .read_file = file_read_sent};
 	uint64_t begin = now_ms();
 	json_t *changes, *stacks;
 	int r;
@@ -238,7 +266,7 @@ static int deploy(struct request *q, struct vl_call *call, bool plan_only,
 			   ARRAY_SIZE(deploy_fields), true, &p, NULL, e);
 	if (r < 0)
 		return r;
-	reader.arg = p.env_files;
+	reader.arg = &p;
 	r = manifest_parse(p.file, p.text, strlen(p.text), &reader, &m);
 	if (r == -EINVAL) {
 		send_diagnostics(q, &m);
@@ -320,9 +348,26 @@ json_t *change_json(const char *action, const char *object)
 			 object, "class", "live", "why", "asked for");
 }
 
-int on_down(void *ctx, struct vl_call *call, struct err *e)
+/* A stack that is down already may still have volumes. */
+static int down_volumes_only(struct request *q, const char *name, struct err *e)
 {
-	struct request *q = ctx;
+	json_t *changes = json_array();
+	struct err ignored = ERR_INIT;
+	int r;
+
+	r = volumes_down(q, name, changes, &ignored);
+	if (r < 0 || json_array_size(changes) == 0) {
+		json_decref(changes);
+		return -ENOENT;
+	}
+	err_clear(e);
+	volume_reap(q->api->volumes);
+	return change_reply(q, changes, 0, e);
+}
+
+static int down(struct request *q, struct vl_call *call, bool volumes,
+		struct err *e)
+{
 	struct change_params p;
 	struct plan plan = {0};
 	struct target t;
@@ -332,6 +377,8 @@ int on_down(void *ctx, struct vl_call *call, struct err *e)
 	r = change_read(call, &p, e);
 	if (r == 0)
 		r = target_find(q, p.name, 1, &t, e);
+	if (r == -ENOENT && volumes && down_volumes_only(q, p.name, e) == 0)
+		return 0;
 	if (r < 0)
 		return r;
 	if (t.vm[0]) {
@@ -343,16 +390,33 @@ int on_down(void *ctx, struct vl_call *call, struct err *e)
 			 p.name);
 		return -EINVAL;
 	}
-	log_info("down '%s': by user %u", t.stack, q->uid);
-	r = world_down(q->api->world, q->tenant, t.stack, &plan, e);
-	if (r < 0) {
-		plan_done(&plan);
-		return r;
-	}
+	log_info("down '%s'%s: by user %u", t.stack,
+		 volumes ? " with its volumes" : "", q->uid);
 	changes = json_array();
+	r = world_down(q->api->world, q->tenant, t.stack, &plan, e);
 	add_changes(changes, t.stack, &plan);
 	plan_done(&plan);
-	return change_reply(q, changes, change_wait(q, &t, p.timeout, e), e);
+	/* Marked when nothing wants them any more; the last of its actors, or
+	 * the next hybd, removes them whether the caller waits or not. */
+	if (r == 0)
+		secrets_down(q, t.stack);
+	if (r == 0 && volumes)
+		r = volumes_down(q, t.stack, changes, e);
+	if (r == 0)
+		r = change_wait(q, &t, p.timeout, e);
+	if (r == 0 && volumes)
+		volume_reap(q->api->volumes);
+	return change_reply(q, changes, r, e);
+}
+
+int on_down(void *ctx, struct vl_call *call, struct err *e)
+{
+	return down(ctx, call, false, e);
+}
+
+int on_down_volumes(void *ctx, struct vl_call *call, struct err *e)
+{
+	return down(ctx, call, true, e);
 }
 
 static int set_stopped(struct request *q, struct vl_call *call, bool stopped,

@@ -23,6 +23,7 @@ static const struct vl_method methods[] = {
 	{IFACE "VmList", 0, 0, 0, on_vm_list},
 	{IFACE "Inspect", 0, 0, 0, on_inspect},
 	{IFACE "Down", 0, VL_MORE, 0, on_down},
+	{IFACE "DownVolumes", 0, VL_MORE, 0, on_down_volumes},
 	{IFACE "Stop", 0, VL_MORE, 0, on_stop},
 	{IFACE "Start", 0, VL_MORE, 0, on_start},
 	{IFACE "Pause", 0, VL_MORE, 0, on_pause},
@@ -38,6 +39,13 @@ static const struct vl_method methods[] = {
 	{IFACE "ImageList", 0, 0, 0, on_image_list},
 	{IFACE "ImageInspect", 0, 0, 0, on_image_inspect},
 	{IFACE "ImageRemove", 0, 0, 0, on_image_remove},
+	{IFACE "VolumeList", 0, 0, 0, on_volume_list},
+	{IFACE "VolumeCreate", 0, 0, 0, on_volume_create},
+	{IFACE "VolumeInspect", 0, 0, 0, on_volume_inspect},
+	{IFACE "VolumeRemove", 0, 0, 0, on_volume_remove},
+	{IFACE "SecretSet", 0, 0, 0, on_secret_set},
+	{IFACE "SecretList", 0, 0, 0, on_secret_list},
+	{IFACE "SecretRemove", 0, 0, 0, on_secret_remove},
 	{IFACE "Doctor", 0, 0, 0, on_doctor},
 };
 

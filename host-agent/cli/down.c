@@ -7,27 +7,32 @@
 
 struct args {
 	struct opt_duration timeout;
+	bool volumes;
 };
 
 static const struct opt opts[] = {
 	{'\0', "timeout", OPT_DURATION, offsetof(struct args, timeout), "TIME",
 	 "give up waiting after this (default 120s)"},
-	{'\0', "volumes", OPT_LATER, 0, NULL, NULL},
+	{'\0', "volumes", OPT_FLAG, offsetof(struct args, volumes), NULL,
+	 "delete its volumes, with all that is in them"},
 };
 
 static int run(struct cli *cli, const void *args, int n, char **words)
 {
 	const struct args *a = args;
 
-	return change_run(cli, "down", HOST_IFACE "Down", "taken down",
-			  &a->timeout, n, words);
+	return change_run(cli, "down",
+			  a->volumes ? HOST_IFACE "DownVolumes"
+				     : HOST_IFACE "Down",
+			  "taken down", &a->timeout, n, words);
 }
 
 const struct verb cli_verb_down = {
 	.name = "down",
 	.words = "NAME...",
 	.brief = "Takes a stack down, for good",
-	.about = "Containers and VMs are removed; images stay.",
+	.about = "Containers and VMs are removed; images stay, and so do "
+		 "volumes, unless\n--volumes is given.",
 	.opts = opts,
 	.n_opts = ARRAY_SIZE(opts),
 	.args_size = sizeof(struct args),

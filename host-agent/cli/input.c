@@ -15,6 +15,7 @@ void input_done(struct input *in)
 {
 	free(in->text);
 	json_decref(in->env_files);
+	json_decref(in->files);
 	memset(in, 0, sizeof(*in));
 }
 
@@ -84,6 +85,26 @@ static int read_env(void *arg, const char *path, char **ret, size_t *ret_len,
 	return 0;
 }
 
+static int read_source(void *arg, const char *path, char **ret, size_t *ret_len,
+		       struct err *e)
+{
+	const struct input *in = arg;
+	char *hex;
+	int r;
+
+	r = read_beside(arg, path, ret, ret_len, e);
+	if (r < 0)
+		return r;
+	hex = malloc(2 * *ret_len + 1);
+	if (!hex)
+		return err_sys(e, ENOMEM, "read");
+	hex_format(*ret, *ret_len, hex);
+	json_object_set_new(in->files, path, json_string(hex));
+	explicit_bzero(hex, 2 * *ret_len);
+	free(hex);
+	return 0;
+}
+
 static void show_diagnostics(const struct manifest *m)
 {
 	_cleanup_buf_ struct buf b = BUF_INIT;
@@ -96,7 +117,8 @@ static void show_diagnostics(const struct manifest *m)
 static int check(const char *verb, struct input *in)
 {
 	_cleanup_manifest_ struct manifest m = {.stacks = NULL};
-	struct manifest_reader reader = {.read = read_env, .arg = in};
+	struct manifest_reader reader = {
+		.read = read_env, .read_file = read_source, .arg = in};
 	struct err e = ERR_INIT;
 	int r;
 
@@ -123,6 +145,7 @@ int input_load(const char *verb, const char *file, struct input *in)
 	memset(in, 0, sizeof(*in));
 	in->file = file;
 	in->env_files = json_object();
+	in->files = json_object();
 	if (read_manifest(file, &in->text, &in->len, &e) < 0) {
 		st = cli_fail(e.code == EFBIG ? CLI_MANIFEST : CLI_FAILED, verb,
 			      &e);
@@ -174,6 +197,8 @@ json_t *input_params(const struct input *in)
 
 	params = json_pack("{s:s%,s:O}", "text", in->text, in->len, "env_files",
 			   in->env_files);
+	if (params && json_object_size(in->files) > 0)
+		json_object_set(params, "files", in->files);
 	if (!params ||
 	    json_object_set_new(params, "file",
 				name ? name : json_string("manifest")) < 0) {

@@ -12,7 +12,9 @@ struct input {
 	const char *file; /* as given; "-" is standard input */
 	char *text;
 	size_t len;
-	json_t *env_files; /* path as the manifest has it -> contents */
+	json_t *env_files;
+	json_t *files;
+		/* of secrets and configs: path -> hexadecimal */ /* path as the manifest has it -> contents */
 	size_t n_stacks;
 };
 

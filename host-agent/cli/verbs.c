@@ -24,6 +24,13 @@ const struct verb *const cli_verbs[] = {
 	&cli_verb_image_ls,
 	&cli_verb_image_inspect,
 	&cli_verb_image_rm,
+	&cli_verb_volume_ls,
+	&cli_verb_volume_create,
+	&cli_verb_volume_inspect,
+	&cli_verb_volume_rm,
+	&cli_verb_secret_set,
+	&cli_verb_secret_ls,
+	&cli_verb_secret_rm,
 	&cli_verb_doctor,
 	&cli_verb_completion,
 	&cli_verb_version,
@@ -35,7 +42,20 @@ const struct verb *const cli_verbs[] = {
 
 /* Verbs that are designed and not built yet: told so, not "unknown". */
 const char *const cli_later[] = {
-	"top",	  "stats",	  "cp",		 "scale",   "rollback",
-	"events", "image import", "image prune", "volume",  "secret",
-	"tenant", "convert",	  "export",	 "compare", NULL,
+	"top",
+	"stats",
+	"cp",
+	"scale",
+	"rollback",
+	"events",
+	"image import",
+	"image prune",
+	"volume snapshot",
+	"volume restore",
+
+	"tenant",
+	"convert",
+	"export",
+	"compare",
+	NULL,
 };

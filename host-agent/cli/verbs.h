@@ -12,6 +12,8 @@ extern const struct verb cli_verb_deploy, cli_verb_plan, cli_verb_validate,
 	cli_verb_image_ls, cli_verb_image_inspect, cli_verb_image_rm,
 	cli_verb_vm_ls, cli_verb_port_forward, cli_verb_inspect,
 	cli_verb_doctor, cli_verb_version, cli_verb_completion,
-	cli_verb_complete, cli_verb_help;
+	cli_verb_complete, cli_verb_help, cli_verb_volume_ls,
+	cli_verb_volume_create, cli_verb_volume_inspect, cli_verb_volume_rm,
+	cli_verb_secret_set, cli_verb_secret_ls, cli_verb_secret_rm;
 
 #endif

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "host-agent/guest/agent.h"
 
+#include <time.h>
+
 #include "common/base/cleanup.h"
 #include "common/base/parse.h"
 #include "common/varlink/params.h"
@@ -209,15 +211,21 @@ static int container_read(const json_t *j, struct agent_container *ret,
 int agent_create(struct agent *a, const struct agent_create *c,
 		 uint64_t deadline_ms, struct err *e)
 {
-	return call_plain(a, IFACE "Create",
-			  json_pack("{s:s,s:O,s:s,s:I,s:I,s:s,s:b,s:I}", "id",
-				    c->id, "config", c->config, "image",
-				    c->image_serial, "disk_timeout",
-				    (json_int_t)c->disk_timeout_ms,
-				    "scratch_size", (json_int_t)c->scratch_size,
-				    "user", c->user, "init", (int)c->init,
-				    "log_size", (json_int_t)c->log_size),
-			  deadline_ms, e);
+	json_t *none = json_array();
+	int r;
+
+	r = call_plain(a, IFACE "Create",
+		       json_pack("{s:s,s:O,s:s,s:I,s:I,s:s,s:b,s:I,s:O}", "id",
+				 c->id, "config", c->config, "image",
+				 c->image_serial, "disk_timeout",
+				 (json_int_t)c->disk_timeout_ms, "scratch_size",
+				 (json_int_t)c->scratch_size, "user", c->user,
+				 "init", (int)c->init, "log_size",
+				 (json_int_t)c->log_size, "files",
+				 c->files ? c->files : none),
+		       deadline_ms, e);
+	json_decref(none);
+	return r;
 }
 
 struct start_reply {
@@ -376,6 +384,49 @@ int agent_shutdown(struct agent *a, uint64_t grace_ms, uint64_t deadline_ms,
 	return call_plain(a, IFACE "Shutdown",
 			  json_pack("{s:I}", "grace", (json_int_t)grace_ms),
 			  deadline_ms, e);
+}
+
+int agent_update_files(struct agent *a, const char *id, json_t *files,
+		       uint64_t deadline_ms, struct err *e)
+{
+	return call_plain(a, IFACE "UpdateFiles",
+			  json_pack("{s:s,s:O}", "id", id, "files", files),
+			  deadline_ms, e);
+}
+
+/* ------------------------------------------------------------- volumes */
+
+int agent_mount_volume(struct agent *a, const struct agent_volume *v,
+		       uint64_t wait_ms, uint64_t deadline_ms, struct err *e)
+{
+	const struct timespec pause = {.tv_nsec = 10000000};
+	uint64_t until = now_ms() + wait_ms;
+	int r;
+
+	for (;;) {
+		_cleanup_vl_reply_ struct vl_reply reply = VL_REPLY_INIT;
+
+		r = call_fields(a, IFACE "MountVolume",
+				json_pack("{s:s,s:b,s:s,s:s}", "serial",
+					  v->serial, "read_only",
+					  (int)v->read_only, "image",
+					  v->image_serial, "path", v->path),
+				deadline_ms, NULL, 0, NULL, &reply, e);
+		if (r == 0 || strcmp(reply.error, IFACE "NotFound") != 0)
+			return r;
+		if (now_ms() >= until)
+			return err_set(e, ETIMEDOUT,
+				       "its disk does not come up in the "
+				       "guest");
+		nanosleep(&pause, NULL);
+	}
+}
+
+int agent_unmount_volume(struct agent *a, const char *serial,
+			 uint64_t deadline_ms, struct err *e)
+{
+	return call_plain(a, IFACE "UnmountVolume",
+			  json_pack("{s:s}", "serial", serial), deadline_ms, e);
 }
 
 /* -------------------------------------------------------------- events */

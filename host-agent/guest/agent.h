@@ -81,6 +81,7 @@ struct agent_create {
 	const char *user;
 	bool init;
 	uint64_t log_size;
+	json_t *files; /* borrowed; NULL: none */
 };
 
 int agent_create(struct agent *a, const struct agent_create *c,
@@ -112,6 +113,23 @@ int agent_stats(struct agent *a, uint64_t deadline_ms, struct agent_stats *ret,
 		struct err *e);
 int agent_shutdown(struct agent *a, uint64_t grace_ms, uint64_t deadline_ms,
 		   struct err *e);
+
+/* Writes the files with these names anew. */
+int agent_update_files(struct agent *a, const char *id, json_t *files,
+		       uint64_t deadline_ms, struct err *e);
+
+struct agent_volume {
+	const char *serial;
+	bool read_only;
+	const char *image_serial; /* "": nothing is copied into an empty one */
+	const char *path;
+};
+
+/* Mounts and grows it; the disk may be on its way for wait_ms. */
+int agent_mount_volume(struct agent *a, const struct agent_volume *v,
+		       uint64_t wait_ms, uint64_t deadline_ms, struct err *e);
+int agent_unmount_volume(struct agent *a, const char *serial,
+			 uint64_t deadline_ms, struct err *e);
 
 /* Asks for events on this connection, which carries nothing else from then
  * on. */

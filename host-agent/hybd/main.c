@@ -358,6 +358,20 @@ static int open_images(const struct options *o, const struct paths *p,
 	return image_store_open(&cfg, ret, e);
 }
 
+static int open_volumes(const struct options *o, struct state *state,
+			struct volume_store **ret, struct err *e)
+{
+	const struct volume_config cfg = {
+		.root = o->root,
+		.state = state,
+		.mkfs_uid = UID_IMAGE,
+		.vm_uid_base = UID_VMS,
+		.vm_uid_count = UID_VM_COUNT,
+	};
+
+	return volume_store_open(&cfg, ret, e);
+}
+
 static int serve(const struct options *o, const struct paths *p, struct err *e)
 {
 	_cleanup_free_ char *cmdline = NULL;
@@ -381,9 +395,15 @@ static int serve(const struct options *o, const struct paths *p, struct err *e)
 	if (r == 0)
 		r = open_images(o, p, &api.images, e);
 	if (r == 0)
+		r = open_volumes(o, api.state, &api.volumes, e);
+	if (r == 0)
+		r = secret_store_open(o->root, api.state, &api.secrets, e);
+	if (r == 0)
 		r = open_virt(o, p, cmdline, &api.virt, e);
 	if (r < 0)
 		return r;
+	wc.volumes = api.volumes;
+	wc.secrets = api.secrets;
 	r = world_open(&wc, api.state, api.images, api.virt, &world, e);
 	atomic_store(&the_world, world);
 	if (r < 0)

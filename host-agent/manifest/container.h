@@ -17,6 +17,8 @@ struct container_draft {
 	const struct node **dep_at;
 	struct model_mount *mounts; /* = m.mounts */
 	const struct node **mount_at;
+	struct model_file *files; /* = m.files */
+	const struct node **file_at;
 	const struct node *shm_size;
 	const char *vm; /* the name of its VM */
 };
@@ -36,6 +38,9 @@ struct stack_draft {
 	size_t n;
 	struct model_volume *volumes; /* = m->volumes */
 	const struct node **volume_at;
+	struct model_source *secrets; /* = m->secrets */
+	struct model_source *configs;
+	size_t n_configs;
 };
 
 /* container.c: d->m.name, d->at and d->vm are set by the caller. */
@@ -52,6 +57,14 @@ void volumes_read(struct reading *r, const struct node *n, void *draft);
 void mounts_crosscheck(struct reading *r, const struct stack_draft *s);
 /* seccomp.c */
 void seccomp_read(struct reading *r, const struct node *n, void *draft);
+/* files.c: secrets and configs, of the stack and of containers. */
+void secrets_read(struct reading *r, const struct node *n, void *draft);
+void configs_read(struct reading *r, const struct node *n, void *draft);
+void container_secrets_read(struct reading *r, const struct node *n,
+			    void *draft);
+void container_configs_read(struct reading *r, const struct node *n,
+			    void *draft);
+void files_crosscheck(struct reading *r, struct stack_draft *s);
 /* depends.c */
 void depends_read(struct reading *r, const struct node *n, void *draft);
 

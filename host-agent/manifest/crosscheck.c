@@ -261,6 +261,7 @@ void crosscheck_stack(struct reading *r, struct stack_draft *s)
 			check_targets(r, s, &s->vms[i].containers[k]);
 	}
 	mounts_crosscheck(r, s);
+	files_crosscheck(r, s);
 	if (!r->oom)
 		check_circles(r, s);
 }

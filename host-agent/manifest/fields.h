@@ -16,8 +16,9 @@ struct reading {
 	struct arena *scratch; /* what only the reading needs; diagnostics */
 	struct arena *arena;   /* of the stack that is being read */
 	const struct manifest_reader *env_reader;
-	size_t env_bytes; /* of env_files and profiles so far */
-	const char *key;  /* whose value is being read, for messages */
+	size_t env_bytes;  /* of env_files and profiles so far */
+	size_t file_bytes; /* of secrets and configs so far */
+	const char *key;   /* whose value is being read, for messages */
 	bool oom;
 };
 
@@ -44,7 +45,8 @@ void fields_read(struct reading *r, const struct node *map,
 extern const struct field_table *const fields_all[];
 extern const struct field_table fields_stack, fields_vm, fields_vm_resources,
 	fields_container, fields_resources, fields_limits, fields_port,
-	fields_dependency, fields_mount, fields_volume;
+	fields_dependency, fields_mount, fields_volume, fields_source,
+	fields_file;
 
 /* An error at a node; the printf arguments come from diag_quote() where the
  * text is the user's. */

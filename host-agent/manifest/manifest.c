@@ -206,7 +206,7 @@ int manifest_env_files(const char *text, size_t len, char ***ret)
 {
 	_cleanup_manifest_ struct manifest m = {0};
 	struct path_list list = {0};
-	const struct manifest_reader reader = {note_path, &list};
+	const struct manifest_reader reader = {.read = note_path, .arg = &list};
 	int r;
 
 	r = manifest_parse("", text, len, &reader, &m);

@@ -60,6 +60,10 @@ struct manifest {
 struct manifest_reader {
 	int (*read)(void *arg, const char *path, char **ret, size_t *ret_len,
 		    struct err *e);
+	/* The same for the files of secrets and configs, which are bytes; NULL:
+	 * there are none. */
+	int (*read_file)(void *arg, const char *path, char **ret,
+			 size_t *ret_len, struct err *e);
 	void *arg;
 };
 

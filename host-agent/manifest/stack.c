@@ -191,10 +191,11 @@ static void on_vms(struct reading *r, const struct node *n, void *out)
 }
 
 static const struct field stack_fields[] = {
-	{"hyb", on_hyb},   {"kind", on_kind},	      {"tenant", on_tenant},
-	{"name", on_name}, {"vms", on_vms},	      {"networks", NULL},
-	{"egress", NULL},  {"volumes", volumes_read}, {"secrets", NULL},
-	{"configs", NULL},
+	{"hyb", on_hyb},	   {"kind", on_kind},
+	{"tenant", on_tenant},	   {"name", on_name},
+	{"vms", on_vms},	   {"networks", NULL},
+	{"egress", NULL},	   {"volumes", volumes_read},
+	{"secrets", secrets_read}, {"configs", configs_read},
 };
 
 const struct field_table fields_stack = {

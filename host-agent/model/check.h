@@ -66,6 +66,16 @@ const char *check_host_ip(const char *s, char *out);
  * equal, or one of them every address of the other's family. */
 bool check_ips_overlap(const char *a, const char *b);
 
+/* Secrets and configs: one, all of a manifest (the messages that carry them,
+ * in hexadecimal, end at 1 MiB), and how many. */
+#define HYB_FILE_CONTENT_MAX	((size_t)64 * 1024)
+#define HYB_FILES_CONTENT_MAX	((size_t)192 * 1024)
+#define HYB_CONTAINER_FILES_MAX 32
+#define HYB_STACK_SOURCES_MAX	64
+/* The name of a secret or config: 1 to 63 letters, digits, "_", "." and "-",
+ * beginning with a letter or digit. */
+const char *check_file_name(const char *s);
+
 /* Where something may be mounted: an absolute path of at most 1023 bytes in
  * its plainest form ("/a/b"), neither the root nor one of the kernel's own
  * places (/proc, /sys, /dev but for /dev/shm). */

@@ -35,6 +35,35 @@ const char *check_mount_target(const char *s)
 	return NULL;
 }
 
+const char *check_file_name(const char *s)
+{
+	static const char set[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQR"
+				  "STUVWXYZ0123456789_.-";
+	size_t n = strlen(s);
+
+	if (n < 1 || n > 63 || strspn(s, set) != n || strchr("_.-", s[0]))
+		return "1 to 63 letters, digits, '_', '.' and '-', beginning "
+		       "with a letter or digit";
+	return NULL;
+}
+
+static int check_file(const struct model_container *c, size_t i, struct err *e)
+{
+	const struct model_file *f = &c->files[i];
+	size_t k, n = strlen(f->content);
+
+	if (check_file_name(f->source) || check_mount_target(f->target) ||
+	    f->mode > 0777 || f->uid > 65535 || f->gid > 65535 ||
+	    n > 2 * HYB_FILE_CONTENT_MAX || n % 2 ||
+	    strspn(f->content, "0123456789abcdef") != n ||
+	    (!f->config && n > 0))
+		return err_set(e, EINVAL, "files is not valid");
+	for (k = 0; k < i; k++)
+		if (strcmp(c->files[k].target, f->target) == 0)
+			return err_set(e, EINVAL, "files: twice at one place");
+	return 0;
+}
+
 static int check_mount(const struct model_stack *s,
 		       const struct model_container *c, size_t i, struct err *e)
 {
@@ -72,6 +101,8 @@ static int check_container_storage(const struct model_stack *s,
 	size_t i;
 	int r = 0;
 
+	if (c->n_files > HYB_CONTAINER_FILES_MAX)
+		return err_set(e, EINVAL, "too many files");
 	if (c->n_mounts > HYB_MOUNTS_PER_CONTAINER_MAX)
 		return err_set(e, EINVAL, "too many mounts");
 	if (c->shm_size && (c->shm_size < HYB_TMPFS_SIZE_MIN ||
@@ -79,6 +110,8 @@ static int check_container_storage(const struct model_stack *s,
 		return err_set(e, EINVAL, "shm_size is out of range");
 	for (i = 0; r == 0 && i < c->n_mounts; i++)
 		r = check_mount(s, c, i, e);
+	for (i = 0; r == 0 && i < c->n_files; i++)
+		r = check_file(c, i, e);
 	return r;
 }
 

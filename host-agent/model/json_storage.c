@@ -15,6 +15,29 @@ static json_t *mount_to_json(const struct model_mount *m)
 			 (int)m->read_only, "no_copy", (int)m->no_copy);
 }
 
+static json_t *file_to_json(const struct model_file *f)
+{
+	return json_pack("{s:b,s:b,s:s,s:s,s:I,s:I,s:I,s:s}", "config",
+			 (int)f->config, "external", (int)f->external, "source",
+			 f->source, "target", f->target, "mode",
+			 (json_int_t)f->mode, "uid", (json_int_t)f->uid, "gid",
+			 (json_int_t)f->gid, "content", f->content);
+}
+
+static bool files_to_json(json_t *o, const struct model_container *c)
+{
+	json_t *list = json_array();
+	bool ok = list;
+	size_t i;
+
+	for (i = 0; ok && i < c->n_files; i++)
+		ok = json_array_append_new(list, file_to_json(&c->files[i])) ==
+		     0;
+	ok = ok && json_object_set(o, "files", list) == 0;
+	json_decref(list);
+	return ok;
+}
+
 bool storage_to_json(json_t *o, const struct model_container *c)
 {
 	json_t *list = json_array();
@@ -26,7 +49,7 @@ bool storage_to_json(json_t *o, const struct model_container *c)
 					   mount_to_json(&c->mounts[i])) == 0;
 	ok = ok && json_object_set(o, "mounts", list) == 0;
 	json_decref(list);
-	return ok &&
+	return ok && files_to_json(o, c) &&
 	       json_object_set_new(o, "read_only",
 				   json_boolean(c->read_only)) == 0 &&
 	       json_object_set_new(o, "shm_size",
@@ -105,6 +128,43 @@ static bool mount_from_json(struct arena *arena, const json_t *o,
 	return strcmp(type, "volume") == 0 && m->source;
 }
 
+static bool file_from_json(struct arena *arena, const json_t *o,
+			   struct model_file *f)
+{
+	uint64_t mode, uid, gid;
+
+	f->source = text_of(arena, o, "source");
+	f->target = text_of(arena, o, "target");
+	f->content = text_of(arena, o, "content");
+	if (!f->source || !f->target || !f->content ||
+	    !flag(o, "config", &f->config) ||
+	    !flag(o, "external", &f->external) || !whole(o, "mode", &mode) ||
+	    !whole(o, "uid", &uid) || !whole(o, "gid", &gid) || mode > 0777 ||
+	    uid > 65535 || gid > 65535)
+		return false;
+	f->mode = (uint32_t)mode;
+	f->uid = (uint32_t)uid;
+	f->gid = (uint32_t)gid;
+	return true;
+}
+
+static bool files_from_json(struct arena *arena, const json_t *o,
+			    struct model_container *c)
+{
+	const json_t *list = json_object_get(o, "files");
+	size_t i, n = json_array_size(list);
+	struct model_file *f = arena_alloc(arena, n ? n : 1, sizeof(*f));
+
+	if (!f || (list && !json_is_array(list)))
+		return false;
+	for (i = 0; i < n; i++)
+		if (!file_from_json(arena, json_array_get(list, i), &f[i]))
+			return false;
+	c->files = f;
+	c->n_files = n;
+	return true;
+}
+
 static int broken(struct err *e, const char *key)
 {
 	return err_set(e, EINVAL, "'%s' is not valid", key);
@@ -121,6 +181,8 @@ int storage_from_json(struct arena *arena, const json_t *o,
 		return broken(e, "read_only");
 	if (!whole(o, "shm_size", &c->shm_size))
 		return broken(e, "shm_size");
+	if (!files_from_json(arena, o, c))
+		return broken(e, "files");
 	if (list && !json_is_array(list))
 		return broken(e, "mounts");
 	m = arena_alloc(arena, n ? n : 1, sizeof(*m));

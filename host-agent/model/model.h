@@ -70,6 +70,26 @@ struct model_mount {
 	uint32_t mode; /* tmpfs: of its root */
 };
 
+/* Of a container's `secrets` and `configs`: a file in the guest's memory. */
+struct model_file {
+	bool config;   /* else a secret */
+	bool external; /* set by `hyb secret set`, not the stack's own */
+	const char *source;
+	const char *target;
+	uint32_t mode;
+	uint32_t uid, gid;   /* inside the container */
+	const char *content; /* of a config: in hexadecimal; a secret: "" */
+};
+
+/* Of a stack's `secrets` (and of its `configs`, while it is read). */
+struct model_source {
+	const char *name;
+	bool external;
+	/* In hexadecimal; of a secret as long as it comes from a manifest: it
+	 * is in no JSON. */
+	const char *content;
+};
+
 /* Of a stack's `volumes`. */
 struct model_volume {
 	const char *name;
@@ -105,6 +125,8 @@ struct model_container {
 	const struct model_mount *mounts; /* sorted by target: what holds
 					     another mount comes before it */
 	size_t n_mounts;
+	const struct model_file *files;
+	size_t n_files;
 	bool read_only;	     /* the root file system */
 	uint64_t shm_size;   /* bytes of /dev/shm; 0: the default, 64 MiB */
 	const char *seccomp; /* a Docker-format profile as JSON; "": default */
@@ -130,6 +152,8 @@ struct model_stack {
 	size_t n_vms;
 	const struct model_volume *volumes;
 	size_t n_volumes;
+	const struct model_source *secrets;
+	size_t n_secrets;
 };
 
 void model_stack_free(struct model_stack *s);

@@ -18,6 +18,7 @@ enum how {
 	SHOW_PORTS,
 	SHOW_DEPENDS,
 	SHOW_MOUNTS,
+	SHOW_FILES,
 	SHOW_KEYS, /* an object whose values may be secret: only its keys */
 };
 
@@ -46,6 +47,8 @@ static const struct rule container_rules[] = {
 	 SHOW_SIZE},
 	{"limits", "pids", "limits.pids", PLAN_RESTART_CONTAINER, SHOW_TEXT},
 	{"mounts", NULL, "volumes", PLAN_RESTART_CONTAINER, SHOW_MOUNTS},
+	{"files", NULL, "secrets and configs", PLAN_RESTART_CONTAINER,
+	 SHOW_FILES},
 	{"read_only", NULL, "read_only", PLAN_RESTART_CONTAINER, SHOW_TEXT},
 	{"shm_size", NULL, "shm_size", PLAN_RESTART_CONTAINER, SHOW_SIZE},
 	{"restart", NULL, "restart", PLAN_LIVE, SHOW_TEXT},
@@ -202,6 +205,14 @@ static void show_mount(struct buf *b, const json_t *j)
 	}
 }
 
+/* "tls:/run/secrets/tls": never what is in it. */
+static void show_file(struct buf *b, const json_t *j)
+{
+	show_escaped(b, json_string_value(json_object_get(j, "source")));
+	buf_putc(b, ':');
+	show_escaped(b, json_string_value(json_object_get(j, "target")));
+}
+
 static void show_list(struct buf *b, const json_t *list, enum how how)
 {
 	const json_t *j;
@@ -216,6 +227,8 @@ static void show_list(struct buf *b, const json_t *list, enum how how)
 			show_port(b, j);
 		else if (how == SHOW_DEPENDS)
 			show_dependency(b, j);
+		else if (how == SHOW_FILES)
+			show_file(b, j);
 		else if (how == SHOW_MOUNTS)
 			show_mount(b, j);
 		else

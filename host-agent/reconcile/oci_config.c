@@ -104,10 +104,36 @@ static json_t *make_tmpfs(const char *target, uint64_t size, uint32_t mode,
 			 "tmpfs", "source", "tmpfs", "options", options);
 }
 
-/* What the engine's own mounts do not have. */
-static json_t *make_mounts(const struct model_container *c)
+/* Where the agent mounts volumes; ids inside are the container's. */
+static json_t *make_volume(const struct model_mount *m, int64_t id)
 {
-	json_t *list = json_array(), *shm;
+	json_t *options =
+		json_pack("[s,s,s,s]", "bind", "idmap", "nosuid", "nodev");
+
+	if (m->read_only)
+		json_array_append_new(options, json_string("ro"));
+	return json_pack(
+		"{s:s,s:s,s:o,s:o}", "destination", m->target, "type", "bind",
+		"source",
+		json_sprintf("/run/hyb/volumes/vol-%lld/data", (long long)id),
+		"options", options);
+}
+
+/* Where the agent writes secrets and configs. */
+static json_t *make_file(const struct model_file *f, const char *guest_id,
+			 size_t i)
+{
+	return json_pack("{s:s,s:s,s:o,s:[s,s,s,s,s]}", "destination",
+			 f->target, "type", "bind", "source",
+			 json_sprintf("/run/hyb/files/%s/%zu", guest_id, i),
+			 "options", "bind", "ro", "nosuid", "nodev", "noexec");
+}
+
+/* What the engine's own mounts do not have. */
+static json_t *make_mounts(const struct model_container *c,
+			   const struct oci_place *place)
+{
+	json_t *list = json_array(), *shm, *one;
 	size_t i;
 
 	if (c->shm_size) {
@@ -120,10 +146,16 @@ static json_t *make_mounts(const struct model_container *c)
 		const struct model_mount *m = &c->mounts[i];
 
 		if (m->kind == MODEL_MOUNT_TMPFS)
-			json_array_append_new(list, make_tmpfs(m->target,
-							       m->size, m->mode,
-							       m->read_only));
+			one = make_tmpfs(m->target, m->size, m->mode,
+					 m->read_only);
+		else
+			one = make_volume(
+				m, place->volume_id(place->arg, m->source));
+		json_array_append_new(list, one);
 	}
+	for (i = 0; i < c->n_files; i++)
+		json_array_append_new(list,
+				      make_file(&c->files[i], place->id, i));
 	return list;
 }
 
@@ -156,8 +188,8 @@ static int add_seccomp(const struct model_container *c, const char *kernel,
 }
 
 int oci_config_make(const struct model_container *c,
-		    const struct image_defaults *image, const char *vm_name,
-		    const char *kernel, json_t **ret, struct err *e)
+		    const struct image_defaults *image,
+		    const struct oci_place *place, json_t **ret, struct err *e)
 {
 	const char *cwd = c->working_dir[0] ? c->working_dir
 			  : image->working_dir && image->working_dir[0]
@@ -182,11 +214,12 @@ int oci_config_make(const struct model_container *c,
 		make_env(c, image), "cwd", cwd, "user", "uid", 0, "gid", 0,
 		"noNewPrivileges", 1, "root", "path", "rootfs", "readonly",
 		(int)c->read_only, "hostname",
-		c->hostname[0] ? c->hostname : vm_name, "linux", "resources",
-		make_resources(&c->limits), "mounts", make_mounts(c));
+		c->hostname[0] ? c->hostname : place->vm_name, "linux",
+		"resources", make_resources(&c->limits), "mounts",
+		make_mounts(c, place));
 	if (!config)
 		return err_sys(e, ENOMEM, "make the configuration");
-	r = add_seccomp(c, kernel, json_object_get(config, "linux"), e);
+	r = add_seccomp(c, place->kernel, json_object_get(config, "linux"), e);
 	if (r < 0) {
 		json_decref(config);
 		return r;

@@ -21,11 +21,22 @@ struct image_defaults {
 	const char *stop_signal;
 };
 
-/* kernel: the guest's release, as it says. New reference. -EINVAL: there is nothing to run (no command anywhere). */
+/* The id of a volume that is attached, by its name in the stack. */
+typedef int64_t (*volume_id_fn)(void *arg, const char *source);
+
+/* Where the container will be. */
+struct oci_place {
+	const char *vm_name;
+	const char *kernel; /* the guest's release, as it says */
+	const char *id;	    /* the container's in the guest */
+	volume_id_fn volume_id;
+	void *arg;
+};
+
+/* New reference. -EINVAL: there is nothing to run (no command anywhere). */
 int oci_config_make(const struct model_container *c,
-		    const struct image_defaults *image, const char *vm_name,
-		    const char *kernel,
-		    json_t **ret, struct err *e);
+		    const struct image_defaults *image,
+		    const struct oci_place *place, json_t **ret, struct err *e);
 
 /* The signal that ends it: the manifest's, the image's, SIGTERM. */
 int oci_config_stop_signal(const struct model_container *c,

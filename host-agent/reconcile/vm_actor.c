@@ -259,6 +259,7 @@ static int converge_gone(struct vm *vm, int64_t wish, struct err *e)
 		r = path_remove(vm->logs, e);
 	if (r < 0)
 		return r;
+	volume_reap(vm->world->volumes);
 	vm_tell(vm, "", "removed", "%s", "");
 	return vm_forget(vm, wish, e);
 }
@@ -313,6 +314,10 @@ static int converge(struct vm *vm, const struct model_vm *m, int64_t wish,
 	if (r == 0)
 		r = run_updates(vm, m, &plan, e);
 	plan_done(&plan);
+	if (r == 0 && vm->row.exists) {
+		volumes_give_back(vm);
+		r = volumes_grow(vm, e);
+	}
 	if (r < 0)
 		return r;
 	if (!vm->row.exists) {
@@ -329,7 +334,10 @@ static int converge(struct vm *vm, const struct model_vm *m, int64_t wish,
 		if (r < 0)
 			return r;
 	}
-	return ensure_containers(vm, m, e);
+	r = ensure_containers(vm, m, e);
+	if (r >= 0)
+		files_rotate(vm, m);
+	return r;
 }
 
 /* ------------------------------------------------------------ life signs */

@@ -337,11 +337,33 @@ static int announce(struct vm *vm, const struct model_vm *m, struct err *e)
 	vm->row.reason[0] = '\0';
 	vm->row.message[0] = '\0';
 	vm->n_disks = 0;
+	vm->n_volumes = 0;
 	vm->died = false;
 	vm->state = VM_STARTING;
 	world_changed(vm->world);
 	world_unlock(vm->world);
 	return vm_store(vm, e);
+}
+
+static size_t count_volumes(const struct model_vm *m)
+{
+	const char *seen[HYB_VM_VOLUMES_MAX];
+	size_t i, k, j, n = 0;
+
+	for (i = 0; i < m->n_containers; i++) {
+		for (k = 0; k < m->containers[i].n_mounts; k++) {
+			const struct model_mount *mm =
+				&m->containers[i].mounts[k];
+
+			if (mm->kind != MODEL_MOUNT_VOLUME)
+				continue;
+			for (j = 0; j < n && strcmp(seen[j], mm->source);)
+				j++;
+			if (j == n && n < HYB_VM_VOLUMES_MAX)
+				seen[n++] = mm->source;
+		}
+	}
+	return n;
 }
 
 /* Ports for image disks: what the model needs, and some for what later
@@ -358,8 +380,9 @@ static uint32_t slots_for(const struct model_vm *m)
 		distinct += k == i;
 	}
 	distinct += SPARE_SLOTS;
-	return distinct < WORLD_DISKS_MAX ? (uint32_t)distinct
-					  : WORLD_DISKS_MAX;
+	if (distinct > WORLD_DISKS_MAX)
+		distinct = WORLD_DISKS_MAX;
+	return (uint32_t)(distinct + count_volumes(m));
 }
 
 /* The 32 digits of the VM's UUID. */
@@ -475,10 +498,12 @@ static int take_disks(struct vm *vm, const char *domain, struct err *e)
 	if (r < 0)
 		return r;
 	vm->n_disks = 0;
-	for (i = 0; i < n && i < WORLD_DISKS_MAX; i++)
-		snprintf(vm->disks[vm->n_disks++], sizeof(vm->disks[0]), "%s",
-			 disks[i].serial);
-	return 0;
+	for (i = 0; i < n && vm->n_disks < WORLD_DISKS_MAX; i++)
+		if (strncmp(disks[i].serial, VOLUME_SERIAL_PREFIX,
+			    strlen(VOLUME_SERIAL_PREFIX)) != 0)
+			snprintf(vm->disks[vm->n_disks++], sizeof(vm->disks[0]),
+				 "%s", disks[i].serial);
+	return volumes_take(vm, disks, n, e);
 }
 
 /* One container of ours, and what the guest says of it (NULL: it has none). */
@@ -599,9 +624,14 @@ int vm_destroy(struct vm *vm, const char *reason, struct err *e)
 		return r;
 	ports_unpublish(vm);
 	vm_domain_name(vm, domain);
+	if (strcmp(reason, "Stopped") == 0)
+		volumes_unmount(vm);
 	vm_disconnect(vm);
 	r = virt_vm_destroy(vm->world->virt, domain, e);
 	end_pump(vm);
+	/* Not before its QEMU is gone. */
+	if (r == 0)
+		r = volume_release_vm(vm->world->volumes, vm->row.id, e);
 	if (r == 0)
 		r = path_remove(vm->dir, e);
 	if (r == 0)
@@ -614,6 +644,7 @@ int vm_destroy(struct vm *vm, const char *reason, struct err *e)
 	vm->row.portd_pid = 0;
 	vm->row.ports[0] = '\0';
 	vm->n_disks = 0;
+	vm->n_volumes = 0;
 	vm->died = false;
 	snprintf(vm->row.reason, sizeof(vm->row.reason), "%s", reason);
 	vm->state = VM_PENDING;

@@ -235,16 +235,27 @@ static int ctr_create(struct vm *vm, struct ctr *c,
 		      const struct image_info *image, struct err *e)
 {
 	struct image_defaults defaults;
+	const struct oci_place place = {.vm_name = vm->name,
+					.kernel = vm->kernel,
+					.id = c->id,
+					.volume_id = volumes_id,
+					.arg = vm};
 	struct agent_create create;
-	json_t *config = NULL;
+	json_t *config = NULL, *files;
 	int r;
 
 	image_defaults_of(image, &defaults);
 	c->stop_signal = oci_config_stop_signal(m, &defaults);
-	r = oci_config_make(m, &defaults, vm->name, vm->kernel, &config, e);
+	r = oci_config_make(m, &defaults, &place, &config, e);
 	if (r < 0)
 		return r;
+	files = files_make(vm, m, e);
+	if (!files) {
+		json_decref(config);
+		return -e->code;
+	}
 	create = (struct agent_create){
+		.files = files,
 		.id = c->id,
 		.config = config,
 		.image_serial = image->erofs_serial,
@@ -258,6 +269,7 @@ static int ctr_create(struct vm *vm, struct ctr *c,
 	};
 	r = agent_create(&vm->agent, &create, now_ms() + CALL_MS, e);
 	json_decref(config);
+	files_free(files);
 	if (r == 0)
 		ctr_set_in_guest(vm, c, true);
 	return r;
@@ -274,6 +286,13 @@ static int ctr_run(struct vm *vm, struct ctr *c,
 	r = vm_attach_image(vm, m->image, &image, e);
 	if (r < 0)
 		return ctr_fail(vm, c, m, "ImageError", -1, e);
+	r = volumes_ensure(vm, c, m, image, e);
+	if (r < 0)
+		return ctr_fail(vm, c, m, "StartError", -1, e);
+	if (r > 0) {
+		ctr_set(vm, c, CTR_PENDING, "", "");
+		return r;
+	}
 	vm_tell(vm, m->name, "creating", "%s", m->image);
 	r = ctr_begin(vm, c, m, image, e);
 	if (r == 0)

@@ -399,6 +399,8 @@ int world_open(const struct world_config *config, struct state *state,
 	w->state = state;
 	w->images = images;
 	w->virt = virt;
+	w->volumes = config->volumes;
+	w->secrets = config->secrets;
 	pthread_mutex_init(&w->lock, NULL);
 	pthread_mutex_init(&w->wishes, NULL);
 	pthread_condattr_init(&attr);
@@ -427,6 +429,7 @@ int world_open(const struct world_config *config, struct state *state,
 	if (r < 0)
 		return r;
 	orphans_remove(w);
+	volumes_purge(w);
 	for (vm = w->vms; vm; vm = vm->next)
 		keep_failed(vm);
 	for (vm = w->vms; vm && r == 0; vm = vm->next)

@@ -33,11 +33,14 @@
 
 #include "host-agent/guest/agent.h"
 #include "host-agent/image/store.h"
+#include "host-agent/model/check.h"
 #include "host-agent/model/model.h"
 #include "host-agent/plan/plan.h"
+#include "host-agent/secret/secret.h"
 #include "host-agent/reconcile/logpump.h"
 #include "host-agent/state/state.h"
 #include "host-agent/virt/virt.h"
+#include "host-agent/volume/volume.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -98,6 +101,15 @@ struct portd {
 	char ports[1024];
 };
 
+/* A volume whose disk is attached to a VM. */
+struct vm_volume {
+	int64_t id;
+	char source[STATE_NAME_MAX]; /* as the stack calls it */
+	char stack[STATE_NAME_MAX];  /* whose it is; "": external */
+	bool writes;
+	int64_t size; /* that the guest has seen; 0: not known */
+};
+
 struct world;
 
 struct vm {
@@ -141,7 +153,10 @@ struct vm {
 	/* Serials of the image disks that are attached. */
 	char disks[WORLD_DISKS_MAX][24];
 	size_t n_disks;
-	char dir[256]; /* ROOT/vms/ID */
+	struct vm_volume volumes[HYB_VM_VOLUMES_MAX]; /* that are attached */
+	size_t n_volumes;
+	uint64_t secrets_seen; /* secret_generation() that its guest has */
+	char dir[256];	       /* ROOT/vms/ID */
 	char logs[256];
 	struct vsock_addr addr;
 };
@@ -163,6 +178,8 @@ struct subscriber {
 };
 
 struct world_config {
+	struct volume_store *volumes;
+	struct secret_store *secrets;
 	const char *root;
 	const char *portd_path;
 	const char *accel; /* for display */
@@ -176,6 +193,8 @@ struct world {
 	struct state *state;
 	struct image_store *images;
 	struct virt *virt;
+	struct volume_store *volumes;
+	struct secret_store *secrets;
 	pthread_mutex_t lock;
 	/* Held over a whole request that changes what is wanted: the store and
 	 * the actors hear of requests in the same order. Before lock. */
@@ -339,6 +358,36 @@ int ctr_apply_pause(struct vm *vm, struct ctr *c, struct err *e);
 /* The guest's word on it, of a container that an earlier hybd made. */
 void ctr_take_pause(struct vm *vm, struct ctr *c,
 		    const struct agent_container *a);
+
+/* vm_volumes.c */
+/* All volumes of a container are attached and mounted. 1: one is held by a VM
+ * that is about to give it back (c->why says so). */
+int volumes_ensure(struct vm *vm, struct ctr *c,
+		   const struct model_container *m,
+		   const struct image_info *image, struct err *e);
+/* The id of an attached volume, for oci_config_make(); arg: the VM. */
+int64_t volumes_id(void *arg, const char *source);
+/* Detaches what no container uses and the model does not want any more; what
+ * cannot be is logged, and tried again. */
+void volumes_give_back(struct vm *vm);
+/* Before the VM is taken down on purpose: so that no journal is left over. */
+void volumes_unmount(struct vm *vm);
+/* Those whose size was raised. */
+int volumes_grow(struct vm *vm, struct err *e);
+/* What an earlier hybd attached, by what the domain has. */
+int volumes_take(struct vm *vm, const struct virt_disk *disks, size_t n,
+		 struct err *e);
+/* At the start: uses of VMs that are not there, and volumes that are to go. */
+void volumes_purge(struct world *w);
+
+/* vm_files.c */
+/* A container's secrets and configs for agent_create(), to be given to
+ * files_free(); NULL: e says why. */
+json_t *files_make(struct vm *vm, const struct model_container *m,
+		   struct err *e);
+void files_free(json_t *list);
+/* Containers that run have what secrets are now. */
+void files_rotate(struct vm *vm, const struct model_vm *m);
 
 /* vm_ports.c */
 int ports_publish(struct vm *vm, const struct model_vm *m, struct err *e);

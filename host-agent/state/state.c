@@ -5,15 +5,9 @@
 #include "common/base/fd.h"
 #include "common/base/parse.h"
 
-#include <pthread.h>
-#include <sqlite3.h>
-#include <stdarg.h>
+#include "host-agent/state/state_int.h"
 
-struct state {
-	sqlite3 *db;
-	pthread_mutex_t lock;
-	char path[512];
-};
+#include <stdarg.h>
 
 static const char schema[] =
 	"CREATE TABLE stacks("
@@ -53,12 +47,28 @@ static const char *const upgrades[] = {
 	      "ALTER TABLE containers ADD COLUMN restart_of INTEGER NOT NULL"
 	      " DEFAULT 0;"
 	      "PRAGMA user_version = 2;",
+	[2] = "CREATE TABLE volumes("
+	      " id INTEGER PRIMARY KEY, tenant TEXT NOT NULL,"
+	      " stack TEXT NOT NULL, name TEXT NOT NULL, uuid TEXT NOT NULL,"
+	      " size INTEGER NOT NULL, made INTEGER NOT NULL,"
+	      " deleting INTEGER NOT NULL, created_at INTEGER NOT NULL,"
+	      " UNIQUE(tenant, stack, name));"
+	      "CREATE TABLE volume_uses("
+	      " volume_id INTEGER NOT NULL REFERENCES volumes(id),"
+	      " vm_id INTEGER NOT NULL, writes INTEGER NOT NULL,"
+	      " PRIMARY KEY(volume_id, vm_id));"
+	      "CREATE TABLE secrets("
+	      " tenant TEXT NOT NULL, stack TEXT NOT NULL, name TEXT NOT NULL,"
+	      " version INTEGER NOT NULL, sealed TEXT NOT NULL,"
+	      " created_at INTEGER NOT NULL, PRIMARY KEY(tenant, stack, name));"
+	      "INSERT INTO counters VALUES('volume', 0), ('secret', 0);"
+	      "PRAGMA user_version = 3;",
 };
 #define SCHEMA_VERSION ((int)ARRAY_SIZE(upgrades))
 
 /* ---------------------------------------------------------- statements */
 
-static int db_error(struct state *s, struct err *e, const char *what)
+int db_error(struct state *s, struct err *e, const char *what)
 {
 	int code = sqlite3_errcode(s->db) & 0xff;
 	int os = code == SQLITE_FULL	? ENOSPC
@@ -70,21 +80,21 @@ static int db_error(struct state *s, struct err *e, const char *what)
 		       sqlite3_errmsg(s->db));
 }
 
-static int db_exec(struct state *s, const char *sql, struct err *e)
+int db_exec(struct state *s, const char *sql, struct err *e)
 {
 	if (sqlite3_exec(s->db, sql, NULL, NULL, NULL) != SQLITE_OK)
 		return db_error(s, e, "write");
 	return 0;
 }
 
-static void cleanup_stmt(sqlite3_stmt **st)
+void cleanup_stmt(sqlite3_stmt **st)
 {
 	sqlite3_finalize(*st);
 }
 
 /* Prepares sql and binds its parameters by format: i int64_t, t text or NULL. */
-static int db_prepare(struct state *s, sqlite3_stmt **ret, struct err *e,
-		      const char *sql, const char *format, ...)
+int db_prepare(struct state *s, sqlite3_stmt **ret, struct err *e,
+	       const char *sql, const char *format, ...)
 {
 	const char *t;
 	va_list ap;
@@ -107,19 +117,19 @@ static int db_prepare(struct state *s, sqlite3_stmt **ret, struct err *e,
 }
 
 /* Runs a statement that gives no rows. */
-static int db_step(struct state *s, sqlite3_stmt *st, struct err *e)
+int db_step(struct state *s, sqlite3_stmt *st, struct err *e)
 {
 	return sqlite3_step(st) == SQLITE_DONE ? 0 : db_error(s, e, "write");
 }
 
-static void column_text(sqlite3_stmt *st, int i, char *out, size_t size)
+void column_text(sqlite3_stmt *st, int i, char *out, size_t size)
 {
 	const unsigned char *t = sqlite3_column_text(st, i);
 
 	snprintf(out, size, "%s", t ? (const char *)t : "");
 }
 
-static char *column_dup(sqlite3_stmt *st, int i)
+char *column_dup(sqlite3_stmt *st, int i)
 {
 	const unsigned char *t = sqlite3_column_text(st, i);
 
@@ -127,7 +137,7 @@ static char *column_dup(sqlite3_stmt *st, int i)
 }
 
 /* BEGIN and the lock; ended by tx_end() with the result so far. */
-static int tx_begin(struct state *s, struct err *e)
+int tx_begin(struct state *s, struct err *e)
 {
 	int r;
 
@@ -138,7 +148,7 @@ static int tx_begin(struct state *s, struct err *e)
 	return r;
 }
 
-static int tx_end(struct state *s, int r, struct err *e)
+int tx_end(struct state *s, int r, struct err *e)
 {
 	if (r == 0)
 		r = db_exec(s, "COMMIT", e);
@@ -148,8 +158,7 @@ static int tx_end(struct state *s, int r, struct err *e)
 	return r;
 }
 
-static int counter_next(struct state *s, const char *name, int64_t *ret,
-			struct err *e)
+int counter_next(struct state *s, const char *name, int64_t *ret, struct err *e)
 {
 	_cleanup_(cleanup_stmt) sqlite3_stmt *st = NULL;
 	int r;
@@ -242,7 +251,8 @@ int state_open(const char *path, struct state **ret, struct err *e)
 	pthread_mutex_init(&s->lock, NULL);
 	r = sqlite3_open_v2(path, &s->db,
 			    SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE |
-				    SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW,
+				    SQLITE_OPEN_FULLMUTEX |
+				    SQLITE_OPEN_NOFOLLOW,
 			    NULL);
 	if (r != SQLITE_OK)
 		r = db_error(s, e, "open");

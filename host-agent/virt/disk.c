@@ -89,7 +89,7 @@ static int free_target(const struct virt_disk *disks, size_t n, char *out,
 }
 
 static int attach(virDomainPtr dom, const struct vm *vm, const char *path,
-		  const char *serial, bool readonly, struct err *e)
+		  const char *serial, bool readonly, bool volume, struct err *e)
 {
 	char file[VIRT_DIR_MAX + VIRT_SERIAL_MAX + 16], target[8];
 	_cleanup_buf_ struct buf xml = BUF_INIT;
@@ -97,7 +97,8 @@ static int attach(virDomainPtr dom, const struct vm *vm, const char *path,
 	struct xml_disk d = {.path = file,
 			     .target = target,
 			     .serial = serial,
-			     .readonly = readonly};
+			     .readonly = readonly,
+			     .volume = volume};
 	size_t n = 0, i;
 	int r;
 
@@ -157,8 +158,9 @@ static int detach(virDomainPtr dom, const struct vm *vm, const char *serial,
 	return 0;
 }
 
-int virt_vm_attach_disk(struct virt *v, const char *name, const char *path,
-			const char *serial, bool readonly, struct err *e)
+static int attach_to(struct virt *v, const char *name, const char *path,
+		     const char *serial, bool readonly, bool volume,
+		     struct err *e)
 {
 	virDomainPtr dom;
 	struct vm *vm;
@@ -172,7 +174,62 @@ int virt_vm_attach_disk(struct virt *v, const char *name, const char *path,
 	pthread_mutex_lock(&vm->op);
 	r = virt_lookup(v, name, &dom, e);
 	if (r == 0) {
-		r = attach(dom, vm, path, serial, readonly, e);
+		r = attach(dom, vm, path, serial, readonly, volume, e);
+		virDomainFree(dom);
+	}
+	pthread_mutex_unlock(&vm->op);
+	vm_put(v, vm);
+	return r < 0 ? err_wrap(e, "VM '%s'", name) : 0;
+}
+
+int virt_vm_attach_disk(struct virt *v, const char *name, const char *path,
+			const char *serial, bool readonly, struct err *e)
+{
+	return attach_to(v, name, path, serial, readonly, false, e);
+}
+
+int virt_vm_attach_volume(struct virt *v, const char *name, const char *path,
+			  const char *serial, bool readonly, struct err *e)
+{
+	return attach_to(v, name, path, serial, readonly, true, e);
+}
+
+static int resize(virDomainPtr dom, const char *serial, uint64_t bytes,
+		  struct err *e)
+{
+	struct virt_disk disks[VIRT_SLOTS_MAX];
+	size_t n = 0, i;
+	int r;
+
+	r = get_disks(dom, disks, NULL, &n, e);
+	if (r < 0)
+		return r;
+	for (i = 0; i < n && strcmp(disks[i].serial, serial) != 0;)
+		i++;
+	if (i == n)
+		return err_set(e, ENOENT, "there is no disk '%s'", serial);
+	if (virDomainBlockResize(dom, disks[i].target, bytes,
+				 VIR_DOMAIN_BLOCK_RESIZE_BYTES) < 0)
+		return virt_error(e, "grow disk '%s'", serial);
+	return 0;
+}
+
+int virt_vm_resize_disk(struct virt *v, const char *name, const char *serial,
+			uint64_t bytes, struct err *e)
+{
+	virDomainPtr dom;
+	struct vm *vm;
+	int r;
+
+	if (!serial_is_valid(serial))
+		return err_set(e, EINVAL, "not a serial of a disk");
+	vm = vm_get(v, name, false);
+	if (!vm)
+		return err_set(e, ENOENT, "there is no VM '%s'", name);
+	pthread_mutex_lock(&vm->op);
+	r = virt_lookup(v, name, &dom, e);
+	if (r == 0) {
+		r = resize(dom, serial, bytes, e);
 		virDomainFree(dom);
 	}
 	pthread_mutex_unlock(&vm->op);

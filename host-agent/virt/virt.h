@@ -181,6 +181,14 @@ int virt_vsock_path(const char *vm_dir, char *out, size_t size);
  */
 int virt_vm_attach_disk(struct virt *v, const char *name, const char *path,
 			const char *serial, bool readonly, struct err *e);
+/* The same for a volume: written through to the host's disk where the guest
+ * flushes, and locked by QEMU against others that write. */
+int virt_vm_attach_volume(struct virt *v, const char *name, const char *path,
+			  const char *serial, bool readonly, struct err *e);
+/* Makes the disk and its file so large, for the running guest. -ENOENT: there
+ * is no disk with this serial. */
+int virt_vm_resize_disk(struct virt *v, const char *name, const char *serial,
+			uint64_t bytes, struct err *e);
 /* Detaches and removes the link; back when the guest has let go (at most
  * 5 s, then -ETIMEDOUT). A serial that is not attached: success. */
 int virt_vm_detach_disk(struct virt *v, const char *name, const char *serial,

@@ -281,13 +281,25 @@ int xml_disk_format(struct buf *b, const struct xml_disk *d)
 	/* The format is named: QEMU must never guess it from what a guest
 	 * has written there. */
 	xml_put(b, "<disk type='file' device='disk'>\n"
-		   "  <driver name='qemu' type='raw' discard='unmap'/>\n");
+		   "  <driver name='qemu' type='raw' discard='unmap'");
+	/* A volume: writeback means that what a guest flushes is flushed here,
+	 * and everything else lies in the host's page cache, which does not die
+	 * with QEMU. A host disk that is full is the guest's error (EIO), not a
+	 * reason to stop all of the VM. */
+	if (d->volume)
+		xml_put(b, " cache='writeback' error_policy='report' "
+			   "rerror_policy='report'");
+	xml_put(b, "/>\n");
 	xml_put(b,
 		"  <source file='%s'/>\n  <target dev='%s' bus='virtio'/>\n"
 		"  <serial>%s</serial>\n",
 		d->path, d->target, d->serial);
 	if (d->readonly)
-		xml_put(b, "  <readonly/>\n  <shareable/>\n");
+		xml_put(b, "  <readonly/>\n");
+	/* Not a volume: QEMU's lock on the file is to keep a writer out while
+	 * others read. */
+	if (d->readonly && !d->volume)
+		xml_put(b, "  <shareable/>\n");
 	return xml_put(b, "</disk>\n");
 }
 

@@ -43,6 +43,7 @@ struct xml_disk {
 	const char *target; /* "vda" */
 	const char *serial;
 	bool readonly;
+	bool volume; /* no image: what is written must be there */
 };
 
 int xml_disk_format(struct buf *b, const struct xml_disk *d);

@@ -154,8 +154,8 @@ static void check_run(int status, const char *has, const char *const *in)
 static void test_verbs(void **state)
 {
 	static const char *const later[] = {
-		"top",	  "stats",  "cp",     "scale",	 "events", "rollback",
-		"volume", "secret", "tenant", "convert", "export", "compare"};
+		"top",	    "stats",  "cp",	 "scale",  "events",
+		"rollback", "tenant", "convert", "export", "compare"};
 	size_t i;
 
 	(void)state;
@@ -169,7 +169,7 @@ static void test_verbs(void **state)
 	check_run(2, "did you mean `hyb image ls`?", WORDS("image", "sl"));
 	check_run(2, "hyb: image prune: not supported yet",
 		  WORDS("image", "prune"));
-	check_run(2, "hyb: volume: not supported yet", WORDS("volume", "ls"));
+	check_run(2, "hyb: tenant: not supported yet", WORDS("tenant", "ls"));
 	for (i = 0; i < ARRAY_SIZE(later); i++)
 		check_run(2, "not supported yet\nhint: ",
 			  WORDS(later[i], "--any", "thing"));

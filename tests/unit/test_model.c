@@ -27,7 +27,9 @@ static const char good[] =
 	"{\"type\":\"volume\",\"source\":\"d\",\"target\":\"/a\","
 	"\"read_only\":false,\"no_copy\":false},{\"type\":\"tmpfs\","
 	"\"target\":\"/b\",\"read_only\":false,\"size\":4096,"
-	"\"mode\":1023}]}]}],\"volumes\":[{\"name\":\"d\","
+	"\"mode\":1023}],\"files\":[{\"config\":true,"
+	"\"external\":false,\"source\":\"f\",\"target\":\"/f\","
+	"\"mode\":292,\"uid\":0,\"gid\":1,\"content\":\"00ff\"}]}]}],\"volumes\":[{\"name\":\"d\","
 	"\"size\":16777216,\"external\":false}]}";
 
 /* What stands at this path of `good`, in JSON, in its place; NULL: nothing. */
@@ -129,6 +131,20 @@ static const struct bad bad[] = {
 	{"vms.0.containers.0.mounts.0.read_only", "0"},
 	{"vms.0.containers.0.mounts.1.size", "1"},
 	{"vms.0.containers.0.mounts.1.mode", "4096"},
+	{"vms.0.containers.0.files", "{}"},
+	{"vms.0.containers.0.files", "[1]"},
+	{"vms.0.containers.0.files.0.config", "1"},
+	{"vms.0.containers.0.files.0.config", "false"},
+	{"vms.0.containers.0.files.0.source", "\"../f\""},
+	{"vms.0.containers.0.files.0.source", NULL},
+	{"vms.0.containers.0.files.0.target", "\"f\""},
+	{"vms.0.containers.0.files.0.target", "\"/sys/f\""},
+	{"vms.0.containers.0.files.0.mode", "512"},
+	{"vms.0.containers.0.files.0.uid", "65536"},
+	{"vms.0.containers.0.files.0.gid", "-1"},
+	{"vms.0.containers.0.files.0.content", "\"0\""},
+	{"vms.0.containers.0.files.0.content", "\"0G\""},
+	{"vms.0.containers.0.files.0.content", NULL},
 	{"volumes", "{}"},
 	{"volumes", "[null]"},
 	{"volumes", NULL},

@@ -49,14 +49,24 @@ static char *joined(const json_t *array)
 	return out;
 }
 
+static int64_t volume_id(void *arg, const char *source)
+{
+	(void)arg;
+	return strcmp(source, "data") == 0 ? 7 : 0;
+}
+
+static const struct oci_place place = {.vm_name = "vm",
+				       .kernel = "6.12.9",
+				       .id = "c.1",
+				       .volume_id = volume_id};
+
 static json_t *make(const struct model_container *c,
 		    const struct image_defaults *defaults)
 {
 	struct err e = ERR_INIT;
 	json_t *config = NULL;
 
-	assert_int_equal(
-		oci_config_make(c, defaults, "vm", "6.12.9", &config, &e), 0);
+	assert_int_equal(oci_config_make(c, defaults, &place, &config, &e), 0);
 	return config;
 }
 
@@ -127,9 +137,8 @@ static void test_nothing_to_run(void **state)
 	json_t *config = NULL;
 
 	(void)state;
-	assert_int_equal(
-		oci_config_make(&c, &bare, "vm", "6.12.9", &config, &e),
-		-EINVAL);
+	assert_int_equal(oci_config_make(&c, &bare, &place, &config, &e),
+			 -EINVAL);
 	assert_non_null(strstr(e.msg, "nothing to run"));
 	assert_null(config);
 }
@@ -175,6 +184,10 @@ static void test_storage(void **state)
 		 .size = 8192,
 		 .mode = 0700,
 		 .read_only = true},
+		{.kind = MODEL_MOUNT_VOLUME,
+		 .source = "data",
+		 .target = "/srv",
+		 .read_only = true},
 	};
 	struct model_container c = container();
 	json_t *config, *m;
@@ -188,7 +201,7 @@ static void test_storage(void **state)
 	c.read_only = true;
 	c.shm_size = 4096;
 	c.mounts = mounts;
-	c.n_mounts = 1;
+	c.n_mounts = 2;
 	config = make(&c, &image);
 	assert_true(json_is_true(
 		json_object_get(json_object_get(config, "root"), "readonly")));
@@ -205,6 +218,11 @@ static void test_storage(void **state)
 		json_string_value(json_object_get(m, "destination")), "/run");
 	assert_string_equal(joined(json_object_get(m, "options")),
 			    "nosuid;nodev;ro;size=8192;mode=0700;");
+	m = json_array_get(json_object_get(config, "mounts"), 2);
+	assert_string_equal(json_string_value(json_object_get(m, "source")),
+			    "/run/hyb/volumes/vol-7/data");
+	assert_string_equal(joined(json_object_get(m, "options")),
+			    "bind;idmap;nosuid;nodev;ro;");
 	json_decref(config);
 }
 

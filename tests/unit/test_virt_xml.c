@@ -193,6 +193,15 @@ static void test_disk(void **state)
 	d.readonly = false;
 	assert_int_equal(xml_disk_format(&rw, &d), 0);
 	check_golden("disk-rw", buf_str(&rw));
+	/* QEMU's lock keeps others out of a volume; of an image it need not. */
+	buf_clear(&ro);
+	buf_clear(&rw);
+	d.volume = true;
+	assert_int_equal(xml_disk_format(&rw, &d), 0);
+	check_golden("volume-rw", buf_str(&rw));
+	d.readonly = true;
+	assert_int_equal(xml_disk_format(&ro, &d), 0);
+	check_golden("volume-ro", buf_str(&ro));
 }
 
 static void test_disks_parse(void **state)

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Volumes: a sparse raw file each, ROOT/volumes/TENANT/vol-ID.raw, with an
+ * ext4 in it that mke2fs made as a user without rights and that no kernel but
+ * a guest's ever mounts.
+ *
+ * Theory of operation. The row comes first: an id is given out once, so a file
+ * of that name is ours or a stranger's, never another volume's. `made` in the
+ * row says how large the file has been made; 0, that it has to be made (again).
+ * A file that was made is never made again: one that is gone, or is not what
+ * was made, is an error that says so.
+ *
+ * Two locks keep a second writer out. The row of a use, written before the disk
+ * is attached and removed after its VM is gone, holds across crashes of hybd;
+ * and QEMU's lock on the file, asked for before it is attached, holds for as
+ * long as any QEMU has it open, whatever a state put back from a backup says.
+ *
+ * While it is in use a volume belongs to the uid of the VM that writes to it,
+ * or may be read by all (its folder is root's alone: QEMU reaches it by a link
+ * in the VM's own folder).
+ */
+#ifndef HYB_HOST_AGENT_VOLUME_VOLUME_H
+#define HYB_HOST_AGENT_VOLUME_VOLUME_H
+
+#include "host-agent/state/state_volume.h"
+
+struct volume_store;
+
+struct volume_config {
+	const char *root;
+	struct state *state;
+	uid_t mkfs_uid; /* mke2fs runs as it */
+	uid_t vm_uid_base, vm_uid_count;
+};
+
+/* As in state/: at most this long. */
+#define VOLUME_PATH_MAX	     400
+#define VOLUME_SERIAL_PREFIX "vol-"
+
+int volume_store_open(const struct volume_config *c, struct volume_store **ret,
+		      struct err *e);
+
+/* Has the tenant such a volume? *ret, or -ENOENT with a message. */
+int volume_find(struct volume_store *s, const char *tenant, const char *stack,
+		const char *name, struct state_volume *ret, struct err *e);
+/* Makes it, or makes it larger as far as that can be done while nobody uses it
+ * (the rest is the VM's actor's). -EOPNOTSUPP: it would shrink. -ENOSPC: the host
+ * has not so much. *ret_changed (may be NULL): 1 made, 2 grown, 0 neither. */
+int volume_ensure(struct volume_store *s, const char *tenant, const char *stack,
+		  const char *name, uint64_t size, int *ret_changed,
+		  struct err *e);
+/* What volume_ensure() would do, and nothing more. */
+int volume_would(struct volume_store *s, const char *tenant, const char *stack,
+		 const char *name, uint64_t size, int *ret_changed,
+		 struct state_volume *ret, struct err *e);
+
+/* Claims it for the VM and makes the file ready for its uid; path: what to
+ * attach. -EBUSY: *ret_holder has it (0: a process that no row speaks of). */
+int volume_attach(struct volume_store *s, struct state_volume *v, int64_t vm_id,
+		  uid_t uid, bool writes, char path[VOLUME_PATH_MAX],
+		  int64_t *ret_holder, struct err *e);
+/* The disk of that VM has gone, or was never attached. */
+int volume_detached(struct volume_store *s, int64_t id, int64_t vm_id,
+		    struct err *e);
+/* The VM is gone: so are its uses. */
+int volume_release_vm(struct volume_store *s, int64_t vm_id, struct err *e);
+/* Its file has this size now, and its file system. */
+int volume_grown(struct volume_store *s, const struct state_volume *v,
+		 struct err *e);
+
+/* Is to go as soon as nobody uses it: on disk from then on. */
+int volume_mark(struct volume_store *s, const struct state_volume *v,
+		struct err *e);
+/* Removes what is marked and not in use; what fails is logged. */
+void volume_reap(struct volume_store *s);
+/* Removes it now. -EBUSY: it is in use. */
+int volume_remove(struct volume_store *s, const struct state_volume *v,
+		  struct err *e);
+
+struct volume_info {
+	uint64_t allocated; /* bytes that it takes on the host */
+	char path[VOLUME_PATH_MAX];
+	char problem[256]; /* "" : the file is as it should be */
+};
+void volume_look(struct volume_store *s, const struct state_volume *v,
+		 struct volume_info *ret);
+/* Name for messages: "stack/name" or "name". */
+const char *volume_format(const struct state_volume *v, char out[136]);
+void volume_serial(int64_t id, char out[24]);
+
+#endif

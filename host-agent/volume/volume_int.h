@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef HYB_HOST_AGENT_VOLUME_VOLUME_INT_H
+#define HYB_HOST_AGENT_VOLUME_VOLUME_INT_H
+
+#include "host-agent/volume/volume.h"
+
+#include <pthread.h>
+
+struct volume_store {
+	char dir[256]; /* ROOT/volumes */
+	struct state *state;
+	uid_t mkfs_uid, vm_uid_base, vm_uid_count;
+	pthread_mutex_t lock;
+};
+
+/* volume_file.c; fd: the folder of the tenant */
+int volume_dir(struct volume_store *s, const char *tenant, bool make,
+	       struct err *e);
+void volume_file_name(int64_t id, char out[32]);
+/* Makes the file with its file system, over a half-made one of an earlier
+ * crash; complete on disk when back. */
+int volume_file_make(struct volume_store *s, const struct state_volume *v,
+		     struct err *e);
+/* The file, checked to be what was made; its descriptor. */
+int volume_file_open(struct volume_store *s, const struct state_volume *v,
+		     struct err *e);
+/* -EBUSY: a process holds it. */
+int volume_file_is_free(int fd, bool writes, struct err *e);
+int volume_file_grow(struct volume_store *s, int fd, uint64_t size,
+		     struct err *e);
+int volume_file_remove(struct volume_store *s, const struct state_volume *v,
+		       struct err *e);
+int volume_space(const struct volume_store *s, uint64_t bytes, struct err *e);
+
+#endif
