@@ -490,7 +490,7 @@ int method_set_checks(void *ctx, struct vl_call *call, struct err *e)
 	for (k = 0; ready->source && k < (int)json_array_size(q.ports); k++)
 		ready->ports[ready->n_ports++] = (uint16_t)json_integer_value(
 			json_array_get(q.ports, (size_t)k));
-	peer_reply(p, NULL);
+	peer_reply(p, json_pack("{s:o}", "container", slot_json(s)));
 	events_changed(s);
 	return 0;
 }

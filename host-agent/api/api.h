@@ -79,6 +79,10 @@ int change_reply(struct request *q, json_t *changes, int r, struct err *e);
 /* One change of `class` live. */
 json_t *change_json(const char *action, const char *object);
 
+/* Adds `checks`, what the guest says of the last ones, to the containers of a
+ * VM's object as Inspect gives it; null where it does not say. */
+void checks_add(struct request *q, json_t *vm);
+
 /* Finds what a name means for this caller. A name with fewer parts than
  * `parts` (1 stack, 2 VM, 3 container) is completed where there is only one
  * way to. -ENOENT with a hint. */
