@@ -808,7 +808,9 @@ void world_domain_ended(struct world *w, const char *domain, const char *reason)
 	world_lock(w);
 	for (vm = w->vms; vm; vm = vm->next) {
 		vm_domain_name(vm, name);
-		if (vm->gone || vm->state == VM_STOPPING ||
+		/* The end of one that was taken down on purpose may be told when
+		 * that is done, and the next one has no domain yet. */
+		if (vm->gone || vm->state == VM_STOPPING || !vm->row.exists ||
 		    strcmp(name, domain) != 0)
 			continue;
 		snprintf(vm->died_reason, sizeof(vm->died_reason), "%s",
