@@ -581,7 +581,11 @@ int ctr_remove(struct vm *vm, const char *name, struct err *e)
 void ctr_plan_restart(struct vm *vm, struct ctr *c)
 {
 	const struct model_container *m;
+	int64_t code = c->row.exit_code;
 
+	/* Ended by an earlier hybd, perhaps with 0: it had failed before. */
+	if (strcmp(c->row.reason, "HealthCheck") == 0)
+		code = 1;
 	world_lock(vm->world);
 	if ((uint64_t)(c->row.finished_at - c->row.started_at) >
 	    (uint64_t)FORGET_MS * 1000000)
@@ -589,7 +593,7 @@ void ctr_plan_restart(struct vm *vm, struct ctr *c)
 	m = vm->desired ? model_find_container(vm->desired, c->row.name) : NULL;
 	c->restart_at = 0;
 	if (m && !c->row.user_stopped && c->state != CTR_STOPPED &&
-	    restart_applies(&m->restart, c->row.exit_code, c->row.restarts))
+	    restart_applies(&m->restart, code, c->row.restarts))
 		c->restart_at = now_ms() + backoff_ms(c->backoff++);
 	world_unlock(vm->world);
 }
