@@ -165,6 +165,8 @@ bool container_has_cgroup(const struct container *c)
 int container_update(struct container *c, const struct oci_resources *res,
 		     struct err *e)
 {
+	int r;
+
 	if (c->status == CONTAINER_STOPPED)
 		return err_set(e, ESRCH, "the container has ended");
 	if (c->cgroup_fd < 0)
@@ -172,9 +174,12 @@ int container_update(struct container *c, const struct oci_resources *res,
 	if (res->n_devices)
 		return err_set(e, ENOTSUP,
 			       "resources.devices: cannot be changed");
+	r = resources_check(res, "resources", e);
+	if (r < 0)
+		return r;
 	/* None is taken to be missing: an update that does nothing must not
 	 * look like one that was done. */
-	return resources_apply(c->cgroup_fd, ~0u, res, c->defaults, e);
+	return resources_apply(c->cgroup_fd, ~0u, res, c->defaults, true, e);
 }
 
 int container_pids(const struct container *c, pid_t *pids, size_t max,

@@ -99,6 +99,8 @@ struct plan_process {
 	/* Set by the parent; NULL, 0: as it is. */
 	const struct sched_attr *scheduler;
 	int io_priority;
+	/* Of what exec runs: lists of CPUs, or NULL. */
+	const char *initial_cpus, *final_cpus;
 };
 
 struct plan {
