@@ -13,6 +13,7 @@
 
 #include "common/base/cleanup.h"
 #include "common/base/fd.h"
+#include "common/base/json.h"
 #include "common/base/proc.h"
 #include "guest-agent/sys/cgroup.h"
 
@@ -127,29 +128,72 @@ static char *copy_of(const char *s)
 	return s && s[0] ? strdup(s) : NULL;
 }
 
-int store_read(int dir, struct store_state *ret, struct err *e)
+/* A name below the hierarchy: what is killed and removed by it must not be
+ * another's. */
+static bool cgroup_is_valid(const char *path)
 {
-	_cleanup_free_ char *text = NULL;
-	const char *id, *bundle, *cgroup, *rootfs = NULL, *erofs = NULL;
-	json_int_t base, pid, start, created;
-	json_t *json;
 	size_t len;
-	int defaults, hooks = 0, listener = 0, r;
 
-	r = file_read(dir, "state.json", STATE_MAX, &text, &len, e);
-	if (r < 0)
-		return err_wrap(e, "the container was not created whole");
-	json = json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL);
-	if (!json ||
-	    json_unpack(json, "{ss ss ss s?s s?s sb s?b s?b sI sI sI sI}", "id",
+	if (strlen(path) > HYB_CGROUP_PATH_MAX)
+		return false;
+	for (; *path; path += len + (path[len] == '/')) {
+		len = strcspn(path, "/");
+		if ((len == 1 && path[0] == '.') ||
+		    (len == 2 && path[0] == '.' && path[1] == '.'))
+			return false;
+	}
+	return true;
+}
+
+struct numbers {
+	json_int_t base, pid, start, created;
+};
+
+static const char *find_damage(const char *id, const char *bundle,
+			       const char *cgroup, const struct numbers *n)
+{
+	if (!container_id_is_valid(id))
+		return "id";
+	if (bundle[0] != '/')
+		return "bundle";
+	if (!cgroup_is_valid(cgroup))
+		return "cgroup";
+	if (n->base < 0 || n->base > UINT32_MAX)
+		return "idsBase";
+	if (n->pid < 1 || n->pid > INT_MAX)
+		return "pid";
+	if (n->start < 0)
+		return "startTime";
+	return n->created < 0 ? "created" : NULL;
+}
+
+int store_parse(const char *text, size_t len, struct store_state *ret,
+		struct err *e)
+{
+	const char *id, *bundle, *cgroup, *rootfs = NULL, *erofs = NULL;
+	_cleanup_json_ json_t *json = NULL;
+	int defaults, hooks = 0, listener = 0;
+	const char *damage;
+	struct numbers n;
+	json_error_t why;
+
+	json = json_loadb(text, len, JSON_REJECT_DUPLICATES, &why);
+	if (!json)
+		return err_set(e, EINVAL,
+			       "state.json is damaged: line %d, column %d",
+			       why.line, why.column);
+	if (json_unpack(json, "{ss ss ss s?s s?s sb s?b s?b sI sI sI sI}", "id",
 			&id, "bundle", &bundle, "cgroup", &cgroup, "rootfs",
 			&rootfs, "erofs", &erofs, "defaults", &defaults,
 			"hooks", &hooks, "listener", &listener, "idsBase",
-			&base, "pid", &pid, "startTime", &start, "created",
-			&created) < 0) {
-		json_decref(json);
-		return err_set(e, EINVAL, "state.json is damaged");
-	}
+			&n.base, "pid", &n.pid, "startTime", &n.start,
+			"created", &n.created) < 0)
+		return err_set(e, EINVAL,
+			       "state.json is damaged: a member is missing or "
+			       "of another type");
+	damage = find_damage(id, bundle, cgroup, &n);
+	if (damage)
+		return err_set(e, EINVAL, "state.json is damaged: %s", damage);
 	*ret = (struct store_state){.id = copy_of(id),
 				    .bundle = copy_of(bundle),
 				    .cgroup = copy_of(cgroup),
@@ -158,12 +202,23 @@ int store_read(int dir, struct store_state *ret, struct err *e)
 				    .defaults = defaults,
 				    .hooks = hooks,
 				    .listener = listener,
-				    .ids_base = (uint32_t)base,
-				    .pid = (pid_t)pid,
-				    .start_time = (uint64_t)start,
-				    .created_at = (uint64_t)created};
-	json_decref(json);
+				    .ids_base = (uint32_t)n.base,
+				    .pid = (pid_t)n.pid,
+				    .start_time = (uint64_t)n.start,
+				    .created_at = (uint64_t)n.created};
 	return 0;
+}
+
+int store_read(int dir, struct store_state *ret, struct err *e)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t len;
+	int r;
+
+	r = file_read(dir, "state.json", STATE_MAX, &text, &len, e);
+	if (r < 0)
+		return err_wrap(e, "the container was not created whole");
+	return store_parse(text, len, ret, e);
 }
 
 int store_config(int dir, struct oci_runtime **ret, struct err *e)

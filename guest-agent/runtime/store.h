@@ -40,6 +40,9 @@ int store_remove(const char *root, const char *id, struct err *e);
 
 int store_write(const char *root, const struct store_state *s,
 		const char *config, size_t config_len, struct err *e);
+/* The text of state.json; -EINVAL: cut, changed, or not of this form. */
+int store_parse(const char *text, size_t len, struct store_state *ret,
+		struct err *e);
 int store_read(int dir, struct store_state *ret, struct err *e);
 int store_config(int dir, struct oci_runtime **ret, struct err *e);
 
