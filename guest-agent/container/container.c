@@ -483,24 +483,6 @@ static int run_hooks(struct create *cr, struct spawned *s,
 	return r < 0 ? err_sys(e, -r, "talk to the process") : 0;
 }
 
-/* In a joined mount namespace the root stays attached when its process is
- * killed in the middle. By descriptor: what else may lie there is not ours. */
-static void undo_joined(const struct create *cr)
-{
-	const struct plan *p = cr->plan;
-	pid_t pid;
-	int status;
-
-	if (p->join_mnt_fd < 0 || p->root_fd < 0)
-		return;
-	pid = fork();
-	if (pid == 0)
-		_exit(setns(p->join_mnt_fd, CLONE_NEWNS) < 0 ||
-		      fchdir(p->root_fd) < 0 || umount2(".", MNT_DETACH) < 0);
-	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		continue;
-}
-
 static int run_setup(struct create *cr, struct container_failure *failure,
 		     struct err *e)
 {
@@ -519,9 +501,11 @@ static int run_setup(struct create *cr, struct container_failure *failure,
 		r = process_set_limits(&cr->plan->process, s.pid, e);
 	if (r == 0)
 		r = process_set_scheduling(&cr->plan->process, s.pid, e);
+	if (r == 0)
+		r = joined_note(cr, e);
 	if (r < 0) {
 		spawned_abort(&s);
-		undo_joined(cr);
+		joined_undo(cr);
 		return explain(cr->c, r, e);
 	}
 	cr->c->pid = s.pid;
@@ -721,6 +705,8 @@ int container_attach(const struct container_spec *spec, pid_t pid, int pidfd,
 			cr.c->cgroup_fd =
 				cgroup_open(engine.cgroup_root, cr.c->cgroup);
 	}
+	if (r == 0)
+		r = joined_keep(&cr, e);
 	if (r == 0 && spec->config && pid > 0)
 		r = attach_process(&cr, pid, e);
 	if (r < 0) {

@@ -62,6 +62,13 @@ struct container_rootfs {
 	const char *dir;
 };
 
+/* A root that is attached in a mount namespace of others: the namespace (where
+ * it was found, and which it is), and the mount. */
+struct container_joined {
+	const char *path; /* NULL: there is none */
+	uint64_t dev, ino, mount;
+};
+
 struct container_spec {
 	const char *id;
 	/* Read during the call only. */
@@ -103,6 +110,8 @@ struct container_spec {
 	/* The cgroup below the engine's own folder, or with a leading slash
 	 * below the hierarchy's root; NULL: the id. */
 	const char *cgroup_name;
+	/* For container_attach(): what container_get_joined() said. */
+	struct container_joined joined;
 };
 
 /* A spec with nothing set: descriptors -1, everything else 0. */
@@ -199,6 +208,9 @@ int container_kill(struct container *c, int sig, bool all, struct err *e);
 bool container_has_listener(const struct container *c);
 /* Can all its processes be reached, by a cgroup of its own? */
 bool container_has_cgroup(const struct container *c);
+/* What container_delete() takes away beside the cgroup; strings live as long
+ * as c. */
+const struct container_joined *container_get_joined(const struct container *c);
 /* Freezes and thaws; pausing a paused container is fine. */
 int container_pause(struct container *c, struct err *e);
 int container_resume(struct container *c, struct err *e);

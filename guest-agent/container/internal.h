@@ -68,6 +68,9 @@ struct container {
 	struct id_maps uids, gids;
 	struct seccomp_filter own_filter; /* of linux.seccomp */
 	struct notify notify;		  /* where its listener goes */
+	/* Of the plan's arena, as the place is. */
+	struct container_joined joined;
+	const char *joined_place;
 };
 
 struct dev_rule;
@@ -86,8 +89,9 @@ struct create {
 	struct container *c;
 	struct join joins[HYB_JOINS_MAX];
 	size_t n_joins;
-	int userns_fd; /* joined, or -1 */
-	int own_time;  /* while there is a new one for children, or -1 */
+	int userns_fd;		/* joined, or -1 */
+	const char *mntns_path; /* of plan.join_mnt_fd */
+	int own_time; /* while there is a new one for children, or -1 */
 	char time_offsets[128];
 	bool new_net;
 	/* CLONE_NEW*: what the container does not share with this process */
@@ -176,6 +180,14 @@ void affinity_leave(struct affinity *saved);
 int affinity_set(const struct plan_process *pp, pid_t pid, struct err *e);
 int process_own_stdio(const struct container *c, const struct plan_process *pp,
 		      struct err *e);
+/* joined.c: the root in a mount namespace of others. Remembers where it is, of
+ * one that was made and of one that is attached to; undoes what a creation that
+ * fails may have attached. */
+int joined_note(struct create *cr, struct err *e);
+int joined_keep(struct create *cr, struct err *e);
+void joined_undo(const struct create *cr);
+/* Takes it away; 0 also where it or the namespace has gone. */
+int joined_remove(const struct container *c, struct err *e);
 /* check.c: the rules of a configuration, and what the engine cannot do, before
  * anything is looked at or made: -EINVAL, -ENOTSUP, -E2BIG, with the JSON path
  * in front. What only the machine knows comes later. */

@@ -162,6 +162,11 @@ bool container_has_cgroup(const struct container *c)
 	return c->cgroup_fd >= 0;
 }
 
+const struct container_joined *container_get_joined(const struct container *c)
+{
+	return &c->joined;
+}
+
 int container_update(struct container *c, const struct oci_resources *res,
 		     struct err *e)
 {
@@ -307,6 +312,9 @@ int container_delete(struct container *c, bool force, struct err *e)
 		if (r < 0)
 			return r;
 	}
+	r = joined_remove(c, e);
+	if (r < 0)
+		return r;
 	container_free(c);
 	return 0;
 }

@@ -233,6 +233,8 @@ static int add_namespace(struct create *cr, size_t i, bool open, uint64_t *seen,
 	if (!open)
 		return 0;
 	fd = open_ns(ns, t, i, e);
+	if (t->flag == CLONE_NEWNS)
+		cr->mntns_path = ns->path;
 	return fd < 0 ? fd : join_ns(cr, t, fd, e);
 }
 

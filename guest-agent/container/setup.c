@@ -60,6 +60,19 @@ struct step {
 	int (*run)(struct setup *s);
 };
 
+static void undo_root(const struct setup *s)
+{
+	if (s->undo_root && fchdir(s->root) == 0)
+		umount2(".", MNT_DETACH);
+}
+
+/* Ends the process because the parent has given up, and has said why. */
+__attribute__((noreturn)) static void give_up(const struct setup *s)
+{
+	undo_root(s);
+	_exit(1);
+}
+
 /* Ends the process; err is -errno. */
 __attribute__((noreturn)) static void fail(struct setup *s, int sock,
 					   const char *step, int err)
@@ -70,8 +83,7 @@ __attribute__((noreturn)) static void fail(struct setup *s, int sock,
 	snprintf(msg.step, sizeof(msg.step), "%s", step);
 	if (s->what)
 		snprintf(msg.what, sizeof(msg.what), "%s", s->what);
-	if (s->undo_root && fchdir(s->root) == 0)
-		umount2(".", MNT_DETACH);
+	undo_root(s);
 	sync_send(sock, &msg, -1);
 	_exit(s->exit_code ? s->exit_code : 1);
 }
@@ -121,7 +133,7 @@ static int step_wait_parent(struct setup *s)
 
 	r = sync_recv(s->p->sync_fd, &msg, &fd, 0);
 	if (r == -EPIPE)
-		_exit(1); /* the parent gave up, and said why itself */
+		give_up(s);
 	if (r < 0)
 		return r;
 	s->root = s->p->root_fd;
@@ -608,7 +620,7 @@ static int step_hooks(struct setup *s)
 	if (r == 0)
 		r = sync_recv(s->p->sync_fd, &msg, NULL, 0);
 	if (r == -EPIPE)
-		_exit(1); /* one failed: the parent gave up */
+		give_up(s); /* one failed */
 	return r == 0 && msg.kind != SYNC_GO ? -EPROTO : r;
 }
 

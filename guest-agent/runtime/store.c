@@ -26,6 +26,7 @@ void store_state_done(struct store_state *s)
 	free(s->cgroup);
 	free(s->rootfs);
 	free(s->erofs);
+	free((char *)(uintptr_t)s->joined.path);
 	memset(s, 0, sizeof(*s));
 }
 
@@ -97,7 +98,7 @@ int store_write(const char *root, const struct store_state *s,
 {
 	_cleanup_free_ char *text = NULL;
 	char dir[PATH_MAX], path[PATH_MAX + 16];
-	json_t *json;
+	json_t *json, *joined = NULL;
 	int r;
 
 	r = path_of(root, s->id, dir, sizeof(dir), e);
@@ -107,20 +108,42 @@ int store_write(const char *root, const struct store_state *s,
 	r = file_write_atomic(path, config, config_len, 0600, e);
 	if (r < 0)
 		return r;
-	json = json_pack("{ss ss ss ss* ss* sb sb sb sI sI sI sI}", "id", s->id,
-			 "bundle", s->bundle, "cgroup",
+	if (s->joined.path)
+		joined = json_pack("{ss sI sI sI}", "path", s->joined.path,
+				   "dev", (json_int_t)s->joined.dev, "ino",
+				   (json_int_t)s->joined.ino, "mount",
+				   (json_int_t)s->joined.mount);
+	json = json_pack("{ss ss ss ss* ss* sb sb sb sI sI sI sI so*}", "id",
+			 s->id, "bundle", s->bundle, "cgroup",
 			 s->cgroup ? s->cgroup : "", "rootfs", s->rootfs,
 			 "erofs", s->erofs, "defaults", s->defaults, "hooks",
 			 s->hooks, "listener", s->listener, "idsBase",
 			 (json_int_t)s->ids_base, "pid", (json_int_t)s->pid,
 			 "startTime", (json_int_t)s->start_time, "created",
-			 (json_int_t)s->created_at);
+			 (json_int_t)s->created_at, "joined", joined);
 	text = json ? json_dumps(json, JSON_COMPACT) : NULL;
 	json_decref(json);
 	if (!text)
 		return err_sys(e, ENOMEM, "state");
 	snprintf(path, sizeof(path), "%s/state.json", dir);
 	return file_write_atomic(path, text, strlen(text), 0600, e);
+}
+
+static int read_joined(json_t *json, struct container_joined *ret)
+{
+	json_int_t dev, ino, mount;
+	const char *path;
+
+	if (!json)
+		return 0;
+	if (json_unpack(json, "{ss sI sI sI}", "path", &path, "dev", &dev,
+			"ino", &ino, "mount", &mount) < 0)
+		return -EINVAL;
+	*ret = (struct container_joined){.path = strdup(path),
+					 .dev = (uint64_t)dev,
+					 .ino = (uint64_t)ino,
+					 .mount = (uint64_t)mount};
+	return ret->path ? 0 : -ENOMEM;
 }
 
 static char *copy_of(const char *s)
@@ -172,7 +195,8 @@ int store_parse(const char *text, size_t len, struct store_state *ret,
 {
 	const char *id, *bundle, *cgroup, *rootfs = NULL, *erofs = NULL;
 	_cleanup_json_ json_t *json = NULL;
-	int defaults, hooks = 0, listener = 0;
+	struct container_joined joined = {.path = NULL};
+	int defaults, hooks = 0, listener = 0, r;
 	const char *damage;
 	struct numbers n;
 	json_error_t why;
@@ -194,6 +218,9 @@ int store_parse(const char *text, size_t len, struct store_state *ret,
 	damage = find_damage(id, bundle, cgroup, &n);
 	if (damage)
 		return err_set(e, EINVAL, "state.json is damaged: %s", damage);
+	r = read_joined(json_object_get(json, "joined"), &joined);
+	if (r < 0)
+		return err_sys(e, -r, "state.json is damaged: joined");
 	*ret = (struct store_state){.id = copy_of(id),
 				    .bundle = copy_of(bundle),
 				    .cgroup = copy_of(cgroup),
@@ -205,7 +232,8 @@ int store_parse(const char *text, size_t len, struct store_state *ret,
 				    .ids_base = (uint32_t)n.base,
 				    .pid = (pid_t)n.pid,
 				    .start_time = (uint64_t)n.start,
-				    .created_at = (uint64_t)n.created};
+				    .created_at = (uint64_t)n.created,
+				    .joined = joined};
 	return 0;
 }
 
@@ -219,6 +247,46 @@ int store_read(int dir, struct store_state *ret, struct err *e)
 	if (r < 0)
 		return err_wrap(e, "the container was not created whole");
 	return store_parse(text, len, ret, e);
+}
+
+/* The cgroup of this name where there is one, or -errno. */
+static int open_cgroup(const char *name)
+{
+	_cleanup_close_ int root = cgroup_root_open(NULL);
+	char full[PATH_MAX];
+
+	if (root < 0)
+		return root;
+	if (name[0] == '/')
+		snprintf(full, sizeof(full), "%s", name + strspn(name, "/"));
+	else
+		snprintf(full, sizeof(full), "hyb/%s", name);
+	return cgroup_open(root, full);
+}
+
+int store_note_cgroup(int dir, const char *cgroup, struct err *e)
+{
+	_cleanup_close_ int fd = -1, there = open_cgroup(cgroup);
+	int r;
+
+	if (there >= 0)
+		return 0;
+	fd = openat(dir, "cgroup", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC,
+		    0600);
+	r = fd < 0 ? -errno : write_full(fd, cgroup, strlen(cgroup));
+	return r < 0 ? err_sys(e, -r, "note the cgroup") : 0;
+}
+
+int store_noted_cgroup(int dir, char **ret, struct err *e)
+{
+	size_t len;
+	int r = file_read(dir, "cgroup", STATE_MAX, ret, &len, e);
+
+	if (r != -ENOENT)
+		return r;
+	err_clear(e);
+	*ret = strdup("");
+	return *ret ? 0 : err_sys(e, ENOMEM, "cgroup");
 }
 
 int store_config(int dir, struct oci_runtime **ret, struct err *e)
@@ -280,18 +348,9 @@ static bool has_ended(int pidfd)
 
 static bool is_frozen(const struct store_state *s)
 {
-	_cleanup_close_ int root = cgroup_root_open(NULL), fd = -1;
-	const char *path = s->cgroup ? s->cgroup : "";
-	char full[PATH_MAX];
+	_cleanup_close_ int fd = open_cgroup(s->cgroup ? s->cgroup : "");
 	uint64_t frozen = 0;
 
-	if (root < 0)
-		return false;
-	if (path[0] == '/')
-		snprintf(full, sizeof(full), "%s", path + 1);
-	else
-		snprintf(full, sizeof(full), "hyb/%s", path);
-	fd = cgroup_open(root, full);
 	if (fd < 0)
 		return false;
 	cgroup_read_u64(fd, "cgroup.freeze", &frozen);

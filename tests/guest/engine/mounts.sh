@@ -113,7 +113,9 @@ chown -R 0:0 $M/rootfs
 
 # A mount namespace of another: nothing of it changes but the root's place.
 holder -m
+before=$(wc -l </proc/$holder/mountinfo)
 joined mount mnt mnt
+is "delete takes the root out of the joined mount namespace" "$(wc -l </proc/$holder/mountinfo)" "$before"
 is "the joined mount namespace keeps its own root" "$(nsenter -t $holder -m sh -c 'ls /tests.sh' 2>&1)" /tests.sh
 before=$(wc -l </proc/$holder/mountinfo)
 oci true ns="$(no_ns mount),{\"type\":\"mount\",\"path\":\"/proc/$holder/ns/mnt\"}" mounts='{"destination":"/x","type":"nofs"}'
