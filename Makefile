@@ -182,6 +182,12 @@ $(B)/tests/fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $(B)/obj/tests/fuzz/replay.o $(T
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(TEST_LIBS) -Wl,--end-group $(LIBS_HOST) $(LIBS_IMAGE) $(LIBS_GUEST)
 
+# The agent's calls without what would make processes: see the target.
+fuzz_wraps := container_create container_start container_pause container_resume \
+	container_kill container_exec disks_find files_remove mkdir fork
+$(B)/tests/fuzz_agent_rpc $(B)/tests/libfuzzer_agent_rpc: \
+	ALL_LDFLAGS += $(addprefix -Wl$(comma)--wrap=,$(fuzz_wraps))
+
 .PHONY: unit-programs print-build
 unit-programs: $(UNIT_BIN) $(FUZZ_BIN)
 print-build:
