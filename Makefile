@@ -59,7 +59,7 @@ src = $(wildcard $(addsuffix /*.c,$(1)))
 lib = $(filter-out %/main.c,$(call src,$(1)))
 obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
 
-COMMON_SRC := $(call lib,common/base common/varlink common/oci)
+COMMON_SRC := $(call lib,common/base common/varlink common/oci common/tree)
 HOST_SRC := $(call lib,$(addprefix host-agent/,manifest model plan state secret volume reconcile tenant image virt net guest))
 HYBD_SRC := $(call src,host-agent/hybd host-agent/api)
 CLI_SRC := $(call src,host-agent/cli)
@@ -129,7 +129,9 @@ $(B)/bin/$(1): $$(call obj,$(2)) $(addprefix $(B)/,$(3))
 	$(Q)$$(CC) $(5) -o $$@ $$(call obj,$(2)) -Wl,--start-group $(addprefix $(B)/,$(3)) -Wl,--end-group $(4)
 endef
 LIBS_CLI := -lyaml $(LIBS_COMMON)
-$(eval $(call program_rule,hyb,$(CLI_SRC),libhost.a libcommon.a,$(LIBS_CLI),$(ALL_LDFLAGS)))
+# The reader of hostile tars is the image converter's.
+CLI_TAR_SRC := host-agent/image/convert/tar.c host-agent/image/convert/tar_ext.c
+$(eval $(call program_rule,hyb,$(CLI_SRC) $(CLI_TAR_SRC),libhost.a libcommon.a,$(LIBS_CLI),$(ALL_LDFLAGS)))
 $(eval $(call program_rule,hybd,$(HYBD_SRC),libhost.a libcommon.a,$(LIBS_HOST),$(ALL_LDFLAGS)))
 $(eval $(call program_rule,hyb-image,$(IMAGE_SRC),libcommon.a,$(LIBS_IMAGE),$(ALL_LDFLAGS)))
 $(eval $(call program_rule,hyb-vsockd,$(VSOCKD_SRC),libcommon.a,$(LIBS_DEVICE),$(STATIC_LDFLAGS)))

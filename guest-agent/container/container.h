@@ -274,6 +274,17 @@ int container_exec(struct container *c, const struct container_exec_spec *spec,
  * fine. 0 or -errno. */
 int container_kill_group(struct container *c, const char *group);
 
+/* What runs inside: in_err has code 0, or says why it could not be put there.
+ * Its descriptor 0 is the one that was given; there is no other. */
+typedef void container_inside_fn(void *arg, const struct err *in_err);
+/* Forks a process that sees the container's files as its root does, and runs fn
+ * in it: in the container's cgroup and namespaces but for its pid namespace, so
+ * that nothing in there sees it or can touch it; as its uid 0 with the
+ * capabilities for files only; with system calls for files only. It gets a copy
+ * of fd. Its pid is the caller's to reap. -EINVAL: it does not run. */
+int container_inside(struct container *c, int fd, container_inside_fn *fn,
+		     void *arg, pid_t *ret_pid, struct err *e);
+
 /* Undoes everything and frees c. -EBUSY while it runs, unless force, which
  * kills it; the first process is reaped by this function then. On failure c
  * stays as it is. */

@@ -36,6 +36,10 @@
  * and logs still come through when a port is flooded. */
 #define AGENT_FORWARDS_MAX 192
 
+/* Processes of Copy, each of which may stand still for as long as its host end
+ * does not read. */
+#define AGENT_TREES_MAX 16
+
 /* Longest message: a configuration of an image with a long environment. */
 #define AGENT_MESSAGE_MAX ((size_t)1 << 20)
 /* A receive buffer over this is a large one, and at most so many connections

@@ -123,6 +123,7 @@ int on_inspect(void *ctx, struct vl_call *call, struct err *e);
 int on_resolve(void *ctx, struct vl_call *call, struct err *e);
 int on_exec(void *ctx, struct vl_call *call, struct err *e);
 int on_logs(void *ctx, struct vl_call *call, struct err *e);
+int on_copy(void *ctx, struct vl_call *call, struct err *e);
 int on_forward(void *ctx, struct vl_call *call, struct err *e);
 int on_image_load(void *ctx, struct vl_call *call, struct err *e);
 int on_image_pull(void *ctx, struct vl_call *call, struct err *e);

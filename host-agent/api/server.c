@@ -32,6 +32,7 @@ static const struct vl_method methods[] = {
 	{IFACE "Kill", 0, 0, 0, on_kill},
 	{IFACE "Exec", 0, 0, 0, on_exec},
 	{IFACE "Logs", VL_UPGRADE, 0, 0, on_logs},
+	{IFACE "Copy", 0, 0, 0, on_copy},
 	{IFACE "Forward", 0, 0, 0, on_forward},
 	{IFACE "Resolve", 0, 0, 0, on_resolve},
 	{IFACE "ImageLoad", 0, VL_MORE, 0, on_image_load},

@@ -10,6 +10,7 @@ const struct verb *const cli_verbs[] = {
 	&cli_verb_vm_ls,
 	&cli_verb_logs,
 	&cli_verb_exec,
+	&cli_verb_cp,
 	&cli_verb_start,
 	&cli_verb_stop,
 	&cli_verb_restart,
@@ -44,7 +45,6 @@ const struct verb *const cli_verbs[] = {
 const char *const cli_later[] = {
 	"top",
 	"stats",
-	"cp",
 	"scale",
 	"rollback",
 	"events",

@@ -6,7 +6,7 @@
 #include "host-agent/cli/cli.h"
 
 extern const struct verb cli_verb_deploy, cli_verb_plan, cli_verb_validate,
-	cli_verb_ps, cli_verb_logs, cli_verb_exec, cli_verb_start,
+	cli_verb_ps, cli_verb_logs, cli_verb_exec, cli_verb_cp, cli_verb_start,
 	cli_verb_stop, cli_verb_restart, cli_verb_pause, cli_verb_resume,
 	cli_verb_kill, cli_verb_down, cli_verb_image_load, cli_verb_image_pull,
 	cli_verb_image_ls, cli_verb_image_inspect, cli_verb_image_rm,

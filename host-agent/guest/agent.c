@@ -698,6 +698,13 @@ int agent_logs(const struct vsock_addr *addr, const char *id, uint64_t offset,
 		deadline_ms, ret_fd, e);
 }
 
+int agent_copy(const struct vsock_addr *addr, const char *id,
+	       uint64_t deadline_ms, int *ret_fd, struct err *e)
+{
+	return upgrade_call(addr, IFACE "Copy", json_pack("{s:s}", "id", id),
+			    deadline_ms, ret_fd, e);
+}
+
 int agent_forward(const struct vsock_addr *addr, uint16_t port,
 		  uint64_t deadline_ms, int *ret_fd, struct err *e)
 {
