@@ -169,7 +169,9 @@ struct forward {
 
 /* A child that mounts or unmounts a volume. */
 struct volume_job {
-	pid_t pid;	   /* 0: none */
+	pid_t pid; /* 0: none */
+	bool freezes;
+	char serial[AGENT_SERIAL_MAX + 1];
 	int out;	   /* what went wrong */
 	struct peer *peer; /* who waits; NULL: nobody any more */
 };
@@ -201,6 +203,8 @@ struct agent {
 	/* Of the container in the same place. */
 	struct check checks[AGENT_CONTAINERS_MAX][CHECK_KINDS];
 	struct volume_job volume_jobs[AGENT_VOLUME_JOBS_MAX];
+	char frozen[AGENT_SERIAL_MAX + 1]; /* volume; "": none */
+	struct timer thaw;
 };
 
 /* a is zeroed memory. */
@@ -353,6 +357,8 @@ void files_remove(const char *id);
 /* --------------------------------------------------------------- volumes.c */
 
 int method_mount_volume(void *ctx, struct vl_call *call, struct err *e);
+int method_freeze_volume(void *ctx, struct vl_call *call, struct err *e);
+int method_thaw_volume(void *ctx, struct vl_call *call, struct err *e);
 int method_unmount_volume(void *ctx, struct vl_call *call, struct err *e);
 /* Was it a child of ours that ended? Then who waits is answered. */
 bool volumes_reaped(struct agent *a, pid_t pid, int status);

@@ -17,6 +17,9 @@
 /* Volumes that are mounted or unmounted at one time: as many as a VM has. */
 #define AGENT_VOLUME_JOBS_MAX 8
 
+/* A volume is frozen no longer, should its host forget it. */
+#define AGENT_FREEZE_MS 60000
+
 /* Secrets and configs of a container: as many as its host sends, and the
  * longest of them. */
 #define AGENT_FILES_MAX 32

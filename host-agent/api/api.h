@@ -133,6 +133,8 @@ int on_image_remove(void *ctx, struct vl_call *call, struct err *e);
 int on_volume_list(void *ctx, struct vl_call *call, struct err *e);
 int on_volume_create(void *ctx, struct vl_call *call, struct err *e);
 int on_volume_inspect(void *ctx, struct vl_call *call, struct err *e);
+int on_volume_snapshot(void *ctx, struct vl_call *call, struct err *e);
+int on_volume_restore(void *ctx, struct vl_call *call, struct err *e);
 int on_volume_remove(void *ctx, struct vl_call *call, struct err *e);
 int on_secret_set(void *ctx, struct vl_call *call, struct err *e);
 int on_secret_list(void *ctx, struct vl_call *call, struct err *e);

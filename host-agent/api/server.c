@@ -43,6 +43,8 @@ static const struct vl_method methods[] = {
 	{IFACE "VolumeList", 0, 0, 0, on_volume_list},
 	{IFACE "VolumeCreate", 0, 0, 0, on_volume_create},
 	{IFACE "VolumeInspect", 0, 0, 0, on_volume_inspect},
+	{IFACE "VolumeSnapshot", 0, 0, 0, on_volume_snapshot},
+	{IFACE "VolumeRestore", 0, 0, 0, on_volume_restore},
 	{IFACE "VolumeRemove", 0, 0, 0, on_volume_remove},
 	{IFACE "SecretSet", 0, 0, 0, on_secret_set},
 	{IFACE "SecretList", 0, 0, 0, on_secret_list},

@@ -560,6 +560,20 @@ int agent_mount_volume(struct agent *a, const struct agent_volume *v,
 	}
 }
 
+int agent_freeze_volume(struct agent *a, const char *serial,
+			uint64_t deadline_ms, struct err *e)
+{
+	return call_plain(a, IFACE "FreezeVolume",
+			  json_pack("{s:s}", "serial", serial), deadline_ms, e);
+}
+
+int agent_thaw_volume(struct agent *a, const char *serial, uint64_t deadline_ms,
+		      struct err *e)
+{
+	return call_plain(a, IFACE "ThawVolume",
+			  json_pack("{s:s}", "serial", serial), deadline_ms, e);
+}
+
 int agent_unmount_volume(struct agent *a, const char *serial,
 			 uint64_t deadline_ms, struct err *e)
 {

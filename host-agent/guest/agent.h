@@ -148,6 +148,12 @@ struct agent_volume {
 /* Mounts and grows it; the disk may be on its way for wait_ms. */
 int agent_mount_volume(struct agent *a, const struct agent_volume *v,
 		       uint64_t wait_ms, uint64_t deadline_ms, struct err *e);
+/* Nothing is written to it until it is thawed, or for 60 s; thawing one that
+ * has thawed by itself is an error. */
+int agent_freeze_volume(struct agent *a, const char *serial,
+			uint64_t deadline_ms, struct err *e);
+int agent_thaw_volume(struct agent *a, const char *serial, uint64_t deadline_ms,
+		      struct err *e);
 int agent_unmount_volume(struct agent *a, const char *serial,
 			 uint64_t deadline_ms, struct err *e);
 
