@@ -83,7 +83,7 @@ await_check() {
 	jq -r "[.status, .exit_code, .message, (.output | .[0:20])] | join(\" \")" <<<"$got"
 }
 create c1 >/dev/null
-is "a check" '{}' "$(setchecks c1 "$(by '["true"]')")"
+like "a check" '{"container":{*"health":"starting",*' "$(setchecks c1 "$(by '["true"]')")"
 start c1 >/dev/null
 is "passes" 'healthy 0  ' "$(await_check c1 health healthy)"
 setchecks c1 "$(by '["sh","-c","echo bye; exit 3"]')" >/dev/null
