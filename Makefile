@@ -186,7 +186,7 @@ $(B)/tests/fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $(B)/obj/tests/fuzz/replay.o $(T
 
 # The agent's calls without what would make processes: see the target.
 fuzz_wraps := container_create container_start container_pause container_resume \
-	container_kill container_exec disks_find files_remove mkdir fork
+	container_kill container_exec container_inside disks_find files_remove mkdir fork
 $(B)/tests/fuzz_agent_rpc $(B)/tests/libfuzzer_agent_rpc: \
 	ALL_LDFLAGS += $(addprefix -Wl$(comma)--wrap=,$(fuzz_wraps))
 
