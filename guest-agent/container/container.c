@@ -22,7 +22,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "common/base/buf.h"
 #include "common/base/cleanup.h"
 #include "common/base/fd.h"
 #include "guest-agent/container/hooks.h"
@@ -78,8 +77,7 @@ void container_free(struct container *c)
 
 /* ------------------------------------------------------------- preparations */
 
-int propagation_parse(const char *name, unsigned long *ret, bool *ret_recursive,
-		      struct err *e)
+static int plan_propagation(const char *name, struct plan *p, struct err *e)
 {
 	static const struct {
 		const char *name;
@@ -91,20 +89,23 @@ int propagation_parse(const char *name, unsigned long *ret, bool *ret_recursive,
 		{"unbindable", MS_UNBINDABLE}, {"runbindable", MS_UNBINDABLE}};
 	size_t i;
 
+	if (!name)
+		return 0;
 	for (i = 0; i < ARRAY_SIZE(words); i++) {
 		if (strcmp(name, words[i].name) == 0) {
-			*ret = words[i].flag;
-			*ret_recursive = name[0] == 'r';
+			p->root_propagation = words[i].flag;
+			p->root_propagation_rec = name[0] == 'r';
 			return 0;
 		}
 	}
-	return err_set(e, EINVAL, "linux.rootfsPropagation: unknown '%.64s'",
+	return err_set(e, EINVAL, "linux.rootfsPropagation: unknown '%s'",
 		       name);
 }
 
-/* Only what belongs to a namespace of the container: the rest would be the
- * whole machine's. */
-int sysctl_check(const struct oci_kv *kv, uint64_t own, struct err *e)
+/* "net.core.somaxconn" to "net/core/somaxconn". Only what belongs to a
+ * namespace of the container: the rest would be the whole machine's. */
+static int plan_sysctl(struct create *cr, const struct oci_kv *kv,
+		       struct plan_sysctl *ret, struct err *e)
 {
 	static const struct {
 		const char *prefix;
@@ -117,27 +118,9 @@ int sysctl_check(const struct oci_kv *kv, uint64_t own, struct err *e)
 		{"kernel.domainname", CLONE_NEWUTS},
 		{"net.", CLONE_NEWNET},
 	};
-	char escaped[80];
-	size_t i;
-
-	for (i = 0; i < ARRAY_SIZE(allowed); i++)
-		if (strncmp(kv->key, allowed[i].prefix,
-			    strlen(allowed[i].prefix)) == 0 &&
-		    (own & allowed[i].ns) && !strstr(kv->key, "..") &&
-		    !strchr(kv->key, '/'))
-			return 0;
-	return err_set(e, EINVAL,
-		       "linux.sysctl: '%s' is not of a namespace that the "
-		       "container has of its own",
-		       text_escape(kv->key, escaped, sizeof(escaped)));
-}
-
-/* "net.core.somaxconn" to "net/core/somaxconn". */
-static int plan_sysctl(struct create *cr, const struct oci_kv *kv,
-		       struct plan_sysctl *ret, struct err *e)
-{
 	struct plan *p = cr->plan;
 	char *path = plan_strdup(p, kv->key), *c;
+	size_t i;
 
 	ret->value = plan_strdup(p, kv->value);
 	if (!path || !ret->value)
@@ -146,7 +129,15 @@ static int plan_sysctl(struct create *cr, const struct oci_kv *kv,
 		if (*c == '.')
 			*c = '/';
 	ret->path = path;
-	return sysctl_check(kv, cr->isolated, e);
+	for (i = 0; i < ARRAY_SIZE(allowed); i++)
+		if (strncmp(kv->key, allowed[i].prefix,
+			    strlen(allowed[i].prefix)) == 0 &&
+		    (cr->isolated & allowed[i].ns) && !strstr(path, "//"))
+			return 0;
+	return err_set(e, EINVAL,
+		       "linux.sysctl: '%.64s' is not of a namespace that the "
+		       "container has of its own",
+		       kv->key);
 }
 
 /* Docker's list, and what security asks for on top. */
@@ -210,12 +201,10 @@ static int plan_rest(struct create *cr, struct err *e)
 		p->hostname = plan_strdup(p, cr->config->hostname);
 	if (cr->config->domainname)
 		p->domainname = plan_strdup(p, cr->config->domainname);
-	/* By a path that is our own it is not the container's. */
 	if ((p->hostname || p->domainname) && !(cr->isolated & CLONE_NEWUTS))
 		return err_set(e, EINVAL,
-			       "%s: there is no uts namespace of the "
-			       "container's own",
-			       p->hostname ? "hostname" : "domainname");
+			       "hostname: there is no uts namespace of the "
+			       "container's own");
 	p->root_readonly = cr->config->root && cr->config->root->readonly;
 	p->masked = join_lists(p, lx->masked_paths,
 			       defaults ? default_masked : NULL);
@@ -271,7 +260,7 @@ static int make_cgroup(struct create *cr, struct err *e)
 		return fd;
 	c->cgroup_fd = fd;
 	r = resources_apply(fd, have, cr->config->lx->resources,
-			    cr->spec->defaults, false, e);
+			    cr->spec->defaults, e);
 	return r < 0 ? r
 		     : resources_devices(fd, cr->config->lx->resources,
 					 cr->spec->defaults, e);
@@ -483,6 +472,24 @@ static int run_hooks(struct create *cr, struct spawned *s,
 	return r < 0 ? err_sys(e, -r, "talk to the process") : 0;
 }
 
+/* In a joined mount namespace the root stays attached when its process is
+ * killed in the middle. By descriptor: what else may lie there is not ours. */
+static void undo_joined(const struct create *cr)
+{
+	const struct plan *p = cr->plan;
+	pid_t pid;
+	int status;
+
+	if (p->join_mnt_fd < 0 || p->root_fd < 0)
+		return;
+	pid = fork();
+	if (pid == 0)
+		_exit(setns(p->join_mnt_fd, CLONE_NEWNS) < 0 ||
+		      fchdir(p->root_fd) < 0 || umount2(".", MNT_DETACH) < 0);
+	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		continue;
+}
+
 static int run_setup(struct create *cr, struct container_failure *failure,
 		     struct err *e)
 {
@@ -501,11 +508,9 @@ static int run_setup(struct create *cr, struct container_failure *failure,
 		r = process_set_limits(&cr->plan->process, s.pid, e);
 	if (r == 0)
 		r = process_set_scheduling(&cr->plan->process, s.pid, e);
-	if (r == 0)
-		r = joined_note(cr, e);
 	if (r < 0) {
 		spawned_abort(&s);
-		joined_undo(cr);
+		undo_joined(cr);
 		return explain(cr->c, r, e);
 	}
 	cr->c->pid = s.pid;
@@ -541,15 +546,10 @@ static void create_done(struct create *cr)
 static int create_run(struct create *cr, struct container_failure *failure,
 		      struct err *e)
 {
-	const struct oci_linux *lx = cr->config->lx;
 	struct plan *p = cr->plan;
 	int r;
 
-	r = lx->rootfs_propagation
-		    ? propagation_parse(lx->rootfs_propagation,
-					&p->root_propagation,
-					&p->root_propagation_rec, e)
-		    : 0;
+	r = plan_propagation(cr->config->lx->rootfs_propagation, p, e);
 	if (r == 0)
 		r = plan_namespaces(cr, e);
 	if (r == 0)
@@ -624,7 +624,7 @@ int container_create(const struct container_spec *spec, struct container **ret,
 		return err_set(e, EINVAL, "the container's id is not valid");
 	r = container_engine_setup(false, 0, e);
 	if (r == 0)
-		r = config_check(spec->config, spec->defaults, e);
+		r = config_check(spec->config, e);
 	if (r < 0)
 		return r;
 	cr.c = container_new(spec->id);
@@ -635,7 +635,6 @@ int container_create(const struct container_spec *spec, struct container **ret,
 	}
 	cr.c->plan = cr.plan;
 	cr.c->defaults = spec->defaults;
-	config_warn(spec->config, cr.c);
 	/* The agent does not wait for programs of its VM. */
 	if (spec->config->hooks && spec->defaults)
 		return err_set(e, ENOTSUP, "hooks: not in a VM's container");
@@ -686,7 +685,7 @@ int container_attach(const struct container_spec *spec, pid_t pid, int pidfd,
 
 	r = container_engine_setup(false, 0, e);
 	if (r == 0 && spec->config)
-		r = config_check(spec->config, spec->defaults, e);
+		r = config_check(spec->config, e);
 	if (r < 0)
 		return r;
 	cr.c = container_new(spec->id);
@@ -705,8 +704,6 @@ int container_attach(const struct container_spec *spec, pid_t pid, int pidfd,
 			cr.c->cgroup_fd =
 				cgroup_open(engine.cgroup_root, cr.c->cgroup);
 	}
-	if (r == 0)
-		r = joined_keep(&cr, e);
 	if (r == 0 && spec->config && pid > 0)
 		r = attach_process(&cr, pid, e);
 	if (r < 0) {

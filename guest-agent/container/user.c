@@ -157,16 +157,17 @@ static int find_groups(char *db, const char *text, const char *name,
 	return text ? bad_user(e, "group", text) : 0;
 }
 
-int user_find(char *passwd, char *group, const char *text, struct user *ret,
-	      struct err *e)
+int user_resolve(int rootfd, const char *text, struct user *ret, struct err *e)
 {
-	_cleanup_free_ char *copy = strdup(text);
+	_cleanup_free_ char *passwd = NULL, *group = NULL, *copy = NULL;
 	const char *name = NULL;
 	char *colon;
 	int r;
 
 	memset(ret, 0, sizeof(*ret));
-	if (!copy)
+	copy = strdup(text);
+	passwd = read_db(rootfd, "/etc/passwd");
+	if (!copy || !passwd)
 		return err_sys(e, ENOMEM, "user");
 	colon = strchr(copy, ':');
 	if (colon)
@@ -174,17 +175,12 @@ int user_find(char *passwd, char *group, const char *text, struct user *ret,
 	if (colon && !*colon)
 		colon = NULL;
 	r = find_user(passwd, copy[0] ? copy : "0", ret, &name, e);
-	return r < 0 ? r : find_groups(group, colon, name, ret, e);
-}
-
-int user_resolve(int rootfd, const char *text, struct user *ret, struct err *e)
-{
-	_cleanup_free_ char *passwd = read_db(rootfd, "/etc/passwd");
-	_cleanup_free_ char *group = read_db(rootfd, "/etc/group");
-
-	if (!passwd || !group)
+	if (r < 0)
+		return r;
+	group = read_db(rootfd, "/etc/group");
+	if (!group)
 		return err_sys(e, ENOMEM, "user");
-	return user_find(passwd, group, text, ret, e);
+	return find_groups(group, colon, name, ret, e);
 }
 
 void user_find_home(int rootfd, uid_t uid, char *home, size_t size)

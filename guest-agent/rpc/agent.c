@@ -65,13 +65,16 @@ void agent_reap(struct agent *a)
 	pid_t pid;
 
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-		if ((slot = slot_find_pid(a, pid)))
+		slot = slot_find_pid(a, pid);
+		session = session_find_pid(a, pid);
+		check = check_find_pid(a, pid);
+		if (slot)
 			slot_ended(slot, status);
-		else if ((session = session_find_pid(a, pid)))
+		else if (session)
 			session_ended(session, status);
-		else if ((check = check_find_pid(a, pid)))
+		else if (check)
 			check_exec_ended(check, status);
-		else if (!trees_ended(a, pid))
+		else
 			volumes_reaped(a, pid, status);
 		/* Else an orphan, which nobody waits for. */
 	}

@@ -9,9 +9,8 @@
 #include <sys/ioctl.h>
 
 static const char *const good_phases[] = {"running", "removed", "stopped",
-					  "exited",  "done",	"healthy",
-					  "ready",   NULL};
-static const char *const bad_phases[] = {"failed", "died", "unhealthy", NULL};
+					  "exited",  "done",	NULL};
+static const char *const bad_phases[] = {"failed", "died", NULL};
 
 static bool is_in(const char *s, const char *const *list)
 {
