@@ -59,7 +59,7 @@ src = $(wildcard $(addsuffix /*.c,$(1)))
 lib = $(filter-out %/main.c,$(call src,$(1)))
 obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
 
-COMMON_SRC := $(call lib,common/base common/varlink common/oci)
+COMMON_SRC := $(call lib,common/base common/varlink common/oci common/tree)
 HOST_SRC := $(call lib,$(addprefix host-agent/,manifest model plan state secret volume reconcile tenant image virt net guest))
 HYBD_SRC := $(call src,host-agent/hybd host-agent/api)
 CLI_SRC := $(call src,host-agent/cli)
@@ -129,7 +129,9 @@ $(B)/bin/$(1): $$(call obj,$(2)) $(addprefix $(B)/,$(3))
 	$(Q)$$(CC) $(5) -o $$@ $$(call obj,$(2)) -Wl,--start-group $(addprefix $(B)/,$(3)) -Wl,--end-group $(4)
 endef
 LIBS_CLI := -lyaml $(LIBS_COMMON)
-$(eval $(call program_rule,hyb,$(CLI_SRC),libhost.a libcommon.a,$(LIBS_CLI),$(ALL_LDFLAGS)))
+# The reader of hostile tars is the image converter's.
+CLI_TAR_SRC := host-agent/image/convert/tar.c host-agent/image/convert/tar_ext.c
+$(eval $(call program_rule,hyb,$(CLI_SRC) $(CLI_TAR_SRC),libhost.a libcommon.a,$(LIBS_CLI),$(ALL_LDFLAGS)))
 $(eval $(call program_rule,hybd,$(HYBD_SRC),libhost.a libcommon.a,$(LIBS_HOST),$(ALL_LDFLAGS)))
 $(eval $(call program_rule,hyb-image,$(IMAGE_SRC),libcommon.a,$(LIBS_IMAGE),$(ALL_LDFLAGS)))
 $(eval $(call program_rule,hyb-vsockd,$(VSOCKD_SRC),libcommon.a,$(LIBS_DEVICE),$(STATIC_LDFLAGS)))
@@ -181,6 +183,12 @@ $(B)/tests/fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $(B)/obj/tests/fuzz/replay.o $(T
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(TEST_LIBS) -Wl,--end-group $(LIBS_HOST) $(LIBS_IMAGE) $(LIBS_GUEST)
+
+# The agent's calls without what would make processes: see the target.
+fuzz_wraps := container_create container_start container_pause container_resume \
+	container_kill container_exec container_inside disks_find files_remove mkdir fork
+$(B)/tests/fuzz_agent_rpc $(B)/tests/libfuzzer_agent_rpc: \
+	ALL_LDFLAGS += $(addprefix -Wl$(comma)--wrap=,$(fuzz_wraps))
 
 .PHONY: unit-programs print-build
 unit-programs: $(UNIT_BIN) $(FUZZ_BIN)

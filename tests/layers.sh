@@ -7,6 +7,7 @@ below() {
 	common/base) echo ;;
 	common/varlink) echo common/base ;;
 	common/oci) echo common/base ;;
+	common/tree) echo common/base ;;
 	host-agent/model) echo common ;;
 	host-agent/manifest) echo common host-agent/model ;;
 	host-agent/plan) echo common host-agent/model ;;
@@ -17,7 +18,7 @@ below() {
 	host-agent/reconcile) echo common host-agent/model host-agent/plan host-agent/state host-agent/volume host-agent/secret host-agent/tenant host-agent/image host-agent/virt host-agent/net host-agent/guest ;;
 	host-agent/api) echo common host-agent/manifest host-agent/model host-agent/plan host-agent/state host-agent/volume host-agent/secret host-agent/tenant host-agent/image host-agent/virt host-agent/net host-agent/guest host-agent/reconcile ;;
 	host-agent/hybd) echo common host-agent/api ;;
-	host-agent/cli) echo common host-agent/manifest host-agent/model ;;
+	host-agent/cli) echo common host-agent/manifest host-agent/model host-agent/image/convert ;;
 	guest-agent/sys) echo common ;;
 	guest-agent/container) echo common guest-agent/sys ;;
 	guest-agent/rpc | guest-agent/init | guest-agent/runtime) echo common guest-agent/sys guest-agent/container guest-agent/rpc guest-agent/init ;;

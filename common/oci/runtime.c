@@ -2,8 +2,11 @@
 #include "common/oci/runtime.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/base/cleanup.h"
+#include "common/base/json.h"
+#include "common/base/parse.h"
 #include "common/oci/schema.h"
 
 /* Memory that one configuration may take once read. */
@@ -38,7 +41,11 @@
 #define U64(s, m, name, flags) FIELD(s, m, name, SCHEMA_U64, flags, 0, 0, NULL)
 #define OBJ(s, m, name, sub)   FIELD(s, m, name, SCHEMA_OBJECT, 0, 0, 0, sub)
 #define LIST(s, m, name, sub)  MANY(s, m, name, SCHEMA_LIST, 0, sub)
+#define MAP(s, m, name, sub)   MANY(s, m, name, SCHEMA_MAP, 0, sub)
 #define KV(s, m, name)	       MANY(s, m, name, SCHEMA_KV, 0, NULL)
+/* Is it there? flags: SCHEMA_EMPTY. */
+#define THERE(s, m, name, flags) \
+	FIELD(s, m, name, SCHEMA_PRESENT, flags, 0, 0, NULL)
 
 #define SCHEMA(name_, struct_, ...)                                        \
 	static const struct schema_field name_##_fields[] = {__VA_ARGS__}; \
@@ -89,6 +96,10 @@ SCHEMA(io_priority_schema, oci_io_priority,
        NUM(oci_io_priority, priority, "priority", SCHEMA_I32, SCHEMA_ALWAYS, 0,
 	   7));
 
+SCHEMA(cpu_affinity_schema, oci_cpu_affinity,
+       STR(oci_cpu_affinity, initial, "initial"),
+       STR(oci_cpu_affinity, final, "final"));
+
 SCHEMA(process_schema, oci_process, BOOL(oci_process, terminal, "terminal"),
        OBJ(oci_process, console_size, "consoleSize", &console_schema),
        FIELD(oci_process, user, "user", SCHEMA_INLINE, 0, 0, 0, &user_schema),
@@ -101,7 +112,9 @@ SCHEMA(process_schema, oci_process, BOOL(oci_process, terminal, "terminal"),
        STR(oci_process, apparmor_profile, "apparmorProfile"),
        STR(oci_process, selinux_label, "selinuxLabel"),
        OBJ(oci_process, scheduler, "scheduler", &scheduler_schema),
-       OBJ(oci_process, io_priority, "ioPriority", &io_priority_schema));
+       OBJ(oci_process, io_priority, "ioPriority", &io_priority_schema),
+       OBJ(oci_process, exec_cpu_affinity, "execCPUAffinity",
+	   &cpu_affinity_schema));
 
 /* ----------------------------------------------------- root, mounts, hooks */
 
@@ -141,8 +154,8 @@ SCHEMA(namespace_schema, oci_namespace, STR_MUST(oci_namespace, type, "type"),
 
 SCHEMA(device_schema, oci_device, STR_MUST(oci_device, type, "type"),
        STR_MUST(oci_device, path, "path"),
-       NUM(oci_device, major, "major", SCHEMA_I64, 0, 0, 4095),
-       NUM(oci_device, minor, "minor", SCHEMA_I64, 0, 0, 1048575),
+       OPT(oci_device, major, "major", 0, 4095),
+       OPT(oci_device, minor, "minor", 0, 1048575),
        OPT(oci_device, file_mode, "fileMode", 0, 0177777),
        OPT(oci_device, uid, "uid", 0, ID_MAX),
        OPT(oci_device, gid, "gid", 0, ID_MAX));
@@ -160,7 +173,7 @@ SCHEMA(memory_schema, oci_memory, OPT(oci_memory, limit, "limit", -1, I64_MAX),
        OPT(oci_memory, swap, "swap", -1, I64_MAX),
        OPT(oci_memory, kernel, "kernel", -1, I64_MAX),
        OPT(oci_memory, kernel_tcp, "kernelTCP", -1, I64_MAX),
-       OPT(oci_memory, swappiness, "swappiness", 0, 200),
+       OPT(oci_memory, swappiness, "swappiness", 0, 100),
        BOOL(oci_memory, disable_oom_killer, "disableOOMKiller"),
        BOOL(oci_memory, use_hierarchy, "useHierarchy"),
        BOOL(oci_memory, check_before_update, "checkBeforeUpdate"));
@@ -168,7 +181,7 @@ SCHEMA(memory_schema, oci_memory, OPT(oci_memory, limit, "limit", -1, I64_MAX),
 SCHEMA(cpu_schema, oci_cpu, OPT(oci_cpu, shares, "shares", 0, I64_MAX),
        OPT(oci_cpu, quota, "quota", -1, I64_MAX),
        OPT(oci_cpu, burst, "burst", 0, I64_MAX),
-       OPT(oci_cpu, period, "period", 0, I64_MAX),
+       OPT(oci_cpu, period, "period", 1000, 1000000),
        OPT(oci_cpu, realtime_runtime, "realtimeRuntime", I64_MIN, I64_MAX),
        OPT(oci_cpu, realtime_period, "realtimePeriod", 0, I64_MAX),
        OPT(oci_cpu, idle, "idle", 0, 1), STR(oci_cpu, cpus, "cpus"),
@@ -208,6 +221,19 @@ SCHEMA(hugepage_schema, oci_hugepage_limit,
        STR_MUST(oci_hugepage_limit, page_size, "pageSize"),
        U64(oci_hugepage_limit, limit, "limit", SCHEMA_REQUIRED));
 
+SCHEMA(net_priority_schema, oci_net_priority,
+       STR_MUST(oci_net_priority, name, "name"),
+       NUM(oci_net_priority, priority, "priority", SCHEMA_U32, SCHEMA_REQUIRED,
+	   0, UINT32_MAX));
+
+SCHEMA(network_schema, oci_network,
+       OPT(oci_network, class_id, "classID", 0, UINT32_MAX),
+       LIST(oci_network, priorities, "priorities", &net_priority_schema));
+
+SCHEMA(rdma_schema, oci_rdma_limit,
+       OPT(oci_rdma_limit, handles, "hcaHandles", 0, UINT32_MAX),
+       OPT(oci_rdma_limit, objects, "hcaObjects", 0, UINT32_MAX));
+
 SCHEMA(resources_schema, oci_resources,
        LIST(oci_resources, devices, "devices", &device_rule_schema),
        OBJ(oci_resources, memory, "memory", &memory_schema),
@@ -215,6 +241,8 @@ SCHEMA(resources_schema, oci_resources,
        OBJ(oci_resources, pids, "pids", &pids_schema),
        OBJ(oci_resources, block_io, "blockIO", &block_io_schema),
        LIST(oci_resources, hugepage_limits, "hugepageLimits", &hugepage_schema),
+       OBJ(oci_resources, network, "network", &network_schema),
+       MAP(oci_resources, rdma, "rdma", &rdma_schema),
        KV(oci_resources, unified, "unified"));
 
 SCHEMA(seccomp_arg_schema, oci_seccomp_arg,
@@ -265,7 +293,10 @@ SCHEMA(linux_schema, oci_linux,
        OBJ(oci_linux, seccomp, "seccomp", &seccomp_schema),
        STRV(oci_linux, masked_paths, "maskedPaths"),
        STRV(oci_linux, readonly_paths, "readonlyPaths"),
-       OBJ(oci_linux, personality, "personality", &personality_schema));
+       OBJ(oci_linux, personality, "personality", &personality_schema),
+       THERE(oci_linux, intel_rdt, "intelRdt", SCHEMA_EMPTY),
+       THERE(oci_linux, memory_policy, "memoryPolicy", SCHEMA_EMPTY),
+       THERE(oci_linux, net_devices, "netDevices", 0));
 
 SCHEMA(runtime_schema, oci_runtime,
        STR_MUST(oci_runtime, oci_version, "ociVersion"),
@@ -276,7 +307,12 @@ SCHEMA(runtime_schema, oci_runtime,
        LIST(oci_runtime, mounts, "mounts", &mount_schema),
        OBJ(oci_runtime, hooks, "hooks", &hooks_schema),
        KV(oci_runtime, annotations, "annotations"),
-       OBJ(oci_runtime, lx, "linux", &linux_schema));
+       OBJ(oci_runtime, lx, "linux", &linux_schema),
+       THERE(oci_runtime, windows, "windows", SCHEMA_EMPTY),
+       THERE(oci_runtime, solaris, "solaris", SCHEMA_EMPTY),
+       THERE(oci_runtime, freebsd, "freebsd", SCHEMA_EMPTY),
+       THERE(oci_runtime, zos, "zos", SCHEMA_EMPTY),
+       THERE(oci_runtime, vm, "vm", SCHEMA_EMPTY));
 
 /* --------------------------------------------------------------- the doors */
 
@@ -318,57 +354,141 @@ int oci_runtime_parse(const json_t *root, struct oci_runtime **ret,
 	return 0;
 }
 
+static int load_text(const char *text, size_t len, json_t **ret, struct err *e)
+{
+	if (len > HYB_OCI_RUNTIME_MAX)
+		return err_set(e, E2BIG, "larger than %u bytes",
+			       HYB_OCI_RUNTIME_MAX);
+	return schema_load(text, len, ret, e);
+}
+
 int oci_runtime_parse_text(const char *text, size_t len,
 			   struct oci_runtime **ret, struct err *e)
 {
-	json_t *json = NULL;
+	_cleanup_json_ json_t *json = NULL;
+	int r = load_text(text, len, &json, e);
+
+	return r < 0 ? r : oci_runtime_parse(json, ret, e);
+}
+
+/* One struct by itself, with an arena for what it points to. */
+static int parse_part(const struct schema *s, const char *path,
+		      const json_t *root, struct arena **ret_arena, void **ret,
+		      struct err *e)
+{
+	_cleanup_arena_ struct arena *a = arena_new(ARENA_MAX);
+	void *out = a ? arena_alloc(a, 1, s->size) : NULL;
 	int r;
 
-	if (len > HYB_OCI_RUNTIME_MAX)
-		return err_set(e, E2BIG,
-			       "the configuration is larger than %u bytes",
-			       HYB_OCI_RUNTIME_MAX);
-	r = schema_load(text, len, &json, e);
+	if (!out)
+		return err_sys(e, ENOMEM, "read the %s", path);
+	r = schema_read(s, root, path, a, out, e);
 	if (r < 0)
 		return r;
-	r = oci_runtime_parse(json, ret, e);
-	json_decref(json);
-	return r;
+	*ret = out;
+	*ret_arena = steal_ptr(a);
+	return 0;
 }
 
 int oci_process_parse(const json_t *root, struct arena **ret_arena,
 		      struct oci_process **ret, struct err *e)
 {
-	_cleanup_arena_ struct arena *a = arena_new(ARENA_MAX);
-	struct oci_process *p;
-	int r;
+	void *out = NULL;
+	int r = parse_part(&process_schema, "process", root, ret_arena, &out,
+			   e);
 
-	p = a ? arena_alloc(a, 1, sizeof(*p)) : NULL;
-	if (!p)
-		return err_sys(e, ENOMEM, "read the process");
-	r = schema_read(&process_schema, root, "process", a, p, e);
-	if (r < 0)
-		return r;
-	*ret = p;
-	*ret_arena = steal_ptr(a);
-	return 0;
+	if (r == 0)
+		*ret = out;
+	return r;
+}
+
+int oci_process_parse_text(const char *text, size_t len,
+			   struct arena **ret_arena, struct oci_process **ret,
+			   struct err *e)
+{
+	_cleanup_json_ json_t *json = NULL;
+	int r = load_text(text, len, &json, e);
+
+	return r < 0 ? r : oci_process_parse(json, ret_arena, ret, e);
 }
 
 int oci_resources_parse(const json_t *root, struct arena **ret_arena,
 			struct oci_resources **ret, struct err *e)
 {
-	_cleanup_arena_ struct arena *a = arena_new(ARENA_MAX);
-	struct oci_resources *res;
-	int r;
+	void *out = NULL;
+	int r = parse_part(&resources_schema, "resources", root, ret_arena,
+			   &out, e);
 
-	res = a ? arena_alloc(a, 1, sizeof(*res)) : NULL;
-	if (!res)
-		return err_sys(e, ENOMEM, "read the resources");
-	r = schema_read(&resources_schema, root, "resources", a, res, e);
-	if (r < 0)
-		return r;
-	*ret = res;
-	*ret_arena = steal_ptr(a);
+	if (r == 0)
+		*ret = out;
+	return r;
+}
+
+int oci_resources_parse_text(const char *text, size_t len,
+			     struct arena **ret_arena,
+			     struct oci_resources **ret, struct err *e)
+{
+	_cleanup_json_ json_t *json = NULL;
+	int r = load_text(text, len, &json, e);
+
+	return r < 0 ? r : oci_resources_parse(json, ret_arena, ret, e);
+}
+
+/* Digits without a leading zero; what is behind them, or NULL. */
+static const char *version_number(const char *s, unsigned int *ret)
+{
+	char digits[10];
+	uint64_t n;
+	size_t len = strspn(s, "0123456789");
+
+	if (len == 0 || len >= sizeof(digits) || (len > 1 && s[0] == '0'))
+		return NULL;
+	memcpy(digits, s, len);
+	digits[len] = '\0';
+	if (parse_u64(digits, 0, UINT32_MAX, &n) < 0)
+		return NULL;
+	*ret = (unsigned int)n;
+	return s + len;
+}
+
+/* Identifiers with dots between them, as behind "-" and "+"; what is behind
+ * them, or NULL. numbers: those of digits have no leading zero. */
+static const char *version_words(const char *s, bool numbers)
+{
+	static const char word[] = "0123456789-"
+				   "abcdefghijklmnopqrstuvwxyz"
+				   "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+	size_t len, digits;
+
+	for (;;) {
+		len = strspn(s, word);
+		digits = strspn(s, "0123456789");
+		if (len == 0 ||
+		    (numbers && len > 1 && digits == len && s[0] == '0'))
+			return NULL;
+		s += len;
+		if (*s != '.')
+			return s;
+		s++;
+	}
+}
+
+int oci_version_parse(const char *text, unsigned int *ret_major,
+		      unsigned int *ret_minor)
+{
+	unsigned int major, minor, patch;
+	const char *s = version_number(text, &major);
+
+	s = s && *s == '.' ? version_number(s + 1, &minor) : NULL;
+	s = s && *s == '.' ? version_number(s + 1, &patch) : NULL;
+	if (s && *s == '-')
+		s = version_words(s + 1, true);
+	if (s && *s == '+')
+		s = version_words(s + 1, false);
+	if (!s || *s)
+		return -EINVAL;
+	*ret_major = major;
+	*ret_minor = minor;
 	return 0;
 }
 

@@ -24,8 +24,10 @@
 
 /* Largest config.json that is read. */
 #define HYB_OCI_RUNTIME_MAX (1024u * 1024u)
-/* What oci_runtime_format() writes where oci_version is NULL. */
+/* What oci_runtime_format() writes where oci_version is NULL, and the minor
+ * version of it: the latest that is known whole. */
 #define HYB_OCI_RUNTIME_VERSION "1.2.0"
+#define HYB_OCI_RUNTIME_MINOR	2
 
 /* A number that may be absent. */
 struct oci_opt {
@@ -71,6 +73,11 @@ struct oci_io_priority {
 	int32_t priority;
 };
 
+/* Lists of CPUs ("0-3,7") for what exec runs; NULL: as it is. */
+struct oci_cpu_affinity {
+	const char *initial, *final;
+};
+
 struct oci_process {
 	bool terminal;
 	struct oci_console_size *console_size;
@@ -86,6 +93,7 @@ struct oci_process {
 	const char *apparmor_profile, *selinux_label;
 	struct oci_scheduler *scheduler;
 	struct oci_io_priority *io_priority;
+	struct oci_cpu_affinity *exec_cpu_affinity;
 };
 
 struct oci_root {
@@ -123,8 +131,7 @@ struct oci_namespace {
 
 struct oci_device {
 	const char *type, *path;
-	int64_t major, minor;
-	struct oci_opt file_mode, uid, gid;
+	struct oci_opt major, minor, file_mode, uid, gid;
 };
 
 struct oci_device_rule {
@@ -174,6 +181,23 @@ struct oci_hugepage_limit {
 	uint64_t limit;
 };
 
+/* net_cls and net_prio, which only cgroup v1 has. */
+struct oci_net_priority {
+	const char *name;
+	uint32_t priority;
+};
+
+struct oci_network {
+	struct oci_opt class_id;
+	struct oci_net_priority *priorities;
+	size_t n_priorities;
+};
+
+struct oci_rdma_limit {
+	const char *device;
+	struct oci_opt handles, objects;
+};
+
 struct oci_resources {
 	struct oci_device_rule *devices;
 	size_t n_devices;
@@ -183,6 +207,9 @@ struct oci_resources {
 	struct oci_block_io *block_io;
 	struct oci_hugepage_limit *hugepage_limits;
 	size_t n_hugepage_limits;
+	struct oci_network *network;
+	struct oci_rdma_limit *rdma;
+	size_t n_rdma;
 	struct oci_kv *unified;
 	size_t n_unified;
 };
@@ -239,6 +266,8 @@ struct oci_linux {
 	struct oci_seccomp *seccomp;
 	const char **masked_paths, **readonly_paths;
 	struct oci_personality *personality;
+	/* Only that they are there: nothing of them can be done. */
+	bool intel_rdt, memory_policy, net_devices;
 };
 
 struct oci_runtime {
@@ -253,6 +282,8 @@ struct oci_runtime {
 	struct oci_kv *annotations;
 	size_t n_annotations;
 	struct oci_linux *lx; /* "linux" in JSON (in C that word is 1) */
+	/* Only that they are there: they are of other platforms. */
+	bool windows, solaris, freebsd, zos, vm;
 };
 
 /* From JSON: 0 and *ret, or -EINVAL (the message begins with the JSON path,
@@ -265,9 +296,15 @@ int oci_runtime_parse_text(const char *text, size_t len,
 /* A process alone (process.json), its memory from *ret_arena. */
 int oci_process_parse(const json_t *root, struct arena **ret_arena,
 		      struct oci_process **ret, struct err *e);
+int oci_process_parse_text(const char *text, size_t len,
+			   struct arena **ret_arena, struct oci_process **ret,
+			   struct err *e);
 /* A "linux.resources" alone, as `update` takes it; the same way. */
 int oci_resources_parse(const json_t *root, struct arena **ret_arena,
 			struct oci_resources **ret, struct err *e);
+int oci_resources_parse_text(const char *text, size_t len,
+			     struct arena **ret_arena,
+			     struct oci_resources **ret, struct err *e);
 /* An empty one for a caller that fills it in, its strings and arrays being
  * arena_alloc'ed from ->arena. NULL: no memory. */
 struct oci_runtime *oci_runtime_new(void);
@@ -278,8 +315,14 @@ static inline void cleanup_oci_runtime(struct oci_runtime **c)
 		oci_runtime_free(*c);
 }
 
+/* An ociVersion: SemVer 2.0.0 ("1.2.0", "1.0.2-dev", "1.2.0+dev"), major and
+ * minor of it. -EINVAL: not of that form. */
+int oci_version_parse(const char *text, unsigned int *ret_major,
+		      unsigned int *ret_minor);
+
 /* To JSON: what is absent, empty or false is left out (but root.path,
- * process.cwd and user, which the specification requires). NULL: no memory. */
+ * process.cwd and user, which the specification requires), and so is what only
+ * a bool tells of. NULL: no memory. */
 json_t *oci_runtime_format(const struct oci_runtime *c);
 
 #endif

@@ -217,6 +217,48 @@ static int read_list(struct reader *r, const struct schema_field *f,
 	return 0;
 }
 
+static int read_map(struct reader *r, const struct schema_field *f,
+		    const json_t *v, void **ret, size_t *ret_n)
+{
+	size_t i = 0, old, n = json_object_size(v);
+	const char *key, *copy;
+	json_t *item;
+	char *list;
+	int rc;
+
+	if (!json_is_object(v))
+		return bad(r, "must be an object of objects");
+	if (n > ITEMS_MAX)
+		return bad(r, "has too many members");
+	list = arena_alloc(r->arena, n + 1, f->sub->size);
+	if (!list)
+		return no_memory(r);
+	json_object_foreach((json_t *)(uintptr_t)v, key, item) {
+		old = path_push(r, key, 0);
+		rc = read_object(r, f->sub, item, list + i * f->sub->size);
+		if (rc < 0)
+			return rc;
+		copy = arena_strdup(r->arena, key);
+		if (!copy)
+			return no_memory(r);
+		memcpy(list + i * f->sub->size, &copy, sizeof(copy));
+		path_pop(r, old);
+		i++;
+	}
+	*ret = list;
+	*ret_n = n;
+	return 0;
+}
+
+static int read_present(struct reader *r, const struct schema_field *f,
+			const json_t *v, bool *ret)
+{
+	if (!json_is_object(v))
+		return bad(r, "must be an object");
+	*ret = json_object_size(v) > 0 || (f->flags & SCHEMA_EMPTY);
+	return 0;
+}
+
 static int read_scalar(struct reader *r, const struct schema_field *f,
 		       const json_t *v, char *at)
 {
@@ -279,6 +321,10 @@ static int read_field(struct reader *r, const struct schema_field *f,
 		return read_kv(r, v, (struct oci_kv **)(void *)at, count);
 	case SCHEMA_LIST:
 		return read_list(r, f, v, (void **)(void *)at, count);
+	case SCHEMA_MAP:
+		return read_map(r, f, v, (void **)(void *)at, count);
+	case SCHEMA_PRESENT:
+		return read_present(r, f, v, (bool *)(void *)at);
 	case SCHEMA_INLINE:
 		return read_object(r, f->sub, v, at);
 	case SCHEMA_OBJECT:
@@ -388,6 +434,24 @@ static json_t *write_list(const struct schema *s, const char *list, size_t n)
 	return array;
 }
 
+static json_t *write_map(const struct schema *s, const char *list, size_t n)
+{
+	json_t *object = json_object();
+	const char *key;
+	size_t i;
+
+	for (i = 0; object && i < n; i++) {
+		memcpy(&key, list, sizeof(key));
+		if (json_object_set_new(object, key, schema_write(s, list)) <
+		    0) {
+			json_decref(object);
+			return NULL;
+		}
+		list += s->size;
+	}
+	return object;
+}
+
 static json_t *write_u64(const struct schema_field *f, uint64_t v)
 {
 	char text[32];
@@ -435,6 +499,8 @@ static json_t *write_counted(const struct schema_field *f, const char *in)
 		return write_nums(p, n);
 	if (f->kind == SCHEMA_KV)
 		return write_kv(p, n);
+	if (f->kind == SCHEMA_MAP)
+		return write_map(f->sub, p, n);
 	return write_list(f->sub, p, n);
 }
 
@@ -483,7 +549,10 @@ static json_t *write_field(const struct schema_field *f, const char *in)
 	case SCHEMA_NUMS:
 	case SCHEMA_KV:
 	case SCHEMA_LIST:
+	case SCHEMA_MAP:
 		return write_counted(f, in);
+	case SCHEMA_PRESENT:
+		return NULL;
 	default:
 		return write_number(f, at);
 	}

@@ -31,6 +31,11 @@ enum schema_kind {
 	SCHEMA_INLINE, /* a struct */
 	SCHEMA_OBJECT, /* a pointer to a struct */
 	SCHEMA_LIST,   /* a pointer to structs and a count */
+	/* As SCHEMA_LIST from an object of objects; the key is in the first
+	 * member, a const char *. */
+	SCHEMA_MAP,
+	/* bool: is there an object that has members? Not written. */
+	SCHEMA_PRESENT,
 };
 
 enum {
@@ -41,7 +46,7 @@ enum {
 	/* INT64_MAX and above read as UINT64_MAX, written as INT64_MAX (JSON
 	 * in many programs, jansson's among them, ends there). */
 	SCHEMA_INFINITE = 4,
-	/* A string that may be empty. */
+	/* A string that may be empty, a SCHEMA_PRESENT that counts even so. */
 	SCHEMA_EMPTY = 8,
 };
 

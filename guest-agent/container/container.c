@@ -22,6 +22,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/base/buf.h"
 #include "common/base/cleanup.h"
 #include "common/base/fd.h"
 #include "guest-agent/container/hooks.h"
@@ -77,7 +78,8 @@ void container_free(struct container *c)
 
 /* ------------------------------------------------------------- preparations */
 
-static int plan_propagation(const char *name, struct plan *p, struct err *e)
+int propagation_parse(const char *name, unsigned long *ret, bool *ret_recursive,
+		      struct err *e)
 {
 	static const struct {
 		const char *name;
@@ -89,23 +91,20 @@ static int plan_propagation(const char *name, struct plan *p, struct err *e)
 		{"unbindable", MS_UNBINDABLE}, {"runbindable", MS_UNBINDABLE}};
 	size_t i;
 
-	if (!name)
-		return 0;
 	for (i = 0; i < ARRAY_SIZE(words); i++) {
 		if (strcmp(name, words[i].name) == 0) {
-			p->root_propagation = words[i].flag;
-			p->root_propagation_rec = name[0] == 'r';
+			*ret = words[i].flag;
+			*ret_recursive = name[0] == 'r';
 			return 0;
 		}
 	}
-	return err_set(e, EINVAL, "linux.rootfsPropagation: unknown '%s'",
+	return err_set(e, EINVAL, "linux.rootfsPropagation: unknown '%.64s'",
 		       name);
 }
 
-/* "net.core.somaxconn" to "net/core/somaxconn". Only what belongs to a
- * namespace of the container: the rest would be the whole machine's. */
-static int plan_sysctl(struct create *cr, const struct oci_kv *kv,
-		       struct plan_sysctl *ret, struct err *e)
+/* Only what belongs to a namespace of the container: the rest would be the
+ * whole machine's. */
+int sysctl_check(const struct oci_kv *kv, uint64_t own, struct err *e)
 {
 	static const struct {
 		const char *prefix;
@@ -118,9 +117,27 @@ static int plan_sysctl(struct create *cr, const struct oci_kv *kv,
 		{"kernel.domainname", CLONE_NEWUTS},
 		{"net.", CLONE_NEWNET},
 	};
+	char escaped[80];
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(allowed); i++)
+		if (strncmp(kv->key, allowed[i].prefix,
+			    strlen(allowed[i].prefix)) == 0 &&
+		    (own & allowed[i].ns) && !strstr(kv->key, "..") &&
+		    !strchr(kv->key, '/'))
+			return 0;
+	return err_set(e, EINVAL,
+		       "linux.sysctl: '%s' is not of a namespace that the "
+		       "container has of its own",
+		       text_escape(kv->key, escaped, sizeof(escaped)));
+}
+
+/* "net.core.somaxconn" to "net/core/somaxconn". */
+static int plan_sysctl(struct create *cr, const struct oci_kv *kv,
+		       struct plan_sysctl *ret, struct err *e)
+{
 	struct plan *p = cr->plan;
 	char *path = plan_strdup(p, kv->key), *c;
-	size_t i;
 
 	ret->value = plan_strdup(p, kv->value);
 	if (!path || !ret->value)
@@ -129,15 +146,7 @@ static int plan_sysctl(struct create *cr, const struct oci_kv *kv,
 		if (*c == '.')
 			*c = '/';
 	ret->path = path;
-	for (i = 0; i < ARRAY_SIZE(allowed); i++)
-		if (strncmp(kv->key, allowed[i].prefix,
-			    strlen(allowed[i].prefix)) == 0 &&
-		    (cr->isolated & allowed[i].ns) && !strstr(path, "//"))
-			return 0;
-	return err_set(e, EINVAL,
-		       "linux.sysctl: '%.64s' is not of a namespace that the "
-		       "container has of its own",
-		       kv->key);
+	return sysctl_check(kv, cr->isolated, e);
 }
 
 /* Docker's list, and what security asks for on top. */
@@ -201,10 +210,12 @@ static int plan_rest(struct create *cr, struct err *e)
 		p->hostname = plan_strdup(p, cr->config->hostname);
 	if (cr->config->domainname)
 		p->domainname = plan_strdup(p, cr->config->domainname);
+	/* By a path that is our own it is not the container's. */
 	if ((p->hostname || p->domainname) && !(cr->isolated & CLONE_NEWUTS))
 		return err_set(e, EINVAL,
-			       "hostname: there is no uts namespace of the "
-			       "container's own");
+			       "%s: there is no uts namespace of the "
+			       "container's own",
+			       p->hostname ? "hostname" : "domainname");
 	p->root_readonly = cr->config->root && cr->config->root->readonly;
 	p->masked = join_lists(p, lx->masked_paths,
 			       defaults ? default_masked : NULL);
@@ -260,7 +271,7 @@ static int make_cgroup(struct create *cr, struct err *e)
 		return fd;
 	c->cgroup_fd = fd;
 	r = resources_apply(fd, have, cr->config->lx->resources,
-			    cr->spec->defaults, e);
+			    cr->spec->defaults, false, e);
 	return r < 0 ? r
 		     : resources_devices(fd, cr->config->lx->resources,
 					 cr->spec->defaults, e);
@@ -472,24 +483,6 @@ static int run_hooks(struct create *cr, struct spawned *s,
 	return r < 0 ? err_sys(e, -r, "talk to the process") : 0;
 }
 
-/* In a joined mount namespace the root stays attached when its process is
- * killed in the middle. By descriptor: what else may lie there is not ours. */
-static void undo_joined(const struct create *cr)
-{
-	const struct plan *p = cr->plan;
-	pid_t pid;
-	int status;
-
-	if (p->join_mnt_fd < 0 || p->root_fd < 0)
-		return;
-	pid = fork();
-	if (pid == 0)
-		_exit(setns(p->join_mnt_fd, CLONE_NEWNS) < 0 ||
-		      fchdir(p->root_fd) < 0 || umount2(".", MNT_DETACH) < 0);
-	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		continue;
-}
-
 static int run_setup(struct create *cr, struct container_failure *failure,
 		     struct err *e)
 {
@@ -508,9 +501,11 @@ static int run_setup(struct create *cr, struct container_failure *failure,
 		r = process_set_limits(&cr->plan->process, s.pid, e);
 	if (r == 0)
 		r = process_set_scheduling(&cr->plan->process, s.pid, e);
+	if (r == 0)
+		r = joined_note(cr, e);
 	if (r < 0) {
 		spawned_abort(&s);
-		undo_joined(cr);
+		joined_undo(cr);
 		return explain(cr->c, r, e);
 	}
 	cr->c->pid = s.pid;
@@ -546,10 +541,15 @@ static void create_done(struct create *cr)
 static int create_run(struct create *cr, struct container_failure *failure,
 		      struct err *e)
 {
+	const struct oci_linux *lx = cr->config->lx;
 	struct plan *p = cr->plan;
 	int r;
 
-	r = plan_propagation(cr->config->lx->rootfs_propagation, p, e);
+	r = lx->rootfs_propagation
+		    ? propagation_parse(lx->rootfs_propagation,
+					&p->root_propagation,
+					&p->root_propagation_rec, e)
+		    : 0;
 	if (r == 0)
 		r = plan_namespaces(cr, e);
 	if (r == 0)
@@ -624,7 +624,7 @@ int container_create(const struct container_spec *spec, struct container **ret,
 		return err_set(e, EINVAL, "the container's id is not valid");
 	r = container_engine_setup(false, 0, e);
 	if (r == 0)
-		r = config_check(spec->config, e);
+		r = config_check(spec->config, spec->defaults, e);
 	if (r < 0)
 		return r;
 	cr.c = container_new(spec->id);
@@ -635,6 +635,7 @@ int container_create(const struct container_spec *spec, struct container **ret,
 	}
 	cr.c->plan = cr.plan;
 	cr.c->defaults = spec->defaults;
+	config_warn(spec->config, cr.c);
 	/* The agent does not wait for programs of its VM. */
 	if (spec->config->hooks && spec->defaults)
 		return err_set(e, ENOTSUP, "hooks: not in a VM's container");
@@ -685,7 +686,7 @@ int container_attach(const struct container_spec *spec, pid_t pid, int pidfd,
 
 	r = container_engine_setup(false, 0, e);
 	if (r == 0 && spec->config)
-		r = config_check(spec->config, e);
+		r = config_check(spec->config, spec->defaults, e);
 	if (r < 0)
 		return r;
 	cr.c = container_new(spec->id);
@@ -704,6 +705,8 @@ int container_attach(const struct container_spec *spec, pid_t pid, int pidfd,
 			cr.c->cgroup_fd =
 				cgroup_open(engine.cgroup_root, cr.c->cgroup);
 	}
+	if (r == 0)
+		r = joined_keep(&cr, e);
 	if (r == 0 && spec->config && pid > 0)
 		r = attach_process(&cr, pid, e);
 	if (r < 0) {

@@ -62,6 +62,13 @@ struct container_rootfs {
 	const char *dir;
 };
 
+/* A root that is attached in a mount namespace of others: the namespace (where
+ * it was found, and which it is), and the mount. */
+struct container_joined {
+	const char *path; /* NULL: there is none */
+	uint64_t dev, ino, mount;
+};
+
 struct container_spec {
 	const char *id;
 	/* Read during the call only. */
@@ -103,6 +110,8 @@ struct container_spec {
 	/* The cgroup below the engine's own folder, or with a leading slash
 	 * below the hierarchy's root; NULL: the id. */
 	const char *cgroup_name;
+	/* For container_attach(): what container_get_joined() said. */
+	struct container_joined joined;
 };
 
 /* A spec with nothing set: descriptors -1, everything else 0. */
@@ -199,6 +208,9 @@ int container_kill(struct container *c, int sig, bool all, struct err *e);
 bool container_has_listener(const struct container *c);
 /* Can all its processes be reached, by a cgroup of its own? */
 bool container_has_cgroup(const struct container *c);
+/* What container_delete() takes away beside the cgroup; strings live as long
+ * as c. */
+const struct container_joined *container_get_joined(const struct container *c);
 /* Freezes and thaws; pausing a paused container is fine. */
 int container_pause(struct container *c, struct err *e);
 int container_resume(struct container *c, struct err *e);
@@ -261,6 +273,17 @@ int container_exec(struct container *c, const struct container_exec_spec *spec,
 /* Kills all that is in a group of container_exec(); one that is not there is
  * fine. 0 or -errno. */
 int container_kill_group(struct container *c, const char *group);
+
+/* What runs inside: in_err has code 0, or says why it could not be put there.
+ * Its descriptor 0 is the one that was given; there is no other. */
+typedef void container_inside_fn(void *arg, const struct err *in_err);
+/* Forks a process that sees the container's files as its root does, and runs fn
+ * in it: in the container's cgroup and namespaces but for its pid namespace, so
+ * that nothing in there sees it or can touch it; as its uid 0 with the
+ * capabilities for files only; with system calls for files only. It gets a copy
+ * of fd. Its pid is the caller's to reap. -EINVAL: it does not run. */
+int container_inside(struct container *c, int fd, container_inside_fn *fn,
+		     void *arg, pid_t *ret_pid, struct err *e);
 
 /* Undoes everything and frees c. -EBUSY while it runs, unless force, which
  * kills it; the first process is reaped by this function then. On failure c

@@ -68,17 +68,11 @@ static int make_base(int dir, struct owner root, struct err *e)
 	return 0;
 }
 
-static int node_type(const char *type, mode_t *ret)
+static mode_t node_type(const char *type)
 {
-	if (strcmp(type, "c") == 0 || strcmp(type, "u") == 0)
-		*ret = S_IFCHR;
-	else if (strcmp(type, "b") == 0)
-		*ret = S_IFBLK;
-	else if (strcmp(type, "p") == 0)
-		*ret = S_IFIFO;
-	else
-		return -EINVAL;
-	return 0;
+	if (strcmp(type, "b") == 0)
+		return S_IFBLK;
+	return strcmp(type, "p") == 0 ? S_IFIFO : S_IFCHR;
 }
 
 /* One of linux.devices; its path is below /dev, in folders where need be. */
@@ -87,19 +81,16 @@ static int make_extra(const struct create *cr, int dir,
 		      struct err *e)
 {
 	const struct container *c = cr->c;
-	const char *path = d->path + 5, *slash = strrchr(path, '/');
+	const char *path, *slash;
 	_cleanup_close_ int up = -1;
 	char parent[256];
 	int64_t uid, gid;
 	mode_t type;
 
-	if (strncmp(d->path, "/dev/", 5) != 0 || !*path)
-		return err_set(e, EINVAL,
-			       "linux.devices: '%s' is not below /dev",
-			       d->path);
-	if (node_type(d->type, &type) < 0)
-		return err_set(e, EINVAL, "linux.devices: unknown type '%s'",
-			       d->type);
+	/* Below /dev and of a known type: config_check(). */
+	path = d->path + strlen("/dev/");
+	slash = strrchr(path, '/');
+	type = node_type(d->type);
 	uid = map_id(c->uids.maps, c->uids.n,
 		     d->uid.set ? (uint32_t)d->uid.value : cr->plan->setup_uid);
 	gid = map_id(c->gids.maps, c->gids.n,
@@ -122,13 +113,14 @@ static int make_extra(const struct create *cr, int dir,
 	path = slash ? slash + 1 : path;
 	if (unlinkat(up, path, 0) < 0 && errno != ENOENT)
 		return err_sys(e, errno, "linux.devices: '%s'", d->path);
-	return make_node(
-		up, path,
-		/* Some writers leave the type in the mode. */
-		type | (d->file_mode.set ? (mode_t)d->file_mode.value & 07777
+	return make_node(up, path,
+			 /* Some writers leave the type in the mode. */
+			 type | (d->file_mode.set
+					 ? (mode_t)d->file_mode.value & 07777
 					 : 0666),
-		makedev((unsigned int)d->major, (unsigned int)d->minor),
-		(struct owner){(uid_t)uid, (gid_t)gid}, e);
+			 makedev((unsigned int)d->major.value,
+				 (unsigned int)d->minor.value),
+			 (struct owner){(uid_t)uid, (gid_t)gid}, e);
 }
 
 int dev_make(struct create *cr, const struct plan_mount *m, struct err *e)

@@ -248,8 +248,9 @@ static int exec_clone(struct container *c, struct plan *p, int cgroup_fd,
 		.pidfd = (uint64_t)(uintptr_t)&s->pidfd,
 		.exit_signal = SIGCHLD,
 	};
+	struct affinity saved;
 	pid_t pid;
-	int err;
+	int err, r;
 
 	own = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
 	if (own < 0)
@@ -258,12 +259,20 @@ static int exec_clone(struct container *c, struct plan *p, int cgroup_fd,
 		args.flags |= CLONE_INTO_CGROUP;
 		args.cgroup = (uint64_t)(unsigned int)cgroup_fd;
 	}
-	if ((c->namespaces & CLONE_NEWPID) && setns(c->pidfd, CLONE_NEWPID) < 0)
-		return err_sys(e, errno, "join the pid namespace");
+	r = affinity_enter(&p->process, &saved, e);
+	if (r < 0)
+		return r;
+	if ((c->namespaces & CLONE_NEWPID) &&
+	    setns(c->pidfd, CLONE_NEWPID) < 0) {
+		err = errno;
+		affinity_leave(&saved);
+		return err_sys(e, err, "join the pid namespace");
+	}
 	pid = sys_clone3(&args);
 	err = errno;
 	if (pid == 0)
 		setup_run_exec(p, c->pidfd, c->namespaces & ~CLONE_NEWPID);
+	affinity_leave(&saved);
 	/* As in namespaces_leave(): must not fail. */
 	if ((c->namespaces & CLONE_NEWPID) && setns(own, CLONE_NEWPID) < 0)
 		abort();
@@ -322,6 +331,8 @@ static int exec_run(struct container *c, struct plan *p, int group,
 		r = process_set_limits(&p->process, s->pid, e);
 	if (r == 0)
 		r = process_set_scheduling(&p->process, s->pid, e);
+	if (r == 0)
+		r = affinity_set(&p->process, s->pid, e);
 	if (r < 0)
 		return r;
 	if (send(s->sync, "", 1, MSG_NOSIGNAL) < 0)

@@ -41,24 +41,27 @@ static bool overlap(uint32_t a, uint32_t b, uint32_t a_count, uint32_t b_count)
 
 /* The kernel's rules (user_namespaces(7)), whose word for all of them is
  * "Invalid argument". */
-static int check_maps(const struct id_map *m, size_t n, const char *path,
-		      struct err *e)
+int id_maps_check(const struct oci_id_mapping *m, size_t n, const char *path,
+		  struct err *e)
 {
 	size_t i, j;
 
+	if (n > HYB_ID_MAPS_MAX)
+		return err_set(e, E2BIG, "%s: more than %d id mappings", path,
+			       HYB_ID_MAPS_MAX);
 	for (i = 0; i < n; i++) {
-		if ((uint64_t)m[i].inside + m[i].count > UINT32_MAX ||
-		    (uint64_t)m[i].outside + m[i].count > UINT32_MAX)
+		if ((uint64_t)m[i].container_id + m[i].size > UINT32_MAX ||
+		    (uint64_t)m[i].host_id + m[i].size > UINT32_MAX)
 			return err_set(e, EINVAL,
 				       "%s[%zu].size: %u ids from %u and %u on "
 				       "go beyond the last id",
-				       path, i, m[i].count, m[i].inside,
-				       m[i].outside);
+				       path, i, m[i].size, m[i].container_id,
+				       m[i].host_id);
 		for (j = 0; j < i; j++)
-			if (overlap(m[i].inside, m[j].inside, m[i].count,
-				    m[j].count) ||
-			    overlap(m[i].outside, m[j].outside, m[i].count,
-				    m[j].count))
+			if (overlap(m[i].container_id, m[j].container_id,
+				    m[i].size, m[j].size) ||
+			    overlap(m[i].host_id, m[j].host_id, m[i].size,
+				    m[j].size))
 				return err_set(e, EINVAL,
 					       "%s[%zu]: overlaps %s[%zu]",
 					       path, i, path, j);
@@ -71,10 +74,11 @@ int id_maps_copy(struct plan *p, const struct oci_id_mapping *from, size_t n,
 {
 	struct id_map *maps;
 	size_t i;
+	int r;
 
-	if (n > HYB_ID_MAPS_MAX)
-		return err_set(e, E2BIG, "%s: more than %d id mappings", path,
-			       HYB_ID_MAPS_MAX);
+	r = id_maps_check(from, n, path, e);
+	if (r < 0)
+		return r;
 	maps = arena_alloc(p->arena, n + 1, sizeof(*maps));
 	if (!maps)
 		return err_sys(e, ENOMEM, "%s", path);
@@ -82,7 +86,7 @@ int id_maps_copy(struct plan *p, const struct oci_id_mapping *from, size_t n,
 		maps[i] = (struct id_map){from[i].container_id, from[i].host_id,
 					  from[i].size};
 	*ret = (struct id_maps){maps, n};
-	return check_maps(maps, n, path, e);
+	return 0;
 }
 
 static int write_map(pid_t pid, const char *file, const struct id_maps *m,

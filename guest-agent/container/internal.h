@@ -42,6 +42,8 @@ extern struct engine engine;
 /* Cgroups of the engine lie below this folder. */
 #define HYB_CGROUP_BASE "hyb"
 #define HYB_CGROUP_OWN	"hyb-agent"
+/* Longest name of a container's, by linux.cgroupsPath or its id. */
+#define HYB_CGROUP_NAME_MAX 1000
 
 struct container {
 	char *id;
@@ -50,7 +52,7 @@ struct container {
 	int pidfd;
 	int console; /* -1: none, or taken */
 	int sync;    /* starts the container; -1: started, or by a listener */
-	char cgroup[HYB_CONTAINER_ID_MAX + 769];
+	char cgroup[HYB_CGROUP_NAME_MAX + 8];
 	int cgroup_fd; /* -1: none */
 	uint64_t created_at, started_at, finished_at;
 	int exit_code, signal;
@@ -66,6 +68,17 @@ struct container {
 	struct id_maps uids, gids;
 	struct seccomp_filter own_filter; /* of linux.seccomp */
 	struct notify notify;		  /* where its listener goes */
+	/* Of the plan's arena, as the place is. */
+	struct container_joined joined;
+	const char *joined_place;
+};
+
+struct dev_rule;
+
+/* The parent's own CPUs while it is not on them; size 0: it is. */
+struct affinity {
+	void *set; /* cpu_set_t */
+	size_t size;
 };
 
 /* A container being made: what container_create() holds until it succeeds. */
@@ -76,8 +89,9 @@ struct create {
 	struct container *c;
 	struct join joins[HYB_JOINS_MAX];
 	size_t n_joins;
-	int userns_fd; /* joined, or -1 */
-	int own_time;  /* while there is a new one for children, or -1 */
+	int userns_fd;		/* joined, or -1 */
+	const char *mntns_path; /* of plan.join_mnt_fd */
+	int own_time; /* while there is a new one for children, or -1 */
 	char time_offsets[128];
 	bool new_net;
 	/* CLONE_NEW*: what the container does not share with this process */
@@ -110,7 +124,13 @@ int plan_namespaces_of(struct create *cr, pid_t pid, struct err *e);
  * it has entered is left again on failure. */
 int namespaces_enter(struct create *cr, struct err *e);
 void namespaces_leave(struct create *cr);
+/* Types, paths and mappings; *ret_own: CLONE_NEW* that the container may have
+ * of its own. */
+int namespaces_check(const struct oci_linux *lx, bool defaults,
+		     uint64_t *ret_own, struct err *e);
 /* ids.c: path names the mappings in messages. */
+int id_maps_check(const struct oci_id_mapping *m, size_t n, const char *path,
+		  struct err *e);
 int id_maps_copy(struct plan *p, const struct oci_id_mapping *from, size_t n,
 		 const char *path, struct id_maps *ret, struct err *e);
 int id_maps_write(pid_t pid, const struct id_maps *uids,
@@ -137,22 +157,53 @@ const char *env_get(char *const *env, const char *name);
 int process_set_limits(const struct plan_process *pp, pid_t pid, struct err *e);
 int process_set_oom_score(const struct plan_process *pp, pid_t pid,
 			  struct err *e);
+int rlimit_find(const char *name);
+int personality_parse(const struct oci_personality *p, unsigned long *ret,
+		      struct err *e);
 /* sched.c */
+int scheduler_check(const struct oci_scheduler *s, struct err *e);
+int io_priority_parse(const struct oci_io_priority *io, int *ret,
+		      struct err *e);
 int plan_scheduler(struct plan *p, const struct oci_scheduler *s,
 		   struct err *e);
-int plan_io_priority(struct plan *p, const struct oci_io_priority *io,
-		     struct err *e);
 /* SCHED_FIFO, SCHED_RR or SCHED_DEADLINE? */
 bool process_is_realtime(const struct plan_process *pp);
 int process_set_scheduling(const struct plan_process *pp, pid_t pid,
 			   struct err *e);
+/* affinity.c: is it a list of CPUs ("0-3,7")? */
+int cpu_list_check(const char *text, const char *path, struct err *e);
+/* Around the clone of an exec: the parent's own CPUs, and back. */
+int affinity_enter(const struct plan_process *pp, struct affinity *saved,
+		   struct err *e);
+void affinity_leave(struct affinity *saved);
+/* Of the process, once it is in its cgroup. */
+int affinity_set(const struct plan_process *pp, pid_t pid, struct err *e);
 int process_own_stdio(const struct container *c, const struct plan_process *pp,
 		      struct err *e);
-/* supported.c: what the configuration asks for and the engine cannot do. */
-int config_check(const struct oci_runtime *config, struct err *e);
-/* resources.c */
+/* joined.c: the root in a mount namespace of others. Remembers where it is, of
+ * one that was made and of one that is attached to; undoes what a creation that
+ * fails may have attached. */
+int joined_note(struct create *cr, struct err *e);
+int joined_keep(struct create *cr, struct err *e);
+void joined_undo(const struct create *cr);
+/* Takes it away; 0 also where it or the namespace has gone. */
+int joined_remove(const struct container *c, struct err *e);
+/* check.c: the rules of a configuration, and what the engine cannot do, before
+ * anything is looked at or made: -EINVAL, -ENOTSUP, -E2BIG, with the JSON path
+ * in front. What only the machine knows comes later. */
+int config_check(const struct oci_runtime *config, bool defaults,
+		 struct err *e);
+/* What the specification wants a warning for rather than an error. */
+void config_warn(const struct oci_runtime *config, struct container *c);
+/* resources_check.c: path is what messages begin with, "linux.resources". */
+int resources_check(const struct oci_resources *res, const char *path,
+		    struct err *e);
+int device_rule_parse(const struct oci_device_rule *from, const char *path,
+		      size_t index, struct dev_rule *to, struct err *e);
+/* resources.c: those that resources_check() has let through. update: of a
+ * container that runs, where what is not said stays as it is. */
 int resources_apply(int cgroup_fd, unsigned int have,
-		    const struct oci_resources *r, bool defaults,
+		    const struct oci_resources *res, bool defaults, bool update,
 		    struct err *e);
 int resources_devices(int cgroup_fd, const struct oci_resources *r,
 		      bool defaults, struct err *e);
@@ -189,6 +240,10 @@ void plan_free(struct plan *p);
 char *plan_strdup(struct plan *p, const char *s);
 
 /* container.c */
+/* Is it of a namespace in own (CLONE_NEW*)? */
+int sysctl_check(const struct oci_kv *kv, uint64_t own, struct err *e);
+int propagation_parse(const char *name, unsigned long *ret, bool *ret_recursive,
+		      struct err *e);
 /* Adds a sentence to c->warning. */
 void container_warn(struct container *c, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));

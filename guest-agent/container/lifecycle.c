@@ -162,9 +162,16 @@ bool container_has_cgroup(const struct container *c)
 	return c->cgroup_fd >= 0;
 }
 
+const struct container_joined *container_get_joined(const struct container *c)
+{
+	return &c->joined;
+}
+
 int container_update(struct container *c, const struct oci_resources *res,
 		     struct err *e)
 {
+	int r;
+
 	if (c->status == CONTAINER_STOPPED)
 		return err_set(e, ESRCH, "the container has ended");
 	if (c->cgroup_fd < 0)
@@ -172,9 +179,12 @@ int container_update(struct container *c, const struct oci_resources *res,
 	if (res->n_devices)
 		return err_set(e, ENOTSUP,
 			       "resources.devices: cannot be changed");
+	r = resources_check(res, "resources", e);
+	if (r < 0)
+		return r;
 	/* None is taken to be missing: an update that does nothing must not
 	 * look like one that was done. */
-	return resources_apply(c->cgroup_fd, ~0u, res, c->defaults, e);
+	return resources_apply(c->cgroup_fd, ~0u, res, c->defaults, true, e);
 }
 
 int container_pids(const struct container *c, pid_t *pids, size_t max,
@@ -302,6 +312,9 @@ int container_delete(struct container *c, bool force, struct err *e)
 		if (r < 0)
 			return r;
 	}
+	r = joined_remove(c, e);
+	if (r < 0)
+		return r;
 	container_free(c);
 	return 0;
 }

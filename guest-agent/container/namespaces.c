@@ -85,11 +85,6 @@ static int open_ns(const struct oci_namespace *ns, const struct ns_type *t,
 	_cleanup_close_ int fd = -1;
 	struct statfs fs;
 
-	if (ns->path[0] != '/')
-		return err_set(e, EINVAL,
-			       "linux.namespaces[%zu].path: '%s' must be "
-			       "absolute",
-			       i, ns->path);
 	fd = open(ns->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (fd < 0)
 		return err_sys(e, errno,
@@ -137,6 +132,90 @@ static int join_ns(struct create *cr, const struct ns_type *t, int ns_fd,
 	return 0;
 }
 
+static int check_namespace(const struct oci_namespace *ns, size_t i,
+			   bool defaults, uint64_t *seen, struct err *e)
+{
+	const struct ns_type *t = find_type(ns->type);
+
+	if (!t)
+		return err_set(e, EINVAL,
+			       "linux.namespaces[%zu].type: unknown type "
+			       "'%.32s'",
+			       i, ns->type);
+	if (*seen & (uint64_t)t->flag)
+		return err_set(
+			e, EINVAL,
+			"linux.namespaces[%zu].type: '%s' is there twice", i,
+			ns->type);
+	*seen |= (uint64_t)t->flag;
+	if (ns->path && defaults)
+		return err_set(e, EINVAL,
+			       "linux.namespaces[%zu].path: not allowed here",
+			       i);
+	if (ns->path && ns->path[0] != '/')
+		return err_set(e, EINVAL,
+			       "linux.namespaces[%zu].path: '%.256s' must be "
+			       "absolute",
+			       i, ns->path);
+	return 0;
+}
+
+/* A new user namespace needs both lists; without one there is nothing that
+ * they could be for. */
+static int check_mappings(const struct oci_linux *lx, bool new_user, bool user,
+			  bool defaults, struct err *e)
+{
+	const char *uids = "linux.uidMappings", *gids = "linux.gidMappings";
+	const char *first = lx->n_uid_mappings ? uids : gids;
+	int r;
+
+	if (defaults && (lx->n_uid_mappings || lx->n_gid_mappings))
+		return err_set(e, EINVAL, "%s: not allowed here", first);
+	if (!user && (lx->n_uid_mappings || lx->n_gid_mappings))
+		return err_set(e, EINVAL, "%s: there is no user namespace",
+			       first);
+	if (new_user && !defaults &&
+	    (!lx->n_uid_mappings || !lx->n_gid_mappings))
+		return err_set(e, EINVAL,
+			       "%s: is needed for a new user namespace",
+			       lx->n_uid_mappings ? gids : uids);
+	r = id_maps_check(lx->uid_mappings, lx->n_uid_mappings, uids, e);
+	return r < 0 ? r
+		     : id_maps_check(lx->gid_mappings, lx->n_gid_mappings, gids,
+				     e);
+}
+
+int namespaces_check(const struct oci_linux *lx, bool defaults,
+		     uint64_t *ret_own, struct err *e)
+{
+	uint64_t seen = 0, fresh = 0;
+	size_t i;
+	int r;
+
+	for (i = 0; i < lx->n_namespaces; i++) {
+		r = check_namespace(&lx->namespaces[i], i, defaults, &seen, e);
+		if (r < 0)
+			return r;
+		if (!lx->namespaces[i].path)
+			fresh |= (uint64_t)find_type(lx->namespaces[i].type)
+					 ->flag;
+	}
+	if (!defaults && !(seen & CLONE_NEWNS))
+		return err_set(e, EINVAL,
+			       "linux.namespaces: a mount namespace is "
+			       "needed");
+	if (lx->time_offsets && !(fresh & CLONE_NEWTIME))
+		return err_set(e, EINVAL,
+			       "linux.timeOffsets: there is no new time "
+			       "namespace");
+	r = check_mappings(lx, fresh & CLONE_NEWUSER, seen & CLONE_NEWUSER,
+			   defaults, e);
+	if (r < 0)
+		return r;
+	*ret_own = defaults ? ~UINT64_C(0) : seen;
+	return 0;
+}
+
 /* open: namespaces at paths are entered, not only counted. */
 static int add_namespace(struct create *cr, size_t i, bool open, uint64_t *seen,
 			 struct err *e)
@@ -145,28 +224,17 @@ static int add_namespace(struct create *cr, size_t i, bool open, uint64_t *seen,
 	const struct ns_type *t = find_type(ns->type);
 	int fd;
 
-	if (!t)
-		return err_set(e, EINVAL,
-			       "linux.namespaces[%zu].type: unknown type '%s'",
-			       i, ns->type);
-	if (*seen & (uint64_t)t->flag)
-		return err_set(
-			e, EINVAL,
-			"linux.namespaces[%zu].type: '%s' is there twice", i,
-			ns->type);
 	*seen |= (uint64_t)t->flag;
 	if (!ns->path) {
 		cr->plan->namespaces |= (uint64_t)t->flag;
 		return 0;
 	}
-	if (cr->spec->defaults)
-		return err_set(e, EINVAL,
-			       "linux.namespaces[%zu].path: not allowed here",
-			       i);
 	cr->joined |= (uint64_t)t->flag;
 	if (!open)
 		return 0;
 	fd = open_ns(ns, t, i, e);
+	if (t->flag == CLONE_NEWNS)
+		cr->mntns_path = ns->path;
 	return fd < 0 ? fd : join_ns(cr, t, fd, e);
 }
 
@@ -190,10 +258,6 @@ static int new_maps(struct create *cr, struct err *e)
 	if (r == 0)
 		r = id_maps_copy(p, lx->gid_mappings, lx->n_gid_mappings,
 				 "linux.gidMappings", &c->gids, e);
-	if (r == 0 && (!c->uids.n || !c->gids.n))
-		return err_set(e, EINVAL,
-			       "linux.uidMappings and gidMappings are "
-			       "needed for a user namespace");
 	return r;
 }
 
@@ -240,18 +304,14 @@ static int close_defaults(struct create *cr, uint64_t seen, struct err *e)
 }
 
 /* The offsets as the kernel takes them, or "". */
-static int plan_offsets(struct create *cr, struct err *e)
+static void plan_offsets(struct create *cr)
 {
 	const struct oci_time_offsets *o = cr->config->lx->time_offsets;
 	size_t len = 0, size = sizeof(cr->time_offsets);
 	char *text = cr->time_offsets;
 
 	if (!o)
-		return 0;
-	if (!(cr->plan->namespaces & CLONE_NEWTIME))
-		return err_set(e, EINVAL,
-			       "linux.timeOffsets: there is no new time "
-			       "namespace");
+		return;
 	if (o->monotonic)
 		len = (size_t)snprintf(text, size, "monotonic %lld %u\n",
 				       (long long)o->monotonic->secs,
@@ -259,7 +319,6 @@ static int plan_offsets(struct create *cr, struct err *e)
 	if (o->boottime)
 		snprintf(text + len, size - len, "boottime %lld %u\n",
 			 (long long)o->boottime->secs, o->boottime->nanosecs);
-	return 0;
 }
 
 static int add_all(struct create *cr, bool open, struct err *e)
@@ -281,10 +340,6 @@ static int add_all(struct create *cr, bool open, struct err *e)
 			return r;
 	}
 	cr->isolated |= cr->plan->namespaces;
-	if (!((cr->plan->namespaces | cr->joined) & CLONE_NEWNS))
-		return err_set(e, EINVAL,
-			       "linux.namespaces: a mount namespace is "
-			       "needed");
 	cr->plan->chroot = cr->joined & CLONE_NEWNS;
 	cr->c->namespaces = (int)(cr->plan->namespaces | cr->joined);
 	return 0;
@@ -320,8 +375,8 @@ int plan_namespaces(struct create *cr, struct err *e)
 	}
 	cr->new_net = cr->plan->namespaces & CLONE_NEWNET;
 	cr->plan->loopback = cr->new_net;
-	r = plan_offsets(cr, e);
-	return r < 0 ? r : plan_maps(cr, 0, e);
+	plan_offsets(cr);
+	return plan_maps(cr, 0, e);
 }
 
 /* For the children only; nobody is in it before the clone. */

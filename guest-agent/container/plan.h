@@ -86,7 +86,6 @@ struct plan_process {
 	int last_cap;
 	bool no_new_privs;
 	const struct seccomp_filter *seccomp; /* NULL: none */
-	const struct seccomp_filter *floor;   /* before it; NULL: none */
 	struct plan_rlimit *rlimits;	      /* set by the parent */
 	size_t n_rlimits;
 	bool set_oom_score_adj; /* by the parent */
@@ -100,6 +99,8 @@ struct plan_process {
 	/* Set by the parent; NULL, 0: as it is. */
 	const struct sched_attr *scheduler;
 	int io_priority;
+	/* Of what exec runs: lists of CPUs, or NULL. */
+	const char *initial_cpus, *final_cpus;
 };
 
 struct plan {

@@ -144,16 +144,12 @@ static int plan_args(struct create *cr, struct err *e)
 	const struct oci_process *op = cr->config->process;
 	struct plan *p = cr->plan;
 
-	if (count(op->args) == 0)
-		return err_set(e, EINVAL, "process.args: is missing");
 	p->process.argv = arena_strv(p->arena, op->args);
 	if (!p->process.argv)
 		return no_memory(e);
 	p->process.envp = plan_env(p->arena, op->env, NULL);
 	if (!p->process.envp)
 		return no_memory(e);
-	if (op->cwd[0] != '/')
-		return err_set(e, EINVAL, "process.cwd: must be absolute");
 	p->process.cwd = plan_strdup(p, op->cwd);
 	return p->process.cwd ? 0 : no_memory(e);
 }
@@ -342,7 +338,7 @@ static const struct {
 	{"RLIMIT_STACK", RLIMIT_STACK},
 };
 
-static int find_rlimit(const char *name)
+int rlimit_find(const char *name)
 {
 	size_t i;
 
@@ -378,8 +374,7 @@ static int plan_rlimits(struct create *cr, struct err *e)
 {
 	const struct oci_process *op = cr->config->process;
 	struct plan_process *pp = &cr->plan->process;
-	size_t i, j;
-	int resource;
+	size_t i;
 
 	pp->rlimits = arena_alloc(cr->plan->arena,
 				  op->n_rlimits + ARRAY_SIZE(default_rlimits),
@@ -389,24 +384,7 @@ static int plan_rlimits(struct create *cr, struct err *e)
 	for (i = 0; i < op->n_rlimits; i++) {
 		const struct oci_rlimit *r = &op->rlimits[i];
 
-		resource = find_rlimit(r->type);
-		if (resource < 0)
-			return err_set(e, EINVAL,
-				       "process.rlimits[%zu].type: unknown "
-				       "'%s'",
-				       i, r->type);
-		if (r->soft > r->hard)
-			return err_set(e, EINVAL,
-				       "process.rlimits[%zu]: soft is above "
-				       "hard",
-				       i);
-		for (j = 0; j < i; j++)
-			if (pp->rlimits[j].resource == resource)
-				return err_set(e, EINVAL,
-					       "process.rlimits[%zu]: '%s' "
-					       "twice",
-					       i, r->type);
-		pp->rlimits[i].resource = resource;
+		pp->rlimits[i].resource = rlimit_find(r->type);
 		pp->rlimits[i].limit = (struct rlimit64){r->soft, r->hard};
 	}
 	pp->n_rlimits = i;
@@ -522,37 +500,47 @@ static int plan_seccomp(struct create *cr, struct err *e)
 	if (r < 0)
 		return r;
 	pp->seccomp = &c->own_filter;
-	if (cr->spec->defaults)
-		pp->floor = seccomp_filter_floor();
 	return c->own_filter.listener ? plan_listener(cr, e) : 0;
 }
 
-static int plan_personality(struct create *cr, struct err *e)
+int personality_parse(const struct oci_personality *p, unsigned long *ret,
+		      struct err *e)
 {
-	const struct oci_linux *lx = cr->config->lx;
-	struct plan_process *pp = &cr->plan->process;
-
-	pp->personality = ~0UL;
-	if (!lx || !lx->personality)
-		return 0;
-	if (strcmp(lx->personality->domain, "LINUX") == 0)
-		pp->personality = PER_LINUX;
-	else if (strcmp(lx->personality->domain, "LINUX32") == 0)
-		pp->personality = PER_LINUX32;
+	if (p->flags && p->flags[0])
+		return err_set(e, EINVAL,
+			       "linux.personality.flags[0]: unknown '%.32s'",
+			       p->flags[0]);
+	if (strcmp(p->domain, "LINUX") == 0)
+		*ret = PER_LINUX;
+	else if (strcmp(p->domain, "LINUX32") == 0)
+		*ret = PER_LINUX32;
 	else
 		return err_set(e, EINVAL,
-			       "linux.personality.domain: unknown '%s'",
-			       lx->personality->domain);
-	if (lx->personality->flags && lx->personality->flags[0])
-		return err_set(e, EINVAL,
-			       "linux.personality.flags: unknown '%s'",
-			       lx->personality->flags[0]);
+			       "linux.personality.domain: unknown '%.32s'",
+			       p->domain);
 	return 0;
+}
+
+static int plan_affinity(struct create *cr, struct err *e)
+{
+	const struct oci_cpu_affinity *a =
+		cr->config->process->exec_cpu_affinity;
+	struct plan_process *pp = &cr->plan->process;
+
+	if (a->initial)
+		pp->initial_cpus = plan_strdup(cr->plan, a->initial);
+	if (a->final)
+		pp->final_cpus = plan_strdup(cr->plan, a->final);
+	return (a->initial && !pp->initial_cpus) ||
+			       (a->final && !pp->final_cpus)
+		       ? no_memory(e)
+		       : 0;
 }
 
 int plan_process(struct create *cr, int rootfd, struct err *e)
 {
 	const struct oci_process *op = cr->config->process;
+	const struct oci_linux *lx = cr->config->lx;
 	struct plan_process *pp = &cr->plan->process;
 	int r;
 
@@ -581,9 +569,12 @@ int plan_process(struct create *cr, int rootfd, struct err *e)
 	if (r == 0 && op->scheduler)
 		r = plan_scheduler(cr->plan, op->scheduler, e);
 	if (r == 0 && op->io_priority)
-		r = plan_io_priority(cr->plan, op->io_priority, e);
-	if (r == 0)
-		r = plan_personality(cr, e);
+		r = io_priority_parse(op->io_priority, &pp->io_priority, e);
+	if (r == 0 && op->exec_cpu_affinity)
+		r = plan_affinity(cr, e);
+	pp->personality = ~0UL;
+	if (r == 0 && lx && lx->personality)
+		r = personality_parse(lx->personality, &pp->personality, e);
 	if (r < 0)
 		return r;
 	plan_caps(cr);

@@ -6,10 +6,12 @@
  *
  * The same for a process that was put into a running container and is to leave
  * nothing there: not PID 1, it gets the orphans as their subreaper, and when the
- * program has ended waits a moment for the rest, which whoever killed the
- * program has killed as well.
+ * program has ended it kills them, whose own orphans come next, until none is
+ * left. What outruns it is for whoever can kill the cgroup; it waits a moment for
+ * that.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <sys/prctl.h>
@@ -50,6 +52,32 @@ static void reap(struct reaper *r)
 	}
 }
 
+/* Those that it has now: what they leave behind becomes its own. Where the
+ * container has no /proc, none. */
+static void kill_children(void)
+{
+	char buf[4096];
+	ssize_t n, i;
+	pid_t pid = 0;
+	int fd = open("/proc/thread-self/children", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	n = read(fd, buf, sizeof(buf));
+	close(fd);
+	/* Numbers, each with a blank behind it; a last one that is cut has
+	 * none. */
+	for (i = 0; i < n; i++) {
+		if (buf[i] >= '0' && buf[i] <= '9') {
+			pid = pid * 10 + (buf[i] - '0');
+			continue;
+		}
+		if (pid > 0)
+			kill(pid, SIGKILL);
+		pid = 0;
+	}
+}
+
 void reaper_run(pid_t child)
 {
 	const struct timespec linger = {.tv_nsec = LINGER_NS};
@@ -64,6 +92,8 @@ void reaper_run(pid_t child)
 	sigprocmask(SIG_SETMASK, &all, NULL);
 	for (;;) {
 		reap(&r);
+		if (r.ended)
+			kill_children();
 		sig = r.ended ? sigtimedwait(&all, &info, &linger)
 			      : sigwaitinfo(&all, &info);
 		if (r.ended && sig < 0 && errno == EAGAIN)

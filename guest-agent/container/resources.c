@@ -16,73 +16,124 @@
 struct target {
 	int fd;
 	unsigned int have;
+	const char *path; /* in messages: "linux.resources" */
 	struct err *e;
 };
 
-/* A controller that the machine does not give to anybody has been told in
- * container_engine_warning(); one that only this cgroup lacks is an error. */
-static int set_text(const struct target *t, unsigned int controller,
-		    const char *file, const char *value)
-{
-	int r;
+/* What a machine without these says once, in container_engine_warning(). */
+#define TOLD (CGROUP_MEMORY | CGROUP_CPU | CGROUP_PIDS)
 
-	if (controller && !(t->have & controller) &&
-	    !(engine.have & controller))
+/* 1: it is to be written. A controller that this cgroup lacks and the machine
+ * has is for the write to fail with. */
+static int has_controller(const struct target *t, unsigned int controller,
+			  const char *key)
+{
+	if (!controller || (t->have & controller) || (engine.have & controller))
+		return 1;
+	if (!engine.have || (controller & TOLD))
 		return 0;
+	return err_set(
+		t->e, ENOTSUP,
+		"%s.%s: this machine's cgroup v2 has no controller '%s'",
+		t->path, key,
+		cgroup_controller_name((enum cgroup_controller)controller));
+}
+
+static int set_text(const struct target *t, unsigned int controller,
+		    const char *key, const char *file, const char *value)
+{
+	int r = has_controller(t, controller, key);
+
+	if (r <= 0)
+		return r;
 	r = cgroup_write(t->fd, file, value);
 	if (r < 0)
-		return err_sys(t->e, -r, "cgroup: %s = %s", file, value);
+		return err_sys(t->e, -r, "%s.%s: cgroup: %s = %s", t->path, key,
+			       file, value);
 	return 0;
 }
 
 static int set_limit(const struct target *t, unsigned int controller,
-		     const char *file, int64_t value)
+		     const char *key, const char *file, int64_t value)
 {
 	char text[32] = "max";
 
 	if (value >= 0)
 		snprintf(text, sizeof(text), "%" PRId64, value);
-	return set_text(t, controller, file, text);
+	return set_text(t, controller, key, file, text);
+}
+
+static bool has_file(const struct target *t, const char *file)
+{
+	return faccessat(t->fd, file, F_OK, 0) == 0;
+}
+
+#define AS_IT_IS -2
+
+/* Swap alone, from memory and swap together. */
+static int64_t swap_of(const struct oci_memory *m, bool defaults, bool update)
+{
+	if (!m || !m->swap.set) {
+		/* None in a VM; else, where nothing limits the memory, nothing
+		 * limits the swap: as with cgroup v1. */
+		if (defaults)
+			return update ? AS_IT_IS : 0;
+		return m && m->limit.set && m->limit.value < 0 ? -1 : AS_IT_IS;
+	}
+	if (m->swap.value <= 0)
+		return m->swap.value;
+	return m->swap.value - m->limit.value;
+}
+
+/* checkBeforeUpdate: cgroup v1 refused a limit below what is used; version 2
+ * would kill. */
+static int check_usage(const struct target *t, const struct oci_memory *m)
+{
+	uint64_t used = 0, swapped = 0;
+
+	if (!m || !m->check_before_update ||
+	    cgroup_read_u64(t->fd, "memory.current", &used) < 0)
+		return 0;
+	cgroup_read_u64(t->fd, "memory.swap.current", &swapped);
+	if (m->limit.set && m->limit.value >= 0 &&
+	    (uint64_t)m->limit.value < used)
+		return err_set(t->e, EBUSY,
+			       "%s.memory.limit: %" PRId64
+			       " is below the %" PRIu64
+			       " bytes that are used (checkBeforeUpdate)",
+			       t->path, m->limit.value, used);
+	if (m->swap.set && m->swap.value > 0 &&
+	    (uint64_t)m->swap.value < used + swapped)
+		return err_set(t->e, EBUSY,
+			       "%s.memory.swap: %" PRId64
+			       " is below the %" PRIu64
+			       " bytes that are used (checkBeforeUpdate)",
+			       t->path, m->swap.value, used + swapped);
+	return 0;
 }
 
 static int apply_memory(const struct target *t, const struct oci_memory *m,
-			bool defaults)
+			bool defaults, bool update)
 {
-	int64_t swap = -2; /* as it is */
-	int r = 0;
+	int64_t swap = swap_of(m, defaults, update);
+	int r;
 
-	if (m && m->disable_oom_killer)
-		return err_set(t->e, ENOTSUP,
-			       "linux.resources.memory.disableOOMKiller: "
-			       "cgroup v2 cannot");
-	if (m && m->limit.set)
-		r = set_limit(t, CGROUP_MEMORY, "memory.max", m->limit.value);
+	r = check_usage(t, m);
+	if (r == 0 && m && m->limit.set)
+		r = set_limit(t, CGROUP_MEMORY, "memory.limit", "memory.max",
+			      m->limit.value);
 	if (r == 0 && m && m->reservation.set)
-		r = set_limit(t, CGROUP_MEMORY, "memory.low",
-			      m->reservation.value);
-	/* The specification's swap is memory and swap together. */
-	if (m && m->swap.set && m->swap.value < 0)
-		swap = -1;
-	else if (m && m->swap.set && m->limit.set && m->limit.value >= 0)
-		swap = m->swap.value - m->limit.value;
-	else if (defaults)
-		swap = 0;
-	else if (m && m->swap.set)
-		return err_set(t->e, EINVAL,
-			       "linux.resources.memory.swap: needs "
-			       "memory.limit");
-	if (m && m->swap.set && swap < -1)
-		return err_set(t->e, EINVAL,
-			       "linux.resources.memory.swap: must not be below "
-			       "memory.limit");
+		r = set_limit(t, CGROUP_MEMORY, "memory.reservation",
+			      "memory.low", m->reservation.value);
 	/* A kernel without swap has no such file, and nothing to limit. */
-	if (r == 0 && swap != -2 &&
-	    faccessat(t->fd, "memory.swap.max", F_OK, 0) == 0)
-		r = set_limit(t, CGROUP_MEMORY, "memory.swap.max", swap);
+	if (r == 0 && swap != AS_IT_IS && has_file(t, "memory.swap.max"))
+		r = set_limit(t, CGROUP_MEMORY, "memory.swap",
+			      "memory.swap.max", swap);
 	/* When it runs out of memory all of it ends, not some process of it
 	 * that happened to be large. */
-	if (r == 0 && defaults)
-		r = set_text(t, CGROUP_MEMORY, "memory.oom.group", "1");
+	if (r == 0 && defaults && !update)
+		r = set_text(t, CGROUP_MEMORY, "memory", "memory.oom.group",
+			     "1");
 	return r;
 }
 
@@ -120,140 +171,176 @@ static int apply_quota(const struct target *t, const struct oci_cpu *c)
 			 c->period.value);
 	else
 		snprintf(text, sizeof(text), "%s", quota);
-	return set_text(t, CGROUP_CPU, "cpu.max", text);
+	return set_text(t, CGROUP_CPU,
+			c->quota.set ? "cpu.quota" : "cpu.period", "cpu.max",
+			text);
 }
 
 static int apply_cpu(const struct target *t, const struct oci_cpu *c)
 {
 	int r = 0;
 
-	if (c->realtime_period.set || c->realtime_runtime.set)
-		return err_set(t->e, ENOTSUP,
-			       "linux.resources.cpu.realtimeRuntime: cgroup v2 "
-			       "has none");
 	if (c->shares.set && c->shares.value)
-		r = set_limit(t, CGROUP_CPU, "cpu.weight",
+		r = set_limit(t, CGROUP_CPU, "cpu.shares", "cpu.weight",
 			      weight_of_shares(c->shares.value));
 	if (r == 0 && (c->quota.set || c->period.set))
 		r = apply_quota(t, c);
 	if (r == 0 && c->burst.set)
-		r = set_limit(t, CGROUP_CPU, "cpu.max.burst", c->burst.value);
+		r = set_limit(t, CGROUP_CPU, "cpu.burst", "cpu.max.burst",
+			      c->burst.value);
 	if (r == 0 && c->idle.set)
-		r = set_limit(t, CGROUP_CPU, "cpu.idle", c->idle.value);
+		r = set_limit(t, CGROUP_CPU, "cpu.idle", "cpu.idle",
+			      c->idle.value);
 	if (r == 0 && c->cpus)
-		r = set_text(t, CGROUP_CPUSET, "cpuset.cpus", c->cpus);
+		r = set_text(t, CGROUP_CPUSET, "cpu.cpus", "cpuset.cpus",
+			     c->cpus);
 	if (r == 0 && c->mems)
-		r = set_text(t, CGROUP_CPUSET, "cpuset.mems", c->mems);
+		r = set_text(t, CGROUP_CPUSET, "cpu.mems", "cpuset.mems",
+			     c->mems);
 	return r;
 }
 
 static int apply_throttle(const struct target *t,
 			  const struct oci_throttle_device *list, size_t n,
-			  const char *word)
+			  const char *name, const char *word)
 {
-	char text[96];
+	char text[96], key[64];
 	size_t i;
 	int r;
 
 	for (i = 0; i < n; i++) {
+		snprintf(key, sizeof(key), "blockIO.throttle%sDevice[%zu]",
+			 name, i);
 		snprintf(text, sizeof(text),
 			 "%" PRId64 ":%" PRId64 " %s=%" PRIu64, list[i].major,
 			 list[i].minor, word, list[i].rate);
-		r = set_text(t, CGROUP_IO, "io.max", text);
+		r = set_text(t, CGROUP_IO, key, "io.max", text);
 		if (r < 0)
 			return r;
 	}
 	return 0;
 }
 
-/* v1's 10 ... 1000 to v2's 1 ... 10000, linearly. */
-static int64_t weight_of_blkio(int64_t weight)
+/* v1's 10 ... 1000 to v2's 1 ... 10000, linearly; BFQ's own file takes them as
+ * they are. device: "default", or the numbers of one. */
+static int apply_weight(const struct target *t, const char *key,
+			const char *device, int64_t weight)
 {
-	return 1 + (weight - 10) * 9999 / 990;
-}
-
-static int apply_weight_device(const struct target *t,
-			       const struct oci_weight_device *d)
-{
+	bool bfq = !has_file(t, "io.weight") && has_file(t, "io.bfq.weight");
 	char text[80];
 
-	if (d->leaf_weight.set)
-		return err_set(t->e, ENOTSUP,
-			       "linux.resources.blockIO.weightDevice: "
-			       "cgroup v2 has no leafWeight");
-	if (!d->weight.set || !d->weight.value)
-		return 0;
-	snprintf(text, sizeof(text), "%" PRId64 ":%" PRId64 " %" PRId64,
-		 d->major, d->minor, weight_of_blkio(d->weight.value));
-	return set_text(t, CGROUP_IO, "io.weight", text);
+	snprintf(text, sizeof(text), "%s %" PRId64, device,
+		 bfq ? weight : 1 + (weight - 10) * 9999 / 990);
+	return set_text(t, CGROUP_IO, key, bfq ? "io.bfq.weight" : "io.weight",
+			text);
+}
+
+static int apply_weights(const struct target *t, const struct oci_block_io *b)
+{
+	const struct oci_weight_device *d = b->weight_device;
+	char key[64], device[48];
+	size_t i;
+	int r = 0;
+
+	if (b->weight.set && b->weight.value)
+		r = apply_weight(t, "blockIO.weight", "default",
+				 b->weight.value);
+	for (i = 0; r == 0 && i < b->n_weight_device; i++) {
+		if (!d[i].weight.value)
+			continue;
+		snprintf(key, sizeof(key), "blockIO.weightDevice[%zu]", i);
+		snprintf(device, sizeof(device), "%" PRId64 ":%" PRId64,
+			 d[i].major, d[i].minor);
+		r = apply_weight(t, key, device, d[i].weight.value);
+	}
+	return r;
 }
 
 static int apply_io(const struct target *t, const struct oci_block_io *b)
 {
-	char text[32];
-	size_t i;
-	int r = 0;
+	int r = apply_weights(t, b);
 
-	if (b->leaf_weight.set)
-		return err_set(t->e, ENOTSUP,
-			       "linux.resources.blockIO.leafWeight: cgroup v2 "
-			       "has none");
-	if (b->weight.set && b->weight.value) {
-		snprintf(text, sizeof(text), "default %" PRId64,
-			 weight_of_blkio(b->weight.value));
-		r = set_text(t, CGROUP_IO, "io.weight", text);
-	}
-	for (i = 0; r == 0 && i < b->n_weight_device; i++)
-		r = apply_weight_device(t, &b->weight_device[i]);
 	if (r == 0)
-		r = apply_throttle(t, b->read_bps, b->n_read_bps, "rbps");
+		r = apply_throttle(t, b->read_bps, b->n_read_bps, "ReadBps",
+				   "rbps");
 	if (r == 0)
-		r = apply_throttle(t, b->write_bps, b->n_write_bps, "wbps");
+		r = apply_throttle(t, b->write_bps, b->n_write_bps, "WriteBps",
+				   "wbps");
 	if (r == 0)
-		r = apply_throttle(t, b->read_iops, b->n_read_iops, "riops");
+		r = apply_throttle(t, b->read_iops, b->n_read_iops, "ReadIOPS",
+				   "riops");
 	if (r == 0)
-		r = apply_throttle(t, b->write_iops, b->n_write_iops, "wiops");
+		r = apply_throttle(t, b->write_iops, b->n_write_iops,
+				   "WriteIOPS", "wiops");
 	return r;
 }
 
-static int apply_hugetlb(const struct target *t,
+/* Of what is used and, where the kernel counts it, of what is reserved. */
+static int apply_hugetlb(const struct target *t, size_t i,
 			 const struct oci_hugepage_limit *h)
 {
-	char file[64];
+	int64_t limit = h->limit > INT64_MAX ? -1 : (int64_t)h->limit;
+	char file[64], key[32];
+	int r;
 
-	if (strchr(h->page_size, '/') || strlen(h->page_size) > 16)
-		return err_set(t->e, EINVAL,
-			       "linux.resources.hugepageLimits: bad pageSize");
+	snprintf(key, sizeof(key), "hugepageLimits[%zu]", i);
 	snprintf(file, sizeof(file), "hugetlb.%s.max", h->page_size);
-	return set_limit(t, CGROUP_HUGETLB, file,
-			 h->limit > INT64_MAX ? -1 : (int64_t)h->limit);
+	r = set_limit(t, CGROUP_HUGETLB, key, file, limit);
+	snprintf(file, sizeof(file), "hugetlb.%s.rsvd.max", h->page_size);
+	if (r == 0 && has_file(t, file))
+		r = set_limit(t, CGROUP_HUGETLB, key, file, limit);
+	return r;
 }
 
-/* Files by name, as they are: names must not leave the folder. */
+static int apply_rdma(const struct target *t, const struct oci_rdma_limit *l)
+{
+	char text[128], key[80];
+	size_t n;
+
+	snprintf(key, sizeof(key), "rdma.%s", l->device);
+	n = (size_t)snprintf(text, sizeof(text), "%s", l->device);
+	if (l->handles.set)
+		n += (size_t)snprintf(text + n, sizeof(text) - n,
+				      " hca_handle=%" PRId64, l->handles.value);
+	if (l->objects.set)
+		snprintf(text + n, sizeof(text) - n, " hca_object=%" PRId64,
+			 l->objects.value);
+	return set_text(t, CGROUP_RDMA, key, "rdma.max", text);
+}
+
+/* As it is, a line at a time: that is how the kernel takes "io.max". */
 static int apply_unified(const struct target *t, const struct oci_kv *kv)
 {
-	if (strchr(kv->key, '/') || !strchr(kv->key, '.') ||
-	    kv->key[0] == '.' || strncmp(kv->key, "cgroup.", 7) == 0)
-		return err_set(t->e, EINVAL,
-			       "linux.resources.unified: '%.64s' is not a "
-			       "controller's file",
-			       kv->key);
-	return set_text(t, 0, kv->key, kv->value);
+	_cleanup_free_ char *copy = strdup(kv->value);
+	char key[128], *rest = copy, *line;
+	int r = 0;
+
+	if (!copy)
+		return err_sys(t->e, ENOMEM, "%s.unified", t->path);
+	snprintf(key, sizeof(key), "unified.%s", kv->key);
+	while (r == 0 && (line = strsep(&rest, "\n")))
+		if (*line || !*copy)
+			r = set_text(t, 0, key, kv->key, line);
+	return r;
 }
 
 int resources_apply(int cgroup_fd, unsigned int have,
-		    const struct oci_resources *res, bool defaults,
+		    const struct oci_resources *res, bool defaults, bool update,
 		    struct err *e)
 {
-	const struct target t = {.fd = cgroup_fd, .have = have, .e = e};
+	const struct target t = {.fd = cgroup_fd,
+				 .have = have,
+				 .path = update ? "resources"
+						: "linux.resources",
+				 .e = e};
 	size_t i;
 	int r;
 
-	r = apply_memory(&t, res ? res->memory : NULL, defaults);
+	r = apply_memory(&t, res ? res->memory : NULL, defaults, update);
 	if (r < 0 || !res)
 		return r;
 	if (res->pids && res->pids->limit.set)
-		r = set_limit(&t, CGROUP_PIDS, "pids.max",
+		r = set_limit(&t, CGROUP_PIDS, "pids.limit", "pids.max",
 			      res->pids->limit.value > 0
 				      ? res->pids->limit.value
 				      : -1);
@@ -262,47 +349,15 @@ int resources_apply(int cgroup_fd, unsigned int have,
 	if (r == 0 && res->block_io)
 		r = apply_io(&t, res->block_io);
 	for (i = 0; r == 0 && i < res->n_hugepage_limits; i++)
-		r = apply_hugetlb(&t, &res->hugepage_limits[i]);
+		r = apply_hugetlb(&t, i, &res->hugepage_limits[i]);
+	for (i = 0; r == 0 && i < res->n_rdma; i++)
+		r = apply_rdma(&t, &res->rdma[i]);
 	for (i = 0; r == 0 && i < res->n_unified; i++)
 		r = apply_unified(&t, &res->unified[i]);
 	return r;
 }
 
 /* ------------------------------------------------------------------ devices */
-
-static int parse_rule(const struct oci_device_rule *from, size_t index,
-		      struct dev_rule *to, struct err *e)
-{
-	const char *type = from->type ? from->type : "a", *c;
-
-	if ((type[0] != 'a' && type[0] != 'b' && type[0] != 'c') || type[1])
-		return err_set(e, EINVAL,
-			       "linux.resources.devices[%zu].type: must be a, "
-			       "b or c",
-			       index);
-	*to = (struct dev_rule){
-		.allow = from->allow,
-		.type = type[0],
-		.major = from->major.set ? from->major.value : -1,
-		.minor = from->minor.set ? from->minor.value : -1};
-	for (c = from->access ? from->access : "rwm"; *c; c++) {
-		if (*c == 'r')
-			to->access |= DEV_READ;
-		else if (*c == 'w')
-			to->access |= DEV_WRITE;
-		else if (*c == 'm')
-			to->access |= DEV_MKNOD;
-		else
-			return err_set(e, EINVAL,
-				       "linux.resources.devices[%zu].access: "
-				       "must be of r, w and m",
-				       index);
-	}
-	/* No access at all: a rule that speaks of nothing. */
-	if (!to->access)
-		to->access = DEV_READ | DEV_WRITE | DEV_MKNOD;
-	return 0;
-}
 
 /* The configuration's rules, and the short list behind them: what every
  * container may use is not for a rule to take away. */
@@ -312,13 +367,12 @@ static int load_rules(const struct oci_resources *res, struct err *e)
 	size_t n = res->n_devices, i;
 	int r;
 
-	if (n + devfilter_short_list_n > HYB_DEV_RULES_MAX)
-		return err_set(e, E2BIG, "linux.resources.devices: too many");
 	rules = calloc(n + devfilter_short_list_n, sizeof(*rules));
 	if (!rules)
 		return err_sys(e, ENOMEM, "linux.resources.devices");
 	for (i = 0; i < n; i++) {
-		r = parse_rule(&res->devices[i], i, &rules[i], e);
+		r = device_rule_parse(&res->devices[i], "linux.resources", i,
+				      &rules[i], e);
 		if (r < 0)
 			return r;
 	}

@@ -65,6 +65,7 @@ int rootfs_open(struct create *cr, struct err *e)
 	const struct mnt_option ro = {"ro", NULL};
 	struct plan *p = cr->plan;
 	const char *what = "";
+	struct stat st;
 	int fd, r;
 
 	if (!rf->erofs == !rf->dir)
@@ -87,6 +88,9 @@ int rootfs_open(struct create *cr, struct err *e)
 		cr->lower = fd;
 		return 0;
 	}
+	if (stat(rf->dir, &st) == 0 && !S_ISDIR(st.st_mode))
+		return err_set(e, ENOTDIR, "root.path: '%s' is not a folder",
+			       rf->dir);
 	fd = mnt_clone(AT_FDCWD, rf->dir, true);
 	if (fd < 0)
 		return err_sys(e, -fd, "root: '%s'", rf->dir);

@@ -83,54 +83,86 @@ static int check_scheduler(const struct oci_scheduler *s, unsigned int policy,
 	return 0;
 }
 
-int plan_scheduler(struct plan *p, const struct oci_scheduler *s, struct err *e)
+/* The kernel's rules (sched(7)), whose word for all of them is "Invalid
+ * argument". */
+static int check_deadline(const struct oci_scheduler *s, struct err *e)
+{
+	if (!s->runtime)
+		return err_set(e, EINVAL,
+			       "process.scheduler.runtime: is needed with "
+			       "SCHED_DEADLINE");
+	if (s->deadline < s->runtime)
+		return err_set(e, EINVAL,
+			       "process.scheduler.deadline: must not be below "
+			       "runtime");
+	if (s->period && s->period < s->deadline)
+		return err_set(e, EINVAL,
+			       "process.scheduler.period: must not be below "
+			       "deadline");
+	return 0;
+}
+
+static int scheduler_parse(const struct oci_scheduler *s,
+			   struct sched_attr *ret, struct err *e)
 {
 	const struct word *w = find(policies, ARRAY_SIZE(policies), s->policy);
-	struct sched_attr *attr;
 	size_t i;
 	int r;
 
 	if (!w)
 		return err_set(e, EINVAL,
-			       "process.scheduler.policy: unknown '%s'",
+			       "process.scheduler.policy: unknown '%.64s'",
 			       s->policy);
 	r = check_scheduler(s, w->value, e);
+	if (r == 0 && w->value == SCHED_DEADLINE)
+		r = check_deadline(s, e);
 	if (r < 0)
 		return r;
-	attr = arena_alloc(p->arena, 1, sizeof(*attr));
-	if (!attr)
-		return err_sys(e, ENOMEM, "process.scheduler");
-	*attr = (struct sched_attr){.size = sizeof(*attr),
-				    .sched_policy = w->value,
-				    .sched_nice = s->nice,
-				    .sched_priority = (uint32_t)s->priority,
-				    .sched_runtime = s->runtime,
-				    .sched_deadline = s->deadline,
-				    .sched_period = s->period};
+	*ret = (struct sched_attr){.size = sizeof(*ret),
+				   .sched_policy = w->value,
+				   .sched_nice = s->nice,
+				   .sched_priority = (uint32_t)s->priority,
+				   .sched_runtime = s->runtime,
+				   .sched_deadline = s->deadline,
+				   .sched_period = s->period};
 	for (i = 0; s->flags && s->flags[i]; i++) {
 		w = find(flags, ARRAY_SIZE(flags), s->flags[i]);
 		if (!w)
 			return err_set(e, EINVAL,
 				       "process.scheduler.flags[%zu]: unknown "
-				       "'%s'",
+				       "'%.64s'",
 				       i, s->flags[i]);
-		attr->sched_flags |= w->value;
+		ret->sched_flags |= w->value;
 	}
-	p->process.scheduler = attr;
 	return 0;
 }
 
-int plan_io_priority(struct plan *p, const struct oci_io_priority *io,
-		     struct err *e)
+int scheduler_check(const struct oci_scheduler *s, struct err *e)
+{
+	struct sched_attr attr;
+
+	return scheduler_parse(s, &attr, e);
+}
+
+int plan_scheduler(struct plan *p, const struct oci_scheduler *s, struct err *e)
+{
+	struct sched_attr *attr = arena_alloc(p->arena, 1, sizeof(*attr));
+
+	if (!attr)
+		return err_sys(e, ENOMEM, "process.scheduler");
+	p->process.scheduler = attr;
+	return scheduler_parse(s, attr, e);
+}
+
+int io_priority_parse(const struct oci_io_priority *io, int *ret, struct err *e)
 {
 	const struct word *w = find(classes, ARRAY_SIZE(classes), io->io_class);
 
 	if (!w)
 		return err_set(e, EINVAL,
-			       "process.ioPriority.class: unknown '%s'",
+			       "process.ioPriority.class: unknown '%.64s'",
 			       io->io_class);
-	p->process.io_priority =
-		(int)IOPRIO_PRIO_VALUE(w->value, (unsigned int)io->priority);
+	*ret = (int)IOPRIO_PRIO_VALUE(w->value, (unsigned int)io->priority);
 	return 0;
 }
 

@@ -60,6 +60,19 @@ struct step {
 	int (*run)(struct setup *s);
 };
 
+static void undo_root(const struct setup *s)
+{
+	if (s->undo_root && fchdir(s->root) == 0)
+		umount2(".", MNT_DETACH);
+}
+
+/* Ends the process because the parent has given up, and has said why. */
+__attribute__((noreturn)) static void give_up(const struct setup *s)
+{
+	undo_root(s);
+	_exit(1);
+}
+
 /* Ends the process; err is -errno. */
 __attribute__((noreturn)) static void fail(struct setup *s, int sock,
 					   const char *step, int err)
@@ -70,8 +83,7 @@ __attribute__((noreturn)) static void fail(struct setup *s, int sock,
 	snprintf(msg.step, sizeof(msg.step), "%s", step);
 	if (s->what)
 		snprintf(msg.what, sizeof(msg.what), "%s", s->what);
-	if (s->undo_root && fchdir(s->root) == 0)
-		umount2(".", MNT_DETACH);
+	undo_root(s);
 	sync_send(sock, &msg, -1);
 	_exit(s->exit_code ? s->exit_code : 1);
 }
@@ -121,7 +133,7 @@ static int step_wait_parent(struct setup *s)
 
 	r = sync_recv(s->p->sync_fd, &msg, &fd, 0);
 	if (r == -EPIPE)
-		_exit(1); /* the parent gave up, and said why itself */
+		give_up(s);
 	if (r < 0)
 		return r;
 	s->root = s->p->root_fd;
@@ -608,7 +620,7 @@ static int step_hooks(struct setup *s)
 	if (r == 0)
 		r = sync_recv(s->p->sync_fd, &msg, NULL, 0);
 	if (r == -EPIPE)
-		_exit(1); /* one failed: the parent gave up */
+		give_up(s); /* one failed */
 	return r == 0 && msg.kind != SYNC_GO ? -EPROTO : r;
 }
 
@@ -797,19 +809,6 @@ static int step_start(struct setup *s)
 	return n < 0 ? -errno : 0;
 }
 
-/* sock: to hand a listener over. */
-static int install_filters(const struct plan_process *pp, int sock)
-{
-	int r = 0;
-
-	if (pp->floor)
-		r = seccomp_filter_install(pp->floor);
-	if (r < 0 || !pp->seccomp)
-		return r;
-	return pp->seccomp->listener ? notify_install(pp->seccomp, sock)
-				     : seccomp_filter_install(pp->seccomp);
-}
-
 static void run_reaper(struct setup *s)
 {
 	pid_t child;
@@ -832,9 +831,9 @@ static void run_reaper(struct setup *s)
 	}
 	/* A listener's filter is the program's alone: this process would have
 	 * none to answer for it. */
-	if (s->p->process.no_new_privs &&
-	    !(s->p->process.seccomp && s->p->process.seccomp->listener))
-		install_filters(&s->p->process, -1);
+	if (s->p->process.seccomp && s->p->process.no_new_privs &&
+	    !s->p->process.seccomp->listener)
+		seccomp_filter_install(s->p->process.seccomp);
 	/* Its ends of the sockets must go, or nobody would see the program
 	 * start. Descriptors 0-2 stay: a terminal's hang-up is for it, too. */
 	close_range(3, ~0U, 0);
@@ -870,8 +869,12 @@ static int step_filter(struct setup *s)
 
 	if (pp->reaper)
 		run_reaper(s);
-	s->what = "seccomp";
-	r = install_filters(pp, s->start);
+	if (pp->seccomp) {
+		s->what = "seccomp";
+		r = pp->seccomp->listener
+			    ? notify_install(pp->seccomp, s->start)
+			    : seccomp_filter_install(pp->seccomp);
+	}
 	if (r == 0 && !pp->no_new_privs)
 		r = drop_privileges(s);
 	if (r == 0)

@@ -157,17 +157,16 @@ static int find_groups(char *db, const char *text, const char *name,
 	return text ? bad_user(e, "group", text) : 0;
 }
 
-int user_resolve(int rootfd, const char *text, struct user *ret, struct err *e)
+int user_find(char *passwd, char *group, const char *text, struct user *ret,
+	      struct err *e)
 {
-	_cleanup_free_ char *passwd = NULL, *group = NULL, *copy = NULL;
+	_cleanup_free_ char *copy = strdup(text);
 	const char *name = NULL;
 	char *colon;
 	int r;
 
 	memset(ret, 0, sizeof(*ret));
-	copy = strdup(text);
-	passwd = read_db(rootfd, "/etc/passwd");
-	if (!copy || !passwd)
+	if (!copy)
 		return err_sys(e, ENOMEM, "user");
 	colon = strchr(copy, ':');
 	if (colon)
@@ -175,12 +174,17 @@ int user_resolve(int rootfd, const char *text, struct user *ret, struct err *e)
 	if (colon && !*colon)
 		colon = NULL;
 	r = find_user(passwd, copy[0] ? copy : "0", ret, &name, e);
-	if (r < 0)
-		return r;
-	group = read_db(rootfd, "/etc/group");
-	if (!group)
+	return r < 0 ? r : find_groups(group, colon, name, ret, e);
+}
+
+int user_resolve(int rootfd, const char *text, struct user *ret, struct err *e)
+{
+	_cleanup_free_ char *passwd = read_db(rootfd, "/etc/passwd");
+	_cleanup_free_ char *group = read_db(rootfd, "/etc/group");
+
+	if (!passwd || !group)
 		return err_sys(e, ENOMEM, "user");
-	return find_groups(group, colon, name, ret, e);
+	return user_find(passwd, group, text, ret, e);
 }
 
 void user_find_home(int rootfd, uid_t uid, char *home, size_t size)

@@ -31,6 +31,9 @@ struct user {
 /* text: "", "name", "uid", "name:group", "uid:gid"... "" is uid 0. rootfd:
  * the root file system. -EINVAL: no such user, or not a user at all. */
 int user_resolve(int rootfd, const char *text, struct user *ret, struct err *e);
+/* The same from the texts of the two files, which are cut into pieces. */
+int user_find(char *passwd, char *group, const char *text, struct user *ret,
+	      struct err *e);
 /* Only the home of a uid: "" where /etc/passwd does not have it. */
 void user_find_home(int rootfd, uid_t uid, char *home, size_t size);
 

@@ -65,16 +65,13 @@ void agent_reap(struct agent *a)
 	pid_t pid;
 
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-		slot = slot_find_pid(a, pid);
-		session = session_find_pid(a, pid);
-		check = check_find_pid(a, pid);
-		if (slot)
+		if ((slot = slot_find_pid(a, pid)))
 			slot_ended(slot, status);
-		else if (session)
+		else if ((session = session_find_pid(a, pid)))
 			session_ended(session, status);
-		else if (check)
+		else if ((check = check_find_pid(a, pid)))
 			check_exec_ended(check, status);
-		else
+		else if (!trees_ended(a, pid))
 			volumes_reaped(a, pid, status);
 		/* Else an orphan, which nobody waits for. */
 	}

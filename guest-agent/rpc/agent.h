@@ -10,6 +10,7 @@
  *   logs.c       containers' output
  *   session.c    Exec and Attach
  *   forward.c    Forward
+ *   tree.c       Copy
  *   health*.c    SetChecks, Checks
  *   volumes.c    volumes, by child processes
  *   shutdown.c   Shutdown
@@ -168,7 +169,9 @@ struct forward {
 
 /* A child that mounts or unmounts a volume. */
 struct volume_job {
-	pid_t pid;	   /* 0: none */
+	pid_t pid; /* 0: none */
+	bool freezes;
+	char serial[AGENT_SERIAL_MAX + 1];
 	int out;	   /* what went wrong */
 	struct peer *peer; /* who waits; NULL: nobody any more */
 };
@@ -196,9 +199,12 @@ struct agent {
 	struct slot slots[AGENT_CONTAINERS_MAX];
 	struct session sessions[AGENT_SESSIONS_MAX];
 	struct forward forwards[AGENT_FORWARDS_MAX];
+	pid_t trees[AGENT_TREES_MAX]; /* processes of Copy; 0: none */
 	/* Of the container in the same place. */
 	struct check checks[AGENT_CONTAINERS_MAX][CHECK_KINDS];
 	struct volume_job volume_jobs[AGENT_VOLUME_JOBS_MAX];
+	char frozen[AGENT_SERIAL_MAX + 1]; /* volume; "": none */
+	struct timer thaw;
 };
 
 /* a is zeroed memory. */
@@ -351,10 +357,18 @@ void files_remove(const char *id);
 /* --------------------------------------------------------------- volumes.c */
 
 int method_mount_volume(void *ctx, struct vl_call *call, struct err *e);
+int method_freeze_volume(void *ctx, struct vl_call *call, struct err *e);
+int method_thaw_volume(void *ctx, struct vl_call *call, struct err *e);
 int method_unmount_volume(void *ctx, struct vl_call *call, struct err *e);
 /* Was it a child of ours that ended? Then who waits is answered. */
 bool volumes_reaped(struct agent *a, pid_t pid, int status);
 void volumes_peer_gone(struct peer *p);
+
+/* ------------------------------------------------------------------ tree.c */
+
+int method_copy(void *ctx, struct vl_call *call, struct err *e);
+/* A process has been reaped: was it one of a Copy? */
+bool trees_ended(struct agent *a, pid_t pid);
 
 /* -------------------------------------------------------------- shutdown.c */
 

@@ -309,6 +309,10 @@ static int create_now(struct peer *p, const struct create_params *q,
 	r = oci_runtime_parse(q->config, &config, e);
 	if (r < 0)
 		return r;
+	/* Each has its own by its id; the name would be left out. */
+	if (config->lx && config->lx->cgroups_path)
+		return err_set(e, EINVAL,
+			       "linux.cgroupsPath: not allowed here");
 	s = slot_new(a, q->id, create_hash(q));
 	if (!s) {
 		peer_error_limit(p, "containers", AGENT_CONTAINERS_MAX);

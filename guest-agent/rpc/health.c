@@ -220,7 +220,7 @@ static void check_activate(struct check *c)
 
 void health_started(struct slot *s)
 {
-	int k;
+	enum check_kind k;
 
 	for (k = 0; k < CHECK_KINDS; k++)
 		if (check_of(s, k)->source)
@@ -229,7 +229,7 @@ void health_started(struct slot *s)
 
 void health_paused(struct slot *s)
 {
-	int k;
+	enum check_kind k;
 
 	for (k = 0; k < CHECK_KINDS; k++)
 		if (check_of(s, k)->source)
@@ -238,7 +238,7 @@ void health_paused(struct slot *s)
 
 void health_resumed(struct slot *s)
 {
-	int k;
+	enum check_kind k;
 
 	for (k = 0; k < CHECK_KINDS; k++) {
 		struct check *c = check_of(s, k);
@@ -254,7 +254,7 @@ void health_resumed(struct slot *s)
 
 void health_ended(struct slot *s)
 {
-	int k;
+	enum check_kind k;
 
 	for (k = 0; k < CHECK_KINDS; k++) {
 		struct check *c = check_of(s, k);
@@ -280,7 +280,7 @@ static void check_unset(struct check *c)
 
 void health_free(struct slot *s)
 {
-	int k;
+	enum check_kind k;
 
 	for (k = 0; k < CHECK_KINDS; k++)
 		check_unset(check_of(s, k));
@@ -456,7 +456,8 @@ static int set_read(const struct vl_call *call, struct set_params *q,
 		{"ports", VL_ARRAY, offsetof(struct set_params, ports), 0,
 		 AGENT_CHECK_PORTS_MAX, true},
 	};
-	int k, r;
+	enum check_kind k;
+	int r;
 
 	r = vl_params_read(call->parameters, fields, ARRAY_SIZE(fields), true,
 			   q, NULL, e);
@@ -473,7 +474,9 @@ int method_set_checks(void *ctx, struct vl_call *call, struct err *e)
 	struct peer *p = ctx;
 	struct check *ready;
 	struct slot *s;
-	int k, r;
+	enum check_kind k;
+	size_t i;
+	int r;
 
 	r = set_read(call, &q, specs, e);
 	if (r < 0)
@@ -487,10 +490,10 @@ int method_set_checks(void *ctx, struct vl_call *call, struct err *e)
 		check_set(s, k, q.checks[k], &specs[k]);
 	ready = check_of(s, CHECK_READINESS);
 	ready->n_ports = 0;
-	for (k = 0; ready->source && k < (int)json_array_size(q.ports); k++)
+	for (i = 0; ready->source && i < json_array_size(q.ports); i++)
 		ready->ports[ready->n_ports++] = (uint16_t)json_integer_value(
-			json_array_get(q.ports, (size_t)k));
-	peer_reply(p, NULL);
+			json_array_get(q.ports, i));
+	peer_reply(p, json_pack("{s:o}", "container", slot_json(s)));
 	events_changed(s);
 	return 0;
 }

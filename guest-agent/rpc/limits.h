@@ -17,6 +17,9 @@
 /* Volumes that are mounted or unmounted at one time: as many as a VM has. */
 #define AGENT_VOLUME_JOBS_MAX 8
 
+/* A volume is frozen no longer, should its host forget it. */
+#define AGENT_FREEZE_MS 60000
+
 /* Secrets and configs of a container: as many as its host sends, and the
  * longest of them. */
 #define AGENT_FILES_MAX 32
@@ -35,6 +38,10 @@
 /* Forwarded TCP connections: three in four of all connections, so that calls
  * and logs still come through when a port is flooded. */
 #define AGENT_FORWARDS_MAX 192
+
+/* Processes of Copy, each of which may stand still for as long as its host end
+ * does not read. */
+#define AGENT_TREES_MAX 16
 
 /* Longest message: a configuration of an image with a long environment. */
 #define AGENT_MESSAGE_MAX ((size_t)1 << 20)

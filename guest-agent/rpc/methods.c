@@ -38,6 +38,7 @@ const struct vl_method agent_methods[] = {
 	{IFACE "Events", VL_MORE, 0, ANY, method_events},
 	{IFACE "Exec", VL_UPGRADE, 0, CLAIMED, method_exec},
 	{IFACE "Attach", VL_UPGRADE, 0, LOOKING, method_attach},
+	{IFACE "Copy", VL_UPGRADE, 0, CLAIMED, method_copy},
 	{IFACE "Logs", VL_UPGRADE, 0, LOOKING, method_logs},
 	{IFACE "Forward", VL_UPGRADE, 0, CLAIMED, method_forward},
 	{IFACE "SetChecks", 0, 0, CLAIMED, method_set_checks},
@@ -45,6 +46,8 @@ const struct vl_method agent_methods[] = {
 	{IFACE "UpdateFiles", 0, 0, CLAIMED, method_update_files},
 	{IFACE "MountVolume", 0, 0, CLAIMED, method_mount_volume},
 	{IFACE "UnmountVolume", 0, 0, LOOKING, method_unmount_volume},
+	{IFACE "FreezeVolume", 0, 0, CLAIMED, method_freeze_volume},
+	{IFACE "ThawVolume", 0, 0, LOOKING, method_thaw_volume},
 	{IFACE "Shutdown", 0, 0, STARTING, method_shutdown},
 };
 const size_t agent_methods_n = ARRAY_SIZE(agent_methods);

@@ -258,7 +258,21 @@ static int child_unmount(const char *place, struct err *e)
 	return 0;
 }
 
+static int child_freeze(const char *place, struct err *e)
+{
+	_cleanup_close_ int root = -1;
+
+	if (!is_mounted(place))
+		return err_set(e, ENOENT, "it is not mounted");
+	root = open_dir(AT_FDCWD, place);
+	if (root < 0 || ioctl(root, FIFREEZE, 0) < 0)
+		return err_sys(e, errno, "freeze");
+	return 0;
+}
+
 /* ------------------------------------------------------------- the agent */
+
+enum job_kind { JOB_MOUNT, JOB_UNMOUNT, JOB_FREEZE };
 
 static struct volume_job *job_new(struct agent *a)
 {
@@ -285,8 +299,29 @@ static void child_begin(int *out)
 	close_range(4, ~0U, 0);
 }
 
-static int start_job(struct peer *p, const struct volume_params *q,
-		     const char *dev, const char *image, struct err *e)
+static int run_child(enum job_kind kind, const struct volume_params *q,
+		     const char *place, const char *dev, const char *image,
+		     struct err *e)
+{
+	switch (kind) {
+	case JOB_MOUNT:
+		return child_mount(q, place, dev, image, e);
+	case JOB_UNMOUNT:
+		return child_unmount(place, e);
+	case JOB_FREEZE:
+		return child_freeze(place, e);
+	}
+	return -EINVAL;
+}
+
+static void place_of(const char *serial, char out[96])
+{
+	snprintf(out, 96, VOLUMES "/%s", serial);
+}
+
+static int start_job(struct peer *p, enum job_kind kind,
+		     const struct volume_params *q, const char *dev,
+		     const char *image, struct err *e)
 {
 	struct volume_job *job = job_new(p->agent);
 	struct err why = ERR_INIT;
@@ -296,7 +331,7 @@ static int start_job(struct peer *p, const struct volume_params *q,
 
 	if (!job)
 		return err_set(e, EBUSY, "too many volumes at once");
-	snprintf(place, sizeof(place), VOLUMES "/%s", q->serial);
+	place_of(q->serial, place);
 	if (pipe2(ends, O_CLOEXEC) < 0)
 		return err_sys(e, errno, "pipe");
 	pid = fork();
@@ -308,8 +343,7 @@ static int start_job(struct peer *p, const struct volume_params *q,
 	}
 	if (pid == 0) {
 		child_begin(&ends[1]);
-		r = dev ? child_mount(q, place, dev, image, &why)
-			: child_unmount(place, &why);
+		r = run_child(kind, q, place, dev, image, &why);
 		if (r < 0)
 			write_full(ends[1], why.msg, strlen(why.msg));
 		_exit(r < 0);
@@ -318,8 +352,42 @@ static int start_job(struct peer *p, const struct volume_params *q,
 	job->pid = pid;
 	job->out = ends[0];
 	job->peer = p;
+	job->freezes = kind == JOB_FREEZE;
+	snprintf(job->serial, sizeof(job->serial), "%s", q->serial);
 	peer_defer(p, WAIT_VOLUME);
 	return 0;
+}
+
+/* -------------------------------------------------------------- freezing */
+
+static int thaw(struct agent *a)
+{
+	_cleanup_close_ int root = -1;
+	char place[96];
+
+	place_of(a->frozen, place);
+	a->frozen[0] = '\0';
+	poller_timer_cancel(&a->poller, &a->thaw);
+	root = open_dir(AT_FDCWD, place);
+	return root < 0 || ioctl(root, FITHAW, 0) < 0 ? -errno : 0;
+}
+
+static void on_thaw(struct timer *t)
+{
+	struct agent *a = container_of(t, struct agent, thaw);
+
+	if (a->frozen[0])
+		thaw(a);
+}
+
+/* For who asked, as long as he is there. */
+static void on_frozen(struct agent *a, const struct volume_job *job)
+{
+	snprintf(a->frozen, sizeof(a->frozen), "%s", job->serial);
+	a->thaw.fn = on_thaw;
+	poller_timer_set(&a->poller, &a->thaw, now_ms() + AGENT_FREEZE_MS);
+	if (!job->peer)
+		thaw(a);
 }
 
 bool volumes_reaped(struct agent *a, pid_t pid, int status)
@@ -339,6 +407,8 @@ bool volumes_reaped(struct agent *a, pid_t pid, int status)
 	text[n > 0 ? n : 0] = '\0';
 	cleanup_close(&job->out);
 	job->pid = 0;
+	if (job->freezes && status == 0)
+		on_frozen(a, job);
 	if (!job->peer || !job->peer->used || job->peer->wait != WAIT_VOLUME)
 		return true;
 	if (status == 0) {
@@ -398,21 +468,73 @@ int method_mount_volume(void *ctx, struct vl_call *call, struct err *e)
 		peer_error_not_found(p, q.serial);
 		return 0;
 	}
-	return start_job(p, &q, dev, image, e);
+	return start_job(p, JOB_MOUNT, &q, dev, image, e);
 }
 
-int method_unmount_volume(void *ctx, struct vl_call *call, struct err *e)
+static int read_serial(const struct vl_call *call, struct volume_params *q,
+		       struct err *e)
 {
 	static const struct vl_field fields[] = {
 		{"serial", VL_STRING, offsetof(struct volume_params, serial), 0,
 		 AGENT_SERIAL_MAX, false},
 	};
-	struct volume_params q = {.image = "", .path = ""};
+	int r;
+
+	*q = (struct volume_params){.image = "", .path = ""};
+	r = vl_params_read(call->parameters, fields, 1, true, q, NULL, e);
+	return r < 0 ? r : check_params(q, e);
+}
+
+int method_unmount_volume(void *ctx, struct vl_call *call, struct err *e)
+{
+	struct volume_params q;
+	struct peer *p = ctx;
+	char place[96];
+	int r;
+
+	r = read_serial(call, &q, e);
+	if (r < 0)
+		return r;
+	place_of(q.serial, place);
+	if (is_mounted(place))
+		return start_job(p, JOB_UNMOUNT, &q, NULL, NULL, e);
+	peer_reply(p, NULL);
+	return 0;
+}
+
+int method_freeze_volume(void *ctx, struct vl_call *call, struct err *e)
+{
+	struct volume_params q;
+	struct peer *p = ctx;
+	size_t i;
+	int r;
+
+	r = read_serial(call, &q, e);
+	if (r < 0)
+		return r;
+	for (i = 0; i < AGENT_VOLUME_JOBS_MAX; i++)
+		if (p->agent->volume_jobs[i].pid &&
+		    p->agent->volume_jobs[i].freezes)
+			return err_set(e, EBUSY, "another is being frozen");
+	if (p->agent->frozen[0])
+		return err_set(e, EBUSY, "another is frozen");
+	return start_job(p, JOB_FREEZE, &q, NULL, NULL, e);
+}
+
+int method_thaw_volume(void *ctx, struct vl_call *call, struct err *e)
+{
+	struct volume_params q;
 	struct peer *p = ctx;
 	int r;
 
-	r = vl_params_read(call->parameters, fields, 1, true, &q, NULL, e);
-	if (r == 0)
-		r = check_params(&q, e);
-	return r < 0 ? r : start_job(p, &q, NULL, NULL, e);
+	r = read_serial(call, &q, e);
+	if (r < 0)
+		return r;
+	if (strcmp(p->agent->frozen, q.serial) != 0)
+		return err_set(e, ENOENT, "it is not frozen any more");
+	r = thaw(p->agent);
+	if (r < 0)
+		return err_sys(e, -r, "thaw");
+	peer_reply(p, NULL);
+	return 0;
 }

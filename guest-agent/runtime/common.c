@@ -58,6 +58,8 @@ int load(const struct options *o, const char *id, bool with_config,
 	spec.cgroup_name = ret->state.cgroup;
 	spec.defaults = ret->state.defaults;
 	spec.ids_base = ret->state.ids_base;
+	spec.rootfs.dir = ret->state.rootfs;
+	spec.joined = ret->state.joined;
 	r = container_attach(&spec, ret->pidfd >= 0 ? ret->state.pid : 0,
 			     ret->pidfd, ret->status, start, &ret->c, e);
 	if (r < 0)

@@ -201,7 +201,8 @@ static int finish(const struct options *o, struct create_args *a,
 		.listener = container_has_listener(c),
 		.ids_base = spec->ids_base,
 		.pid = info.pid,
-		.created_at = info.created_at};
+		.created_at = info.created_at,
+		.joined = *container_get_joined(c)};
 	r = proc_start_time(info.pid, &s.start_time);
 	if (r < 0)
 		return err_sys(e, -r, "the process is gone");
@@ -275,6 +276,9 @@ static int create(const struct options *o, struct create_args *a, int dir,
 	cwd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (r == 0 && (cwd < 0 || chdir(bundle) < 0))
 		r = err_sys(e, errno, "bundle '%s'", bundle);
+	if (r == 0)
+		r = store_note_cgroup(
+			dir, spec.cgroup_name ? spec.cgroup_name : spec.id, e);
 	if (r == 0)
 		r = container_create(&spec, &c, &failure, e);
 	if (cwd >= 0 && fchdir(cwd) < 0 && r == 0) {

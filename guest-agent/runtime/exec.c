@@ -44,7 +44,6 @@ static void exec_args_done(struct exec_args *a)
 static int read_process(struct exec_args *a, struct err *e)
 {
 	_cleanup_free_ char *text = NULL;
-	json_t *json = NULL;
 	size_t len;
 	int r;
 
@@ -52,10 +51,7 @@ static int read_process(struct exec_args *a, struct err *e)
 		      &len, e);
 	if (r < 0)
 		return r;
-	json = json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL);
-	r = json ? oci_process_parse(json, &a->arena, &a->process, e)
-		 : err_set(e, EINVAL, "not JSON");
-	json_decref(json);
+	r = oci_process_parse_text(text, len, &a->arena, &a->process, e);
 	if (r < 0)
 		return err_wrap(e, "process '%s'", a->process_file);
 	if (!a->process->args || !a->process->args[0])

@@ -13,6 +13,7 @@
 
 #include "common/base/cleanup.h"
 #include "common/base/fd.h"
+#include "common/base/json.h"
 #include "common/base/proc.h"
 #include "guest-agent/sys/cgroup.h"
 
@@ -25,6 +26,7 @@ void store_state_done(struct store_state *s)
 	free(s->cgroup);
 	free(s->rootfs);
 	free(s->erofs);
+	free((char *)(uintptr_t)s->joined.path);
 	memset(s, 0, sizeof(*s));
 }
 
@@ -96,7 +98,7 @@ int store_write(const char *root, const struct store_state *s,
 {
 	_cleanup_free_ char *text = NULL;
 	char dir[PATH_MAX], path[PATH_MAX + 16];
-	json_t *json;
+	json_t *json, *joined = NULL;
 	int r;
 
 	r = path_of(root, s->id, dir, sizeof(dir), e);
@@ -106,14 +108,19 @@ int store_write(const char *root, const struct store_state *s,
 	r = file_write_atomic(path, config, config_len, 0600, e);
 	if (r < 0)
 		return r;
-	json = json_pack("{ss ss ss ss* ss* sb sb sb sI sI sI sI}", "id", s->id,
-			 "bundle", s->bundle, "cgroup",
+	if (s->joined.path)
+		joined = json_pack("{ss sI sI sI}", "path", s->joined.path,
+				   "dev", (json_int_t)s->joined.dev, "ino",
+				   (json_int_t)s->joined.ino, "mount",
+				   (json_int_t)s->joined.mount);
+	json = json_pack("{ss ss ss ss* ss* sb sb sb sI sI sI sI so*}", "id",
+			 s->id, "bundle", s->bundle, "cgroup",
 			 s->cgroup ? s->cgroup : "", "rootfs", s->rootfs,
 			 "erofs", s->erofs, "defaults", s->defaults, "hooks",
 			 s->hooks, "listener", s->listener, "idsBase",
 			 (json_int_t)s->ids_base, "pid", (json_int_t)s->pid,
 			 "startTime", (json_int_t)s->start_time, "created",
-			 (json_int_t)s->created_at);
+			 (json_int_t)s->created_at, "joined", joined);
 	text = json ? json_dumps(json, JSON_COMPACT) : NULL;
 	json_decref(json);
 	if (!text)
@@ -122,34 +129,98 @@ int store_write(const char *root, const struct store_state *s,
 	return file_write_atomic(path, text, strlen(text), 0600, e);
 }
 
+static int read_joined(json_t *json, struct container_joined *ret)
+{
+	json_int_t dev, ino, mount;
+	const char *path;
+
+	if (!json)
+		return 0;
+	if (json_unpack(json, "{ss sI sI sI}", "path", &path, "dev", &dev,
+			"ino", &ino, "mount", &mount) < 0)
+		return -EINVAL;
+	*ret = (struct container_joined){.path = strdup(path),
+					 .dev = (uint64_t)dev,
+					 .ino = (uint64_t)ino,
+					 .mount = (uint64_t)mount};
+	return ret->path ? 0 : -ENOMEM;
+}
+
 static char *copy_of(const char *s)
 {
 	return s && s[0] ? strdup(s) : NULL;
 }
 
-int store_read(int dir, struct store_state *ret, struct err *e)
+/* A name below the hierarchy: what is killed and removed by it must not be
+ * another's. */
+static bool cgroup_is_valid(const char *path)
 {
-	_cleanup_free_ char *text = NULL;
-	const char *id, *bundle, *cgroup, *rootfs = NULL, *erofs = NULL;
-	json_int_t base, pid, start, created;
-	json_t *json;
 	size_t len;
-	int defaults, hooks = 0, listener = 0, r;
 
-	r = file_read(dir, "state.json", STATE_MAX, &text, &len, e);
-	if (r < 0)
-		return err_wrap(e, "the container was not created whole");
-	json = json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL);
-	if (!json ||
-	    json_unpack(json, "{ss ss ss s?s s?s sb s?b s?b sI sI sI sI}", "id",
+	if (strlen(path) > HYB_CGROUP_PATH_MAX)
+		return false;
+	for (; *path; path += len + (path[len] == '/')) {
+		len = strcspn(path, "/");
+		if ((len == 1 && path[0] == '.') ||
+		    (len == 2 && path[0] == '.' && path[1] == '.'))
+			return false;
+	}
+	return true;
+}
+
+struct numbers {
+	json_int_t base, pid, start, created;
+};
+
+static const char *find_damage(const char *id, const char *bundle,
+			       const char *cgroup, const struct numbers *n)
+{
+	if (!container_id_is_valid(id))
+		return "id";
+	if (bundle[0] != '/')
+		return "bundle";
+	if (!cgroup_is_valid(cgroup))
+		return "cgroup";
+	if (n->base < 0 || n->base > UINT32_MAX)
+		return "idsBase";
+	if (n->pid < 1 || n->pid > INT_MAX)
+		return "pid";
+	if (n->start < 0)
+		return "startTime";
+	return n->created < 0 ? "created" : NULL;
+}
+
+int store_parse(const char *text, size_t len, struct store_state *ret,
+		struct err *e)
+{
+	const char *id, *bundle, *cgroup, *rootfs = NULL, *erofs = NULL;
+	_cleanup_json_ json_t *json = NULL;
+	struct container_joined joined = {.path = NULL};
+	int defaults, hooks = 0, listener = 0, r;
+	const char *damage;
+	struct numbers n;
+	json_error_t why;
+
+	json = json_loadb(text, len, JSON_REJECT_DUPLICATES, &why);
+	if (!json)
+		return err_set(e, EINVAL,
+			       "state.json is damaged: line %d, column %d",
+			       why.line, why.column);
+	if (json_unpack(json, "{ss ss ss s?s s?s sb s?b s?b sI sI sI sI}", "id",
 			&id, "bundle", &bundle, "cgroup", &cgroup, "rootfs",
 			&rootfs, "erofs", &erofs, "defaults", &defaults,
 			"hooks", &hooks, "listener", &listener, "idsBase",
-			&base, "pid", &pid, "startTime", &start, "created",
-			&created) < 0) {
-		json_decref(json);
-		return err_set(e, EINVAL, "state.json is damaged");
-	}
+			&n.base, "pid", &n.pid, "startTime", &n.start,
+			"created", &n.created) < 0)
+		return err_set(e, EINVAL,
+			       "state.json is damaged: a member is missing or "
+			       "of another type");
+	damage = find_damage(id, bundle, cgroup, &n);
+	if (damage)
+		return err_set(e, EINVAL, "state.json is damaged: %s", damage);
+	r = read_joined(json_object_get(json, "joined"), &joined);
+	if (r < 0)
+		return err_sys(e, -r, "state.json is damaged: joined");
 	*ret = (struct store_state){.id = copy_of(id),
 				    .bundle = copy_of(bundle),
 				    .cgroup = copy_of(cgroup),
@@ -158,12 +229,64 @@ int store_read(int dir, struct store_state *ret, struct err *e)
 				    .defaults = defaults,
 				    .hooks = hooks,
 				    .listener = listener,
-				    .ids_base = (uint32_t)base,
-				    .pid = (pid_t)pid,
-				    .start_time = (uint64_t)start,
-				    .created_at = (uint64_t)created};
-	json_decref(json);
+				    .ids_base = (uint32_t)n.base,
+				    .pid = (pid_t)n.pid,
+				    .start_time = (uint64_t)n.start,
+				    .created_at = (uint64_t)n.created,
+				    .joined = joined};
 	return 0;
+}
+
+int store_read(int dir, struct store_state *ret, struct err *e)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t len;
+	int r;
+
+	r = file_read(dir, "state.json", STATE_MAX, &text, &len, e);
+	if (r < 0)
+		return err_wrap(e, "the container was not created whole");
+	return store_parse(text, len, ret, e);
+}
+
+/* The cgroup of this name where there is one, or -errno. */
+static int open_cgroup(const char *name)
+{
+	_cleanup_close_ int root = cgroup_root_open(NULL);
+	char full[PATH_MAX];
+
+	if (root < 0)
+		return root;
+	if (name[0] == '/')
+		snprintf(full, sizeof(full), "%s", name + strspn(name, "/"));
+	else
+		snprintf(full, sizeof(full), "hyb/%s", name);
+	return cgroup_open(root, full);
+}
+
+int store_note_cgroup(int dir, const char *cgroup, struct err *e)
+{
+	_cleanup_close_ int fd = -1, there = open_cgroup(cgroup);
+	int r;
+
+	if (there >= 0)
+		return 0;
+	fd = openat(dir, "cgroup", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC,
+		    0600);
+	r = fd < 0 ? -errno : write_full(fd, cgroup, strlen(cgroup));
+	return r < 0 ? err_sys(e, -r, "note the cgroup") : 0;
+}
+
+int store_noted_cgroup(int dir, char **ret, struct err *e)
+{
+	size_t len;
+	int r = file_read(dir, "cgroup", STATE_MAX, ret, &len, e);
+
+	if (r != -ENOENT)
+		return r;
+	err_clear(e);
+	*ret = strdup("");
+	return *ret ? 0 : err_sys(e, ENOMEM, "cgroup");
 }
 
 int store_config(int dir, struct oci_runtime **ret, struct err *e)
@@ -225,18 +348,9 @@ static bool has_ended(int pidfd)
 
 static bool is_frozen(const struct store_state *s)
 {
-	_cleanup_close_ int root = cgroup_root_open(NULL), fd = -1;
-	const char *path = s->cgroup ? s->cgroup : "";
-	char full[PATH_MAX];
+	_cleanup_close_ int fd = open_cgroup(s->cgroup ? s->cgroup : "");
 	uint64_t frozen = 0;
 
-	if (root < 0)
-		return false;
-	if (path[0] == '/')
-		snprintf(full, sizeof(full), "%s", path + 1);
-	else
-		snprintf(full, sizeof(full), "hyb/%s", path);
-	fd = cgroup_open(root, full);
 	if (fd < 0)
 		return false;
 	cgroup_read_u64(fd, "cgroup.freeze", &frozen);

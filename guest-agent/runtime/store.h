@@ -4,6 +4,7 @@
  * ROOT/ID with
  *   state.json   who it is (written whole, after it exists)
  *   config.json  the configuration that it was created with
+ *   cgroup       where its cgroup is, until there is a state.json
  *   start        the socket that starts it, while it waits for that
  */
 #ifndef HYB_GUEST_RUNTIME_STORE_H
@@ -28,6 +29,8 @@ struct store_state {
 	pid_t pid;
 	uint64_t start_time; /* of the process, in ticks: see proc_open() */
 	uint64_t created_at;
+	/* As of container_get_joined(); path is owned. */
+	struct container_joined joined;
 };
 
 void store_state_done(struct store_state *s);
@@ -40,6 +43,14 @@ int store_remove(const char *root, const char *id, struct err *e);
 
 int store_write(const char *root, const struct store_state *s,
 		const char *config, size_t config_len, struct err *e);
+/* The text of state.json; -EINVAL: cut, changed, or not of this form. */
+int store_parse(const char *text, size_t len, struct store_state *ret,
+		struct err *e);
+/* For whoever finds a creation that was killed: the cgroup that it may have
+ * made ("": none, or there was one of that name, which is somebody else's),
+ * owned by the caller. */
+int store_note_cgroup(int dir, const char *cgroup, struct err *e);
+int store_noted_cgroup(int dir, char **ret, struct err *e);
 int store_read(int dir, struct store_state *ret, struct err *e);
 int store_config(int dir, struct oci_runtime **ret, struct err *e);
 

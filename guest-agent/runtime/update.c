@@ -56,31 +56,49 @@ static int add_member(json_t *root, size_t i, const char *value)
 	return 0;
 }
 
-static int read_file(const char *path, json_t **ret, struct err *e)
+/* From standard input, where path is "-"; one byte more than is taken. */
+static int read_text(const char *path, char **ret, size_t *ret_len,
+		     struct err *e)
 {
-	json_error_t why;
-	json_t *json;
+	ssize_t n;
 
-	json = strcmp(path, "-") == 0
-		       ? json_loadf(stdin, JSON_REJECT_DUPLICATES, &why)
-		       : json_load_file(path, JSON_REJECT_DUPLICATES, &why);
-	if (!json)
-		return err_set(e, EINVAL, "resources '%s': %s", path, why.text);
-	json_decref(*ret);
-	*ret = json;
+	if (strcmp(path, "-") != 0)
+		return file_read(AT_FDCWD, path, HYB_OCI_RUNTIME_MAX, ret,
+				 ret_len, e);
+	*ret = malloc(HYB_OCI_RUNTIME_MAX + 1);
+	n = *ret ? read_full(0, *ret, HYB_OCI_RUNTIME_MAX + 1) : -ENOMEM;
+	if (n < 0)
+		return err_sys(e, (int)-n, "read standard input");
+	*ret_len = (size_t)n;
 	return 0;
 }
 
-/* 0, 2 for a wrong command line, or -errno. */
-static int parse_args(int argc, char **argv, json_t **root, const char **ret_id,
-		      struct err *e)
+static int read_resources(const char *path, const json_t *flags,
+			  struct arena **arena, struct oci_resources **ret,
+			  struct err *e)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t len = 0;
+	int r;
+
+	if (!path)
+		return oci_resources_parse(flags, arena, ret, e);
+	r = read_text(path, &text, &len, e);
+	if (r == 0)
+		r = oci_resources_parse_text(text, len, arena, ret, e);
+	return r < 0 ? err_wrap(e, "resources '%s'", path) : 0;
+}
+
+/* 0, or 2 for a wrong command line. *ret_file: NULL where flags say it. */
+static int parse_args(int argc, char **argv, json_t *root,
+		      const char **ret_file, const char **ret_id)
 {
 	struct option options[ARRAY_SIZE(members) + 2];
 	const struct verb *v = find_verb("update");
 	bool flags = false;
 	const char *file = NULL;
-	int opt, r;
 	size_t i;
+	int opt;
 
 	memset(options, 0, sizeof(options));
 	for (i = 0; i < ARRAY_SIZE(members); i++)
@@ -95,7 +113,7 @@ static int parse_args(int argc, char **argv, json_t **root, const char **ret_id,
 		if (opt < 256)
 			return usage_error(v, NULL);
 		i = (size_t)(opt - 256);
-		if (add_member(*root, i, optarg) < 0)
+		if (add_member(root, i, optarg) < 0)
 			return usage_error(v, "--%s: '%s' is not a number",
 					   members[i].flag, optarg);
 		flags = true;
@@ -106,8 +124,8 @@ static int parse_args(int argc, char **argv, json_t **root, const char **ret_id,
 		return usage_error(v, "either -r or at least one limit is "
 				      "needed");
 	*ret_id = argv[optind];
-	r = file ? read_file(file, root, e) : 0;
-	return r;
+	*ret_file = file;
+	return 0;
 }
 
 int verb_update(const struct options *o, int argc, char **argv, struct err *e)
@@ -116,12 +134,12 @@ int verb_update(const struct options *o, int argc, char **argv, struct err *e)
 	_cleanup_json_ json_t *root = json_object();
 	_cleanup_arena_ struct arena *arena = NULL;
 	struct oci_resources *res;
-	const char *id = "";
+	const char *id = "", *file = NULL;
 	int r;
 
-	r = parse_args(argc, argv, &root, &id, e);
+	r = parse_args(argc, argv, root, &file, &id);
 	if (r == 0)
-		r = oci_resources_parse(root, &arena, &res, e);
+		r = read_resources(file, root, &arena, &res, e);
 	if (r == 0)
 		r = load(o, id, false, false, &l, e);
 	if (r == 0)

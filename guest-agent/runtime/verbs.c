@@ -216,6 +216,33 @@ int verb_kill(const struct options *o, int argc, char **argv, struct err *e)
 	return r < 0 ? err_wrap(e, "kill '%s'", argv[optind]) : 0;
 }
 
+/* Left by a creation that was killed: there is no state yet. Its process may
+ * wait for a start that cannot come: it is in the cgroup. */
+static int delete_unfinished(const struct options *o, const char *id, int dir,
+			     struct err *e)
+{
+	struct container_spec spec = CONTAINER_SPEC_INIT;
+	_cleanup_free_ char *cgroup = NULL;
+	struct container *c = NULL;
+	int r;
+
+	r = store_noted_cgroup(dir, &cgroup, e);
+	if (r < 0)
+		return r;
+	spec.id = id;
+	spec.cgroup_name = cgroup;
+	if (cgroup[0])
+		r = container_attach(&spec, 0, -1, CONTAINER_STOPPED, -1, &c,
+				     e);
+	if (r == 0 && c)
+		r = container_delete(c, true, e);
+	if (r < 0) {
+		container_free_attached(c);
+		return err_wrap(e, "delete '%s'", id);
+	}
+	return store_remove(o->root, id, e);
+}
+
 int delete_id(const struct options *o, const char *id, bool force,
 	      struct err *e)
 {
@@ -227,10 +254,9 @@ int delete_id(const struct options *o, const char *id, bool force,
 		err_clear(e);
 		return 0;
 	}
-	/* Left by a creation that was killed: there is no state yet. */
 	if (r < 0 && force && l.dir >= 0 && !l.c) {
 		err_clear(e);
-		return store_remove(o->root, id, e);
+		return delete_unfinished(o, id, l.dir, e);
 	}
 	if (r == 0 && l.state.hooks)
 		r = store_config(l.dir, &l.config, e);

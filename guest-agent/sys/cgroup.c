@@ -22,11 +22,22 @@ static const struct {
 	{"memory", CGROUP_MEMORY}, {"pids", CGROUP_PIDS},
 	{"cpu", CGROUP_CPU},	   {"io", CGROUP_IO},
 	{"cpuset", CGROUP_CPUSET}, {"hugetlb", CGROUP_HUGETLB},
+	{"rdma", CGROUP_RDMA},
 };
 
 /* Nested folders that are removed: a container makes its own only where it
  * was given the right to. */
 #define REMOVE_DEPTH 16
+
+const char *cgroup_controller_name(enum cgroup_controller c)
+{
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(controllers); i++)
+		if (controllers[i].bit == c)
+			return controllers[i].name;
+	return "";
+}
 
 static bool is_cgroup2(int fd)
 {

@@ -20,6 +20,7 @@ enum cgroup_controller {
 	CGROUP_IO = 8,
 	CGROUP_CPUSET = 16,
 	CGROUP_HUGETLB = 32,
+	CGROUP_RDMA = 64,
 };
 
 /* Longest path of a cgroup. */
@@ -41,6 +42,9 @@ int cgroup_open(int root_fd, const char *path);
  * waits up to timeout_ms for that. A missing folder is fine. */
 int cgroup_remove(int root_fd, const char *path, unsigned int timeout_ms,
 		  struct err *e);
+
+/* "memory" */
+const char *cgroup_controller_name(enum cgroup_controller c);
 
 /* A file of a cgroup: 0 or -errno, without text. */
 int cgroup_write(int fd, const char *file, const char *value);

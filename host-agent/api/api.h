@@ -79,6 +79,10 @@ int change_reply(struct request *q, json_t *changes, int r, struct err *e);
 /* One change of `class` live. */
 json_t *change_json(const char *action, const char *object);
 
+/* Adds `checks`, what the guest says of the last ones, to the containers of a
+ * VM's object as Inspect gives it; null where it does not say. */
+void checks_add(struct request *q, json_t *vm);
+
 /* Finds what a name means for this caller. A name with fewer parts than
  * `parts` (1 stack, 2 VM, 3 container) is completed where there is only one
  * way to. -ENOENT with a hint. */
@@ -119,6 +123,7 @@ int on_inspect(void *ctx, struct vl_call *call, struct err *e);
 int on_resolve(void *ctx, struct vl_call *call, struct err *e);
 int on_exec(void *ctx, struct vl_call *call, struct err *e);
 int on_logs(void *ctx, struct vl_call *call, struct err *e);
+int on_copy(void *ctx, struct vl_call *call, struct err *e);
 int on_forward(void *ctx, struct vl_call *call, struct err *e);
 int on_image_load(void *ctx, struct vl_call *call, struct err *e);
 int on_image_pull(void *ctx, struct vl_call *call, struct err *e);
@@ -128,6 +133,8 @@ int on_image_remove(void *ctx, struct vl_call *call, struct err *e);
 int on_volume_list(void *ctx, struct vl_call *call, struct err *e);
 int on_volume_create(void *ctx, struct vl_call *call, struct err *e);
 int on_volume_inspect(void *ctx, struct vl_call *call, struct err *e);
+int on_volume_snapshot(void *ctx, struct vl_call *call, struct err *e);
+int on_volume_restore(void *ctx, struct vl_call *call, struct err *e);
 int on_volume_remove(void *ctx, struct vl_call *call, struct err *e);
 int on_secret_set(void *ctx, struct vl_call *call, struct err *e);
 int on_secret_list(void *ctx, struct vl_call *call, struct err *e);

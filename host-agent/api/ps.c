@@ -66,12 +66,14 @@ static json_t *ctr_row(const struct vm *vm, const struct ctr *c,
 	return json_pack(
 		"{s:s,s:s,s:s,s:s,s:s,s:s,s:o,s:s,s:s,s:s,s:i,s:o,s:o,s:s,s:o}",
 		"tenant", vm->tenant, "stack", vm->stack, "vm", vm->name,
-		"container", c->row.name, "state", ctr_state_name(c->state),
-		"reason", c->row.reason, "exit_code",
+		"container", c->row.name, "state",
+		ctr_is_unhealthy(c) ? "unhealthy" : ctr_state_name(c->state),
+		"reason", ctr_is_unhealthy(c) ? "HealthCheck" : c->row.reason,
+		"exit_code",
 		int_or_null(c->row.exit_code, ended && c->row.exit_code >= 0),
 		"image", m ? m->image : "", "digest", c->row.digest, "health",
-		"", "restarts", (int)c->row.restarts, "created_at",
-		time_json(c->row.created_at), "started_at",
+		ctr_health_word(c), "restarts", (int)c->row.restarts,
+		"created_at", time_json(c->row.created_at), "started_at",
 		time_json(c->row.started_at), "ports", ports, "pid",
 		int_or_null(c->pid, c->pid > 0));
 }
@@ -279,6 +281,9 @@ static json_t *ctr_object(const struct vm *vm, const struct ctr *c)
 	json_object_set_new(o, "message", json_string(c->row.message));
 	json_object_set_new(o, "finished_at", time_json(c->row.finished_at));
 	json_object_set_new(o, "waits_for", json_string(c->why));
+	json_object_set_new(o, "health_note", json_string(c->health_note));
+	json_object_set_new(o, "readiness_note",
+			    json_string(c->readiness_note));
 	json_object_set_new(o, "user_stopped",
 			    json_boolean(c->row.user_stopped));
 	json_object_set_new(o, "incarnation", json_integer(c->row.incarnation));
@@ -353,6 +358,7 @@ int on_inspect(void *ctx, struct vl_call *call, struct err *e)
 		const char *d = json_string_value(json_array_get(domains, i));
 
 		add_host_facts(q, o, d);
+		checks_add(q, o);
 		if (!t.container[0])
 			add_console(q, o, d);
 	}

@@ -147,6 +147,34 @@ int on_exec(void *ctx, struct vl_call *call, struct err *e)
 	return r;
 }
 
+int on_copy(void *ctx, struct vl_call *call, struct err *e)
+{
+	static const struct vl_field fields[] = {
+		{"name", VL_STRING, 0, 0, 256, false},
+	};
+	char id[80], full[3 * STATE_NAME_MAX];
+	_cleanup_close_ int fd = -1;
+	struct request *q = ctx;
+	struct vsock_addr addr;
+	const char *name = "";
+	struct target t;
+	int r;
+
+	r = vl_params_read(call->parameters, fields, 1, true, &name, NULL, e);
+	if (r == 0)
+		r = target_find(q, name, 3, &t, e);
+	if (r == 0)
+		r = find_guest(q, &t, &addr, id, e);
+	if (r < 0)
+		return r;
+	snprintf(full, sizeof(full), "%s/%s/%s", t.stack, t.vm, t.container);
+	r = agent_copy(&addr, id, now_ms() + OPEN_MS, &fd, e);
+	if (r < 0)
+		return err_wrap(e, "copy with '%s'", full);
+	return request_reply_fds(q, json_pack("{s:s}", "name", full), &fd, 1,
+				 e);
+}
+
 struct forward_params {
 	const char *name;
 	int64_t port;

@@ -41,6 +41,9 @@ static void users_of(struct request *q, int64_t id, struct buf *out)
 	world_unlock(q->api->world);
 }
 
+/* Writing back what a guest has dirty may take a while. */
+#define FREEZE_MS 30000
+
 static json_t *volume_row(struct request *q, const struct state_volume *v)
 {
 	_cleanup_buf_ struct buf users = {.max = 4096};
@@ -94,6 +97,25 @@ static bool is_meant(const struct state_volume *v, const char *tenant,
 	       (strcmp(volume_format(v, full), name) == 0);
 }
 
+/* Cuts "@snapshot" off, if it is there: *ret_snapshot, or NULL. */
+static int split_name(const char *name, char volume[256],
+		      const char **ret_snapshot, struct err *e)
+{
+	char *at;
+
+	snprintf(volume, 256, "%s", name);
+	at = strchr(volume, '@');
+	*ret_snapshot = NULL;
+	if (!at)
+		return 0;
+	*at++ = '\0';
+	if (check_name(at))
+		return err_set(e, EINVAL, "the name of a snapshot must be %s",
+			       check_name(at));
+	*ret_snapshot = at;
+	return 0;
+}
+
 /* "stack/name"; "name" of one made by hand, or of the only one called so. */
 static int find_by_name(struct request *q, const char *name,
 			struct state_volume *ret, struct err *e)
@@ -131,18 +153,49 @@ struct volume_params {
 	int64_t size;
 };
 
-static int read_one(struct request *q, const struct vl_call *call,
-		    struct state_volume *ret, struct err *e)
+/* volume: what *ret_snapshot (NULL: none) points into. */
+static int read_named(struct request *q, const struct vl_call *call,
+		      char volume[256], struct state_volume *ret,
+		      const char **ret_snapshot, struct err *e)
 {
 	static const struct vl_field fields[] = {
 		{"name", VL_STRING, offsetof(struct volume_params, name), 1,
-		 256, false},
+		 255, false},
 	};
 	struct volume_params p = {.name = NULL};
 	int r;
 
 	r = vl_params_read(call->parameters, fields, 1, true, &p, NULL, e);
-	return r < 0 ? r : find_by_name(q, p.name, ret, e);
+	if (r == 0)
+		r = split_name(p.name, volume, ret_snapshot, e);
+	return r < 0 ? r : find_by_name(q, volume, ret, e);
+}
+
+static int read_one(struct request *q, const struct vl_call *call,
+		    struct state_volume *ret, struct err *e)
+{
+	const char *snapshot;
+	char volume[256];
+	int r = read_named(q, call, volume, ret, &snapshot, e);
+
+	if (r == 0 && snapshot)
+		return err_set(e, EINVAL,
+			       "'%s@%s': a volume is meant, not a "
+			       "snapshot",
+			       volume, snapshot);
+	return r;
+}
+
+/* VOLUME@SNAPSHOT, both. */
+static int read_snapshot(struct request *q, const struct vl_call *call,
+			 char volume[256], struct state_volume *ret,
+			 const char **ret_snapshot, struct err *e)
+{
+	int r = read_named(q, call, volume, ret, ret_snapshot, e);
+
+	if (r == 0 && !*ret_snapshot)
+		return err_set(e, EINVAL, "write VOLUME@SNAPSHOT");
+	return r;
 }
 
 int on_volume_create(void *ctx, struct vl_call *call, struct err *e)
@@ -184,6 +237,25 @@ int on_volume_create(void *ctx, struct vl_call *call, struct err *e)
 	return request_reply(q, json_pack("{s:s}", "name", p.name), false, e);
 }
 
+static json_t *snapshots_json(struct request *q, int64_t id)
+{
+	_cleanup_free_ struct state_snapshot *list = NULL;
+	json_t *rows = json_array();
+	size_t n = 0, i;
+
+	if (state_snapshot_list(q->api->state, id, &list, &n, NULL) < 0)
+		return rows;
+	for (i = 0; i < n; i++)
+		json_array_append_new(
+			rows,
+			json_pack("{s:s,s:I,s:s,s:o}", "name", list[i].name,
+				  "size", (json_int_t)list[i].size, "state",
+				  list[i].made ? "ready" : "being made",
+				  "created_at",
+				  volume_time_json(list[i].created_at)));
+	return rows;
+}
+
 int on_volume_inspect(void *ctx, struct vl_call *call, struct err *e)
 {
 	struct request *q = ctx;
@@ -203,6 +275,7 @@ int on_volume_inspect(void *ctx, struct vl_call *call, struct err *e)
 	json_object_set_new(o, "serial", json_string(serial));
 	json_object_set_new(o, "uuid", json_string(v.uuid));
 	json_object_set_new(o, "stack", json_string(v.stack));
+	json_object_set_new(o, "snapshots", snapshots_json(q, v.id));
 	return request_reply(q, json_pack("{s:o}", "object", o), false, e);
 }
 
@@ -228,17 +301,36 @@ static bool declared_by(struct request *q, const struct state_volume *v,
 	return found;
 }
 
+static int remove_snapshot(struct request *q, const struct state_volume *v,
+			   const char *snapshot, struct err *e)
+{
+	char name[136];
+	int r = volume_snapshot_remove(q->api->volumes, v, snapshot, e);
+
+	if (r < 0)
+		return r;
+	volume_format(v, name);
+	log_info("volume rm '%s@%s': by user %u", name, snapshot, q->uid);
+	return request_reply(q,
+			     json_pack("{s:o}", "name",
+				       json_sprintf("%s@%s", name, snapshot)),
+			     false, e);
+}
+
 int on_volume_remove(void *ctx, struct vl_call *call, struct err *e)
 {
-	char name[136], stack[STATE_NAME_MAX];
+	char name[136], stack[STATE_NAME_MAX], word[256];
 	struct request *q = ctx;
+	const char *snapshot;
 	struct state_volume v;
 	int r;
 
-	r = read_one(q, call, &v, e);
+	r = read_named(q, call, word, &v, &snapshot, e);
 	if (r < 0)
 		return r;
 	volume_format(&v, name);
+	if (snapshot)
+		return remove_snapshot(q, &v, snapshot, e);
 	if (declared_by(q, &v, stack)) {
 		err_set(e, EBUSY, "volume '%s': the stack '%s' declares it",
 			name, stack);
@@ -253,6 +345,102 @@ int on_volume_remove(void *ctx, struct vl_call *call, struct err *e)
 		return r;
 	log_info("volume rm '%s': by user %u", name, q->uid);
 	return request_reply(q, json_pack("{s:s}", "name", name), false, e);
+}
+
+/* ------------------------------------------------------------ snapshots */
+
+/* The guest that writes to the volume. */
+struct writer {
+	struct vsock_addr addr;
+	char serial[24];
+};
+
+static int freeze_writer(void *arg, struct err *e)
+{
+	_cleanup_agent_ struct agent a = {.conn.fd = -1};
+	const struct writer *w = arg;
+	uint64_t deadline = now_ms() + FREEZE_MS;
+	int r;
+
+	r = agent_open(&a, &w->addr, deadline, e);
+	return r < 0 ? r : agent_freeze_volume(&a, w->serial, deadline, e);
+}
+
+static int thaw_writer(void *arg, struct err *e)
+{
+	_cleanup_agent_ struct agent a = {.conn.fd = -1};
+	const struct writer *w = arg;
+	uint64_t deadline = now_ms() + FREEZE_MS;
+	int r;
+
+	r = agent_open(&a, &w->addr, deadline, e);
+	return r < 0 ? r : agent_thaw_volume(&a, w->serial, deadline, e);
+}
+
+/* Does a VM that runs write to it? */
+static bool find_writer(struct request *q, const struct state_volume *v,
+			struct writer *ret)
+{
+	_cleanup_free_ struct state_volume_use *uses = NULL;
+	const struct vm *vm;
+	bool found = false;
+	size_t n = 0, i;
+
+	if (state_volume_uses(q->api->state, v->id, &uses, &n, NULL) < 0)
+		return false;
+	volume_serial(v->id, ret->serial);
+	world_lock(q->api->world);
+	for (i = 0; i < n; i++) {
+		for (vm = q->api->world->vms; vm; vm = vm->next) {
+			if (vm->row.id != uses[i].vm_id || !uses[i].writes)
+				continue;
+			ret->addr = vm->addr;
+			found = true;
+		}
+	}
+	world_unlock(q->api->world);
+	return found;
+}
+
+int on_volume_snapshot(void *ctx, struct vl_call *call, struct err *e)
+{
+	struct request *q = ctx;
+	struct writer writer;
+	const struct volume_quiet quiet = {
+		.freeze = freeze_writer, .thaw = thaw_writer, .arg = &writer};
+	const char *snapshot;
+	struct state_volume v;
+	char word[256];
+	int r;
+
+	r = read_snapshot(q, call, word, &v, &snapshot, e);
+	if (r < 0)
+		return r;
+	r = volume_snapshot(q->api->volumes, &v, snapshot,
+			    find_writer(q, &v, &writer) ? &quiet : NULL, e);
+	if (r < 0)
+		return r;
+	log_info("volume snapshot '%s@%s': by user %u", word, snapshot, q->uid);
+	return request_reply(q, NULL, false, e);
+}
+
+int on_volume_restore(void *ctx, struct vl_call *call, struct err *e)
+{
+	struct request *q = ctx;
+	const char *snapshot;
+	struct state_volume v;
+	char word[256];
+	int r;
+
+	r = read_snapshot(q, call, word, &v, &snapshot, e);
+	if (r == 0)
+		r = volume_restore(q->api->volumes, &v, snapshot, e);
+	if (r == -EBUSY)
+		err_hint(e, "stop the VMs that use it: `hyb stop NAME`");
+	if (r < 0)
+		return r;
+	log_info("volume restore '%s@%s': by user %u", word, snapshot, q->uid);
+	return request_reply(q, NULL, false, e);
 }
 
 /* ------------------------------------------------------- Deploy and Down */

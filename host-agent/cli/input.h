@@ -14,7 +14,7 @@ struct input {
 	size_t len;
 	json_t *env_files;
 	json_t *files;
-		/* of secrets and configs: path -> hexadecimal */ /* path as the manifest has it -> contents */
+	/* of secrets and configs: path -> hexadecimal */ /* path as the manifest has it -> contents */
 	size_t n_stacks;
 };
 

@@ -9,8 +9,9 @@
 #include <sys/ioctl.h>
 
 static const char *const good_phases[] = {"running", "removed", "stopped",
-					  "exited",  "done",	NULL};
-static const char *const bad_phases[] = {"failed", "died", NULL};
+					  "exited",  "done",	"healthy",
+					  "ready",   NULL};
+static const char *const bad_phases[] = {"failed", "died", "unhealthy", NULL};
 
 static bool is_in(const char *s, const char *const *list)
 {

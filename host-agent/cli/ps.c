@@ -70,6 +70,25 @@ static void image_cell(struct out_table *t, const json_t *row, bool whole)
 	out_table_cell(t, text);
 }
 
+/* Is any container checked? */
+static bool has_health(const json_t *rows)
+{
+	const json_t *row;
+	size_t i;
+
+	json_array_foreach(rows, i, row)
+		if (*out_str(row, "health"))
+			return true;
+	return false;
+}
+
+static enum out_tone health_tone(const char *health)
+{
+	if (strcmp(health, "healthy") == 0)
+		return OUT_GOOD;
+	return strcmp(health, "unhealthy") == 0 ? OUT_BAD : OUT_BUSY;
+}
+
 /* Is any row another tenant's than "default"? */
 static bool has_tenants(const json_t *rows)
 {
@@ -86,15 +105,20 @@ static bool has_tenants(const json_t *rows)
 
 static void print_table(const json_t *rows, bool whole)
 {
-	static const char *const headings[] = {"TENANT",   "NAME",    "STATE",
-					       "RESTARTS", "STARTED", "PORTS",
-					       "IMAGE",	   NULL};
+	static const char *const more[] = {"RESTARTS", "STARTED", "PORTS",
+					   "IMAGE"};
+	const char *headings[9] = {"TENANT", "NAME", "STATE"};
+	bool health = has_health(rows);
 	bool tenants = has_tenants(rows);
 	_cleanup_out_table_ struct out_table t;
 	char text[256];
 	const json_t *row;
-	size_t i;
+	size_t i, n = 3;
 
+	if (health)
+		headings[n++] = "HEALTH";
+	for (i = 0; i < ARRAY_SIZE(more); i++)
+		headings[n++] = more[i];
 	out_table_init(&t, headings + !tenants);
 	json_array_foreach(rows, i, row) {
 		if (tenants)
@@ -104,6 +128,10 @@ static void print_table(const json_t *rows, bool whole)
 			 out_str(row, "container"));
 		out_table_cell(&t, text);
 		state_cell(&t, row);
+		if (health)
+			out_table_cell_tone(
+				&t, out_str(row, "health"),
+				health_tone(out_str(row, "health")));
 		snprintf(text, sizeof(text), "%lld",
 			 (long long)out_int(row, "restarts", 0));
 		out_table_cell(&t, text);

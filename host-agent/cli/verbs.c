@@ -10,6 +10,7 @@ const struct verb *const cli_verbs[] = {
 	&cli_verb_vm_ls,
 	&cli_verb_logs,
 	&cli_verb_exec,
+	&cli_verb_cp,
 	&cli_verb_start,
 	&cli_verb_stop,
 	&cli_verb_restart,
@@ -28,6 +29,8 @@ const struct verb *const cli_verbs[] = {
 	&cli_verb_volume_create,
 	&cli_verb_volume_inspect,
 	&cli_verb_volume_rm,
+	&cli_verb_volume_snapshot,
+	&cli_verb_volume_restore,
 	&cli_verb_secret_set,
 	&cli_verb_secret_ls,
 	&cli_verb_secret_rm,
@@ -42,20 +45,7 @@ const struct verb *const cli_verbs[] = {
 
 /* Verbs that are designed and not built yet: told so, not "unknown". */
 const char *const cli_later[] = {
-	"top",
-	"stats",
-	"cp",
-	"scale",
-	"rollback",
-	"events",
-	"image import",
-	"image prune",
-	"volume snapshot",
-	"volume restore",
-
-	"tenant",
-	"convert",
-	"export",
-	"compare",
-	NULL,
+	"top",	   "stats",	   "scale",	  "rollback",
+	"events",  "image import", "image prune", "tenant",
+	"convert", "export",	   "compare",	  NULL,
 };

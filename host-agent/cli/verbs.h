@@ -6,7 +6,7 @@
 #include "host-agent/cli/cli.h"
 
 extern const struct verb cli_verb_deploy, cli_verb_plan, cli_verb_validate,
-	cli_verb_ps, cli_verb_logs, cli_verb_exec, cli_verb_start,
+	cli_verb_ps, cli_verb_logs, cli_verb_exec, cli_verb_cp, cli_verb_start,
 	cli_verb_stop, cli_verb_restart, cli_verb_pause, cli_verb_resume,
 	cli_verb_kill, cli_verb_down, cli_verb_image_load, cli_verb_image_pull,
 	cli_verb_image_ls, cli_verb_image_inspect, cli_verb_image_rm,
@@ -14,6 +14,7 @@ extern const struct verb cli_verb_deploy, cli_verb_plan, cli_verb_validate,
 	cli_verb_doctor, cli_verb_version, cli_verb_completion,
 	cli_verb_complete, cli_verb_help, cli_verb_volume_ls,
 	cli_verb_volume_create, cli_verb_volume_inspect, cli_verb_volume_rm,
-	cli_verb_secret_set, cli_verb_secret_ls, cli_verb_secret_rm;
+	cli_verb_volume_snapshot, cli_verb_volume_restore, cli_verb_secret_set,
+	cli_verb_secret_ls, cli_verb_secret_rm;
 
 #endif

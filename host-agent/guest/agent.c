@@ -129,6 +129,7 @@ int agent_set_time(struct agent *a, uint64_t deadline_ms, struct err *e)
 
 struct container_reply {
 	const char *id, *status, *reason, *message;
+	const char *health, *health_note, *readiness, *readiness_note;
 	int64_t pid, created_at, started_at, finished_at, exit_code, sig;
 	bool oom_killed;
 };
@@ -148,6 +149,12 @@ static const struct vl_field container_fields[] = {
 	{"oom_killed", VL_BOOL, AT(container_reply, oom_killed), 0, 0, false},
 	{"reason", VL_STRING, AT(container_reply, reason), 0, 23, false},
 	{"message", VL_STRING, AT(container_reply, message), 0, 4096, false},
+	{"health", VL_STRING, AT(container_reply, health), 0, 16, true},
+	{"health_note", VL_STRING, AT(container_reply, health_note), 0, 1024,
+	 true},
+	{"readiness", VL_STRING, AT(container_reply, readiness), 0, 16, true},
+	{"readiness_note", VL_STRING, AT(container_reply, readiness_note), 0,
+	 1024, true},
 };
 
 static int status_parse(const char *s, enum agent_status *ret)
@@ -183,10 +190,25 @@ static const char *reason_check(const char *s)
 	return *s ? "Error" : "";
 }
 
+/* A word that is not known says nothing. */
+static enum agent_health health_parse(const char *s, const char *good,
+				      const char *bad)
+{
+	if (strcmp(s, good) == 0)
+		return AGENT_HEALTH_GOOD;
+	if (strcmp(s, bad) == 0)
+		return AGENT_HEALTH_BAD;
+	return strcmp(s, "starting") == 0 ? AGENT_HEALTH_STARTING
+					  : AGENT_HEALTH_NONE;
+}
+
 static int container_read(const json_t *j, struct agent_container *ret,
 			  struct err *e)
 {
-	struct container_reply c = {0};
+	struct container_reply c = {.health = "",
+				    .health_note = "",
+				    .readiness = "",
+				    .readiness_note = ""};
 	int r;
 
 	r = vl_params_read(j, container_fields, ARRAY_SIZE(container_fields),
@@ -205,6 +227,11 @@ static int container_read(const json_t *j, struct agent_container *ret,
 	snprintf(ret->reason, sizeof(ret->reason), "%s",
 		 reason_check(c.reason));
 	text_escape(c.message, ret->message, sizeof(ret->message));
+	ret->health = health_parse(c.health, "healthy", "unhealthy");
+	ret->readiness = health_parse(c.readiness, "ready", "unready");
+	text_escape(c.health_note, ret->health_note, sizeof(ret->health_note));
+	text_escape(c.readiness_note, ret->readiness_note,
+		    sizeof(ret->readiness_note));
 	return 0;
 }
 
@@ -315,8 +342,10 @@ struct one_object {
 	json_t *value;
 };
 
-int agent_wait(struct agent *a, const char *id, uint64_t deadline_ms,
-	       struct agent_container *ret, struct err *e)
+/* One that answers with the container that it is about. */
+static int call_container(struct agent *a, const char *method, json_t *params,
+			  const char *id, uint64_t deadline_ms,
+			  struct agent_container *ret, struct err *e)
 {
 	static const struct vl_field fields[] = {
 		{"container", VL_OBJECT, AT(one_object, value), 0, 0, false},
@@ -325,13 +354,20 @@ int agent_wait(struct agent *a, const char *id, uint64_t deadline_ms,
 	struct one_object o = {0};
 	int r;
 
-	r = call_fields(a, IFACE "Wait", json_pack("{s:s}", "id", id),
-			deadline_ms, fields, 1, &o, &reply, e);
+	r = call_fields(a, method, params, deadline_ms, fields, 1, &o, &reply,
+			e);
 	if (r == 0)
 		r = container_read(o.value, ret, e);
 	if (r == 0 && strcmp(ret->id, id) != 0)
 		r = err_set(e, EBADMSG, "the guest answered for another");
 	return r;
+}
+
+int agent_wait(struct agent *a, const char *id, uint64_t deadline_ms,
+	       struct agent_container *ret, struct err *e)
+{
+	return call_container(a, IFACE "Wait", json_pack("{s:s}", "id", id), id,
+			      deadline_ms, ret, e);
 }
 
 int agent_delete(struct agent *a, const char *id, bool force,
@@ -340,6 +376,108 @@ int agent_delete(struct agent *a, const char *id, bool force,
 	return call_plain(a, IFACE "Delete",
 			  json_pack("{s:s,s:b}", "id", id, "force", (int)force),
 			  deadline_ms, e);
+}
+
+/* ------------------------------------------------------------------- checks */
+
+int agent_set_checks(struct agent *a, const char *id, json_t *health,
+		     json_t *readiness, json_t *ports, uint64_t deadline_ms,
+		     struct agent_container *ret, struct err *e)
+{
+	json_t *params =
+		json_pack("{s:s,s:o,s:o,s:o}", "id", id, "health", health,
+			  "readiness", readiness, "ports", ports);
+
+	return call_container(a, IFACE "SetChecks", params, id, deadline_ms,
+			      ret, e);
+}
+
+/* 4096 bytes, of which each may have become a sign of three. */
+#define CHECK_OUTPUT_MAX 12288
+#define CHECK_LINES_MAX	 256
+
+struct check_reply {
+	const char *status, *message, *output;
+	int64_t failures, at, duration, exit_code;
+	bool passed;
+};
+
+static json_t *lines_json(const char *s)
+{
+	json_t *list = json_array();
+	size_t len, n;
+
+	for (n = 0; *s && n < CHECK_LINES_MAX; n++) {
+		_cleanup_buf_ struct buf b = BUF_INIT;
+
+		len = strcspn(s, "\n");
+		buf_put_escaped(&b, s, len);
+		json_array_append_new(list, json_string(buf_str(&b)));
+		s += len;
+		s += *s == '\n';
+	}
+	return list;
+}
+
+static int check_read(const json_t *j, json_t **ret, struct err *e)
+{
+	static const struct vl_field fields[] = {
+		{"status", VL_STRING, AT(check_reply, status), 0, 16, false},
+		{"failures", VL_INT, AT(check_reply, failures), 0, UINT32_MAX,
+		 false},
+		{"passed", VL_BOOL, AT(check_reply, passed), 0, 0, false},
+		{"at", VL_INT, AT(check_reply, at), 0, INT64_MAX, false},
+		{"duration", VL_INT, AT(check_reply, duration), 0, INT64_MAX,
+		 false},
+		{"exit_code", VL_INT, AT(check_reply, exit_code), -1, 255,
+		 false},
+		{"message", VL_STRING, AT(check_reply, message), 0, 1024,
+		 false},
+		{"output", VL_STRING, AT(check_reply, output), 0,
+		 CHECK_OUTPUT_MAX, false},
+	};
+	struct check_reply c = {0};
+	char status[32], message[256];
+	int r;
+
+	*ret = json_null();
+	if (!j || json_is_null(j))
+		return 0;
+	r = vl_params_read(j, fields, ARRAY_SIZE(fields), false, &c, NULL, e);
+	if (r < 0)
+		return r;
+	*ret = json_pack("{s:s,s:I,s:b,s:I,s:I,s:I,s:s,s:o}", "status",
+			 text_escape(c.status, status, sizeof(status)),
+			 "failures", (json_int_t)c.failures, "passed",
+			 (int)c.passed, "at", (json_int_t)c.at, "duration_ms",
+			 (json_int_t)c.duration, "exit_code",
+			 (json_int_t)c.exit_code, "message",
+			 text_escape(c.message, message, sizeof(message)),
+			 "output", lines_json(c.output));
+	return *ret ? 0 : err_set(e, ENOMEM, "no memory");
+}
+
+int agent_checks(struct agent *a, const char *id, uint64_t deadline_ms,
+		 json_t **ret, struct err *e)
+{
+	_cleanup_vl_reply_ struct vl_reply reply = VL_REPLY_INIT;
+	json_t *health = NULL, *readiness = NULL;
+	int r;
+
+	r = call_fields(a, IFACE "Checks", json_pack("{s:s}", "id", id),
+			deadline_ms, NULL, 0, NULL, &reply, e);
+	if (r == 0)
+		r = check_read(json_object_get(reply.parameters, "health"),
+			       &health, e);
+	if (r == 0)
+		r = check_read(json_object_get(reply.parameters, "readiness"),
+			       &readiness, e);
+	if (r < 0) {
+		json_decref(health);
+		return r;
+	}
+	*ret = json_pack("{s:o,s:o}", "health", health, "readiness", readiness);
+	return *ret ? 0 : err_set(e, ENOMEM, "no memory");
 }
 
 int agent_list(struct agent *a, uint64_t deadline_ms,
@@ -420,6 +558,20 @@ int agent_mount_volume(struct agent *a, const struct agent_volume *v,
 				       "guest");
 		nanosleep(&pause, NULL);
 	}
+}
+
+int agent_freeze_volume(struct agent *a, const char *serial,
+			uint64_t deadline_ms, struct err *e)
+{
+	return call_plain(a, IFACE "FreezeVolume",
+			  json_pack("{s:s}", "serial", serial), deadline_ms, e);
+}
+
+int agent_thaw_volume(struct agent *a, const char *serial, uint64_t deadline_ms,
+		      struct err *e)
+{
+	return call_plain(a, IFACE "ThawVolume",
+			  json_pack("{s:s}", "serial", serial), deadline_ms, e);
 }
 
 int agent_unmount_volume(struct agent *a, const char *serial,
@@ -560,10 +712,18 @@ int agent_logs(const struct vsock_addr *addr, const char *id, uint64_t offset,
 		deadline_ms, ret_fd, e);
 }
 
+int agent_copy(const struct vsock_addr *addr, const char *id,
+	       uint64_t deadline_ms, int *ret_fd, struct err *e)
+{
+	return upgrade_call(addr, IFACE "Copy", json_pack("{s:s}", "id", id),
+			    deadline_ms, ret_fd, e);
+}
+
 int agent_forward(const struct vsock_addr *addr, uint16_t port,
 		  uint64_t deadline_ms, int *ret_fd, struct err *e)
 {
-	return upgrade_call(addr, IFACE "Forward",
-			    json_pack("{s:i}", "port", (int)port), deadline_ms,
-			    ret_fd, e);
+	return upgrade_call(
+		addr, IFACE "Forward",
+		json_pack("{s:i,s:b}", "port", (int)port, "unready", 1),
+		deadline_ms, ret_fd, e);
 }

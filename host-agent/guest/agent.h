@@ -60,6 +60,14 @@ enum agent_status {
 	AGENT_STATUS_MAX
 };
 
+/* What a check of a container has found. */
+enum agent_health {
+	AGENT_HEALTH_NONE, /* there is no such check */
+	AGENT_HEALTH_STARTING,
+	AGENT_HEALTH_GOOD,
+	AGENT_HEALTH_BAD
+};
+
 struct agent_container {
 	char id[80];
 	enum agent_status status;
@@ -70,6 +78,8 @@ struct agent_container {
 	bool oom_killed;
 	char reason[24];   /* one of a closed list, or "" */
 	char message[384]; /* escaped */
+	enum agent_health health, readiness;
+	char health_note[256], readiness_note[256]; /* escaped */
 };
 
 struct agent_create {
@@ -101,6 +111,16 @@ int agent_wait(struct agent *a, const char *id, uint64_t deadline_ms,
 	       struct agent_container *ret, struct err *e);
 int agent_delete(struct agent *a, const char *id, bool force,
 		 uint64_t deadline_ms, struct err *e);
+/* As io.hyb.Agent.Check, JSON null for none; takes the references. *ret: what
+ * is known by the new checks. */
+int agent_set_checks(struct agent *a, const char *id, json_t *health,
+		     json_t *readiness, json_t *ports, uint64_t deadline_ms,
+		     struct agent_container *ret, struct err *e);
+/* What the container's checks have found last, for people: {health, readiness},
+ * each null or an object of checked, escaped members; `output` is a list of
+ * lines. */
+int agent_checks(struct agent *a, const char *id, uint64_t deadline_ms,
+		 json_t **ret, struct err *e);
 /* At most HYB_AGENT_CONTAINERS_MAX. */
 int agent_list(struct agent *a, uint64_t deadline_ms,
 	       struct agent_container *ret, size_t *ret_n, struct err *e);
@@ -128,6 +148,12 @@ struct agent_volume {
 /* Mounts and grows it; the disk may be on its way for wait_ms. */
 int agent_mount_volume(struct agent *a, const struct agent_volume *v,
 		       uint64_t wait_ms, uint64_t deadline_ms, struct err *e);
+/* Nothing is written to it until it is thawed, or for 60 s; thawing one that
+ * has thawed by itself is an error. */
+int agent_freeze_volume(struct agent *a, const char *serial,
+			uint64_t deadline_ms, struct err *e);
+int agent_thaw_volume(struct agent *a, const char *serial, uint64_t deadline_ms,
+		      struct err *e);
 int agent_unmount_volume(struct agent *a, const char *serial,
 			 uint64_t deadline_ms, struct err *e);
 
@@ -161,6 +187,9 @@ int agent_attach(const struct vsock_addr *addr, const char *session,
 		 struct err *e);
 int agent_logs(const struct vsock_addr *addr, const char *id, uint64_t offset,
 	       uint64_t deadline_ms, int *ret_fd, struct err *e);
+int agent_copy(const struct vsock_addr *addr, const char *id,
+	       uint64_t deadline_ms, int *ret_fd, struct err *e);
+/* Whether the port's container is ready or not. */
 int agent_forward(const struct vsock_addr *addr, uint16_t port,
 		  uint64_t deadline_ms, int *ret_fd, struct err *e);
 

@@ -254,10 +254,15 @@ static int on_manifest(struct finder *f, const struct oci_descriptor *d,
 	return r < 0 ? r : add_image(f, &x);
 }
 
+static bool is_image(const struct oci_descriptor *d)
+{
+	return d->media == OCI_MEDIA_MANIFEST || d->media == OCI_MEDIA_INDEX;
+}
+
 /* How well an entry fits this host: 0 not at all, 1 says nothing, 2 it does. */
 static int fits(const struct oci_descriptor *d)
 {
-	if (d->media != OCI_MEDIA_MANIFEST && d->media != OCI_MEDIA_INDEX)
+	if (!is_image(d))
 		return 0;
 	if (!d->architecture[0] && !d->os[0])
 		return 1;
@@ -330,7 +335,8 @@ static bool name_seen(const struct oci_index *index, size_t i)
 	size_t k;
 
 	for (k = 0; k < i; k++) {
-		if (same_name(&index->manifests[k], &index->manifests[i]))
+		if (is_image(&index->manifests[k]) &&
+		    same_name(&index->manifests[k], &index->manifests[i]))
 			return true;
 	}
 	return false;
@@ -349,8 +355,9 @@ static int read_layout(struct finder *f, const char *text, size_t len)
 	for (i = 0; i < index.n_manifests; i++) {
 		const struct oci_descriptor *d;
 
-		/* Entries of one name are one image for several hosts. */
-		if (name_seen(&index, i))
+		/* Entries of one name are one image for several hosts; a
+		 * signature or another artifact is none. */
+		if (!is_image(&index.manifests[i]) || name_seen(&index, i))
 			continue;
 		d = choose(&index, &index.manifests[i]);
 		if (!d)
@@ -359,7 +366,7 @@ static int read_layout(struct finder *f, const char *text, size_t len)
 		if (r < 0)
 			return r;
 	}
-	return 0;
+	return f->n || f->n_skipped ? 0 : no_platform(f);
 }
 
 /* -------------------------------------------- docker-archive and "dir" */

@@ -169,20 +169,9 @@ static void on_stop_signal(struct reading *r, const struct node *n, void *out)
 static void on_stop_grace(struct reading *r, const struct node *n, void *out)
 {
 	struct container_draft *d = out;
-	uint64_t v = 0;
-	int result;
 
-	result = n->kind == NODE_SCALAR ? parse_duration(n->text, &v) : -EINVAL;
-	if (result == -EINVAL)
-		node_error(r, n,
-			   "'%s' must be a duration with its unit, such as "
-			   "500ms, 10s or 1m30s; it is %s",
-			   r->key, node_show(r, n));
-	else if (result < 0 || v > HYB_STOP_GRACE_MAX_NS)
-		node_error(r, n, "'%s' must be at most 24h; it is %s", r->key,
-			   node_show(r, n));
-	else
-		d->m.stop_grace_ns = v;
+	read_duration(r, n, 0, HYB_STOP_GRACE_MAX_NS, "at most 24h",
+		      &d->m.stop_grace_ns);
 }
 
 /* "0.5" → 500; at most three decimals. */
@@ -294,6 +283,8 @@ static const struct field container_fields[] = {
 	{"restart", on_restart},
 	{"depends_on", depends_read},
 	{"resources", on_resources},
+	{"healthcheck", healthcheck_read},
+	{"readiness", readiness_read},
 	{"init", on_init},
 	{"volumes", mounts_read},
 	{"secrets", container_secrets_read},
@@ -306,8 +297,6 @@ static const struct field container_fields[] = {
 	{"pull_policy", NULL},
 	{"tty", NULL},
 	{"expose", NULL},
-	{"healthcheck", NULL},
-	{"readiness", NULL},
 	{"cap_add", NULL},
 	{"cap_drop", NULL},
 	{"no_new_privileges", NULL},

@@ -65,6 +65,9 @@ void container_secrets_read(struct reading *r, const struct node *n,
 void container_configs_read(struct reading *r, const struct node *n,
 			    void *draft);
 void files_crosscheck(struct reading *r, struct stack_draft *s);
+/* health.c */
+void healthcheck_read(struct reading *r, const struct node *n, void *draft);
+void readiness_read(struct reading *r, const struct node *n, void *draft);
 /* depends.c */
 void depends_read(struct reading *r, const struct node *n, void *draft);
 

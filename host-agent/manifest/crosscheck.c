@@ -132,18 +132,34 @@ static void unknown_target(struct reading *r, const struct stack_draft *s,
 			   text_show(r, dep->vm), ask, meant, end);
 }
 
+/* Whether its image has a check is known when it is deployed only. */
+static void check_healthy(struct reading *r, const struct container_draft *t,
+			  const struct node *at)
+{
+	if (!t->m.readiness && t->m.healthcheck &&
+	    t->m.healthcheck->how == CHECK_DISABLED)
+		node_error(r, at,
+			   "%s can never be healthy: its 'healthcheck' is "
+			   "[\"NONE\"] and it has no 'readiness'",
+			   node_show(r, at));
+}
+
 static void check_targets(struct reading *r, const struct stack_draft *s,
 			  const struct container_draft *c)
 {
+	const struct container_draft *target;
 	const struct model_dependency *dep;
 	size_t i, k;
 
 	for (i = 0; i < c->m.n_depends_on; i++) {
 		dep = &c->deps[i];
-		if (!dependency_target(s, dep)) {
+		target = dependency_target(s, dep);
+		if (!target) {
 			unknown_target(r, s, dep, c->dep_at[i]);
 			continue;
 		}
+		if (dep->condition == DEPENDS_HEALTHY)
+			check_healthy(r, target, c->dep_at[i]);
 		for (k = 0; k < i; k++) {
 			if (strcmp(c->deps[k].vm, dep->vm) != 0 ||
 			    strcmp(c->deps[k].container, dep->container) != 0)

@@ -31,12 +31,6 @@ static void on_condition(struct reading *r, const struct node *n, void *out)
 			return;
 		}
 	}
-	if (strcmp(s, "healthy") == 0) {
-		node_error(r, n,
-			   "the condition 'healthy' is not supported "
-			   "yet");
-		return;
-	}
 	for (i = 0; i < ARRAY_SIZE(compose_words); i++) {
 		if (strcmp(s, compose_words[i].word) == 0) {
 			node_error(r, n, "the condition %s is called '%s' here",
@@ -44,7 +38,9 @@ static void on_condition(struct reading *r, const struct node *n, void *out)
 			return;
 		}
 	}
-	node_error(r, n, "'condition' must be started or completed; it is %s",
+	node_error(r, n,
+		   "'condition' must be started, healthy or completed; it is "
+		   "%s",
 		   node_show(r, n));
 }
 

@@ -8,9 +8,11 @@
 #include "host-agent/model/check.h"
 
 const struct field_table *const fields_all[] = {
-	&fields_stack,	   &fields_vm,	   &fields_vm_resources,
-	&fields_container, &fields_limits, &fields_resources,
-	&fields_port,	   &fields_mount,  NULL,
+	&fields_stack,	      &fields_vm,
+	&fields_vm_resources, &fields_container,
+	&fields_limits,	      &fields_resources,
+	&fields_port,	      &fields_mount,
+	&fields_healthcheck,  NULL,
 };
 
 /* Words of other tools (or of elsewhere in this file) for what we call
@@ -32,6 +34,9 @@ static const struct {
 	{"tmpfs", "volumes, with type: tmpfs,"},
 	{"stop_timeout", "stop_grace_period"},
 	{"restart_policy", "restart"},
+	{"livenessProbe", "healthcheck"},
+	{"readinessProbe", "readiness"},
+	{"disable", "test: [\"NONE\"]"},
 	{"container", "containers"},
 	{"vm", "vms"},
 };
@@ -272,6 +277,29 @@ bool read_size(struct reading *r, const struct node *n, uint64_t min,
 		format_size(max, high, sizeof(high));
 		node_error(r, n, "'%s' must be from %s to %s; it is %s", r->key,
 			   low, high, node_show(r, n));
+		return false;
+	}
+	*ret = v;
+	return true;
+}
+
+bool read_duration(struct reading *r, const struct node *n, uint64_t min,
+		   uint64_t max, const char *range, uint64_t *ret)
+{
+	uint64_t v = 0;
+	int result;
+
+	result = n->kind == NODE_SCALAR ? parse_duration(n->text, &v) : -EINVAL;
+	if (result == -EINVAL) {
+		node_error(r, n,
+			   "'%s' must be a duration with its unit, such as "
+			   "500ms, 10s or 1m30s; it is %s",
+			   r->key, node_show(r, n));
+		return false;
+	}
+	if (result < 0 || v < min || v > max) {
+		node_error(r, n, "'%s' must be %s; it is %s", r->key, range,
+			   node_show(r, n));
 		return false;
 	}
 	*ret = v;

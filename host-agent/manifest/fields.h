@@ -45,8 +45,8 @@ void fields_read(struct reading *r, const struct node *map,
 extern const struct field_table *const fields_all[];
 extern const struct field_table fields_stack, fields_vm, fields_vm_resources,
 	fields_container, fields_resources, fields_limits, fields_port,
-	fields_dependency, fields_mount, fields_volume, fields_source,
-	fields_file;
+	fields_dependency, fields_healthcheck, fields_mount, fields_volume,
+	fields_source, fields_file;
 
 /* An error at a node; the printf arguments come from diag_quote() where the
  * text is the user's. */
@@ -73,6 +73,9 @@ bool read_int(struct reading *r, const struct node *n, uint64_t min,
 bool read_size(struct reading *r, const struct node *n, uint64_t min,
 	       uint64_t max, uint64_t *ret);
 bool read_bool(struct reading *r, const struct node *n, bool *ret);
+/* A duration with its unit, as ns; range: "at most 1h", for messages. */
+bool read_duration(struct reading *r, const struct node *n, uint64_t min,
+		   uint64_t max, const char *range, uint64_t *ret);
 /* Octal digits: a file's mode. */
 bool read_mode(struct reading *r, const struct node *n, uint32_t *ret);
 bool read_restart(struct reading *r, const struct node *n,

@@ -7,6 +7,7 @@
 #include "common/base/buf.h"
 #include "common/base/parse.h"
 #include "common/oci/seccomp_profile.h"
+#include "host-agent/model/health.h"
 
 #define LOWER	 "abcdefghijklmnopqrstuvwxyz"
 #define UPPER	 "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -350,6 +351,8 @@ static int check_container(const struct model_vm *vm,
 		r = check_limits(vm, c, e);
 	if (r == 0)
 		r = check_seccomp(c, e);
+	if (r == 0)
+		r = check_health(c, e);
 	if (r == 0 && (c->stop_signal < 0 || c->stop_signal > 64))
 		r = err_set(e, EINVAL, "stop_signal is out of range");
 	if (r == 0 && c->stop_grace_ns > HYB_STOP_GRACE_MAX_NS)

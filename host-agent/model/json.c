@@ -10,6 +10,7 @@
 
 #include "common/base/parse.h"
 #include "host-agent/model/check.h"
+#include "host-agent/model/health.h"
 #include "host-agent/model/json_storage.h"
 
 static const char *const no_strings[] = {NULL};
@@ -130,6 +131,7 @@ json_t *model_container_to_json(const struct model_container *c)
 		       c->has_entrypoint ? strings_to_json(c->entrypoint)
 					 : json_null());
 	ok = ok && put(o, "environment", environment_to_json(c->environment));
+	ok = ok && health_to_json(o, c);
 	ok = ok && put(o, "hostname", json_string(c->hostname));
 	ok = ok && put(o, "image", json_string(c->image));
 	ok = ok && put(o, "init", json_boolean(c->init));
@@ -429,6 +431,8 @@ static void from_container(struct from *f, const json_t *o,
 		from_int(f, o, "stop_grace_ns", HYB_STOP_GRACE_MAX_NS);
 	if (f->r == 0)
 		f->r = storage_from_json(f->arena, o, c, f->e);
+	if (f->r == 0)
+		f->r = health_from_json(f->arena, o, c, f->e);
 }
 
 static void from_vm(struct from *f, const json_t *o, struct model_vm *vm)

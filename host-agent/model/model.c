@@ -20,6 +20,7 @@ _Static_assert(sizeof(restart_names) / sizeof(restart_names[0]) ==
 static const char *const condition_names[] = {
 	[DEPENDS_STARTED] = "started",
 	[DEPENDS_COMPLETED] = "completed",
+	[DEPENDS_HEALTHY] = "healthy",
 };
 _Static_assert(sizeof(condition_names) / sizeof(condition_names[0]) ==
 		       DEPENDS_CONDITION_MAX,

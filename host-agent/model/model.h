@@ -31,6 +31,7 @@ struct restart_policy {
 enum depends_condition {
 	DEPENDS_STARTED,
 	DEPENDS_COMPLETED, /* ended with exit code 0 */
+	DEPENDS_HEALTHY,   /* ready, where it says when, else healthy */
 	DEPENDS_CONDITION_MAX
 };
 
@@ -103,6 +104,32 @@ struct model_volume {
 #define HYB_DEFAULT_STOP_GRACE_NS ((uint64_t)10 * 1000 * 1000 * 1000)
 #define HYB_DEFAULT_HOST_IP	  "127.0.0.1"
 
+enum check_how {
+	CHECK_EXEC,
+	CHECK_HTTP,
+	CHECK_TCP,
+	CHECK_DISABLED, /* the image's does not count either */
+	CHECK_HOW_MAX
+};
+
+enum check_action {
+	CHECK_RESTART, /* by the container's restart policy */
+	CHECK_RESTART_VM,
+	CHECK_NOTHING,
+	CHECK_ACTION_MAX
+};
+
+/* A health or readiness check. */
+struct model_check {
+	enum check_how how;
+	const char *const *args; /* CHECK_EXEC; never NULL */
+	uint16_t port;		 /* CHECK_HTTP, CHECK_TCP */
+	const char *path;	 /* CHECK_HTTP; never NULL */
+	uint64_t interval_ns, timeout_ns, start_period_ns;
+	uint32_t retries;
+	enum check_action on_failure; /* readiness: CHECK_NOTHING */
+};
+
 struct model_container {
 	const char *name;
 	const char *image;   /* as the user wrote it */
@@ -131,6 +158,8 @@ struct model_container {
 	uint64_t shm_size;   /* bytes of /dev/shm; 0: the default, 64 MiB */
 	const char *seccomp; /* a Docker-format profile as JSON; "": default */
 	bool init;
+	const struct model_check *healthcheck; /* NULL: the image's */
+	const struct model_check *readiness;   /* NULL: none */
 	int stop_signal; /* 0: the image's, else SIGTERM */
 	uint64_t stop_grace_ns;
 };
@@ -204,7 +233,7 @@ const char *restart_policy_format(const struct restart_policy *p, char *out,
  * unless-stopped). 0, -EINVAL or -ERANGE (N of on-failure:N). */
 int restart_policy_parse(const char *s, struct restart_policy *ret);
 
-/* "started", "completed". */
+/* "started", "completed", "healthy". */
 const char *depends_condition_name(enum depends_condition c);
 
 #endif

@@ -19,6 +19,7 @@ enum how {
 	SHOW_DEPENDS,
 	SHOW_MOUNTS,
 	SHOW_FILES,
+	SHOW_CHECK,
 	SHOW_KEYS, /* an object whose values may be secret: only its keys */
 };
 
@@ -54,6 +55,8 @@ static const struct rule container_rules[] = {
 	{"restart", NULL, "restart", PLAN_LIVE, SHOW_TEXT},
 	{"stop_signal", NULL, "stop_signal", PLAN_LIVE, SHOW_TEXT},
 	{"stop_grace_ns", NULL, "stop_grace_period", PLAN_LIVE, SHOW_TIME},
+	{"healthcheck", NULL, "healthcheck", PLAN_LIVE, SHOW_CHECK},
+	{"readiness", NULL, "readiness", PLAN_LIVE, SHOW_CHECK},
 	{"depends_on", NULL, "depends_on", PLAN_LIVE, SHOW_DEPENDS},
 	{"ports", NULL, "ports", PLAN_LIVE, SHOW_PORTS},
 };
@@ -136,11 +139,14 @@ static void show_escaped(struct buf *b, const char *s)
 }
 
 static void show_list(struct buf *b, const json_t *j, enum how how);
+static void show_check(struct buf *b, const json_t *j);
 
 static void show_value(struct buf *b, const json_t *j, enum how how)
 {
 	if (how == SHOW_WORDS && json_is_null(j))
 		buf_puts(b, "(the image's)");
+	else if (how == SHOW_CHECK && json_is_object(j))
+		show_check(b, j);
 	else if (json_is_array(j))
 		show_list(b, j, how);
 	else if (is_empty(j) && !json_is_boolean(j))
@@ -211,6 +217,46 @@ static void show_file(struct buf *b, const json_t *j)
 	show_escaped(b, json_string_value(json_object_get(j, "source")));
 	buf_putc(b, ':');
 	show_escaped(b, json_string_value(json_object_get(j, "target")));
+}
+
+static void show_period(struct buf *b, const json_t *o, const char *key,
+			const char *name)
+{
+	json_int_t ns = json_integer_value(json_object_get(o, key));
+
+	if (ns == 0)
+		return;
+	buf_puts(b, name);
+	buf_putc(b, ' ');
+	show_time(b, ns);
+	buf_putc(b, ' ');
+}
+
+/* "every 10s timeout 2s x3 restart: http :80/" */
+static void show_check(struct buf *b, const json_t *j)
+{
+	const char *how = json_string_value(json_object_get(j, "how"));
+	const json_t *retries = json_object_get(j, "retries");
+
+	if (!how || strcmp(how, "none") == 0) {
+		buf_puts(b, "disabled");
+		return;
+	}
+	show_period(b, j, "interval_ns", "every");
+	show_period(b, j, "timeout_ns", "timeout");
+	show_period(b, j, "start_period_ns", "start");
+	buf_printf(b, "x%lld ", (long long)json_integer_value(retries));
+	show_escaped(b, json_string_value(json_object_get(j, "on_failure")));
+	buf_puts(b, ": ");
+	if (strcmp(how, "exec") == 0) {
+		show_list(b, json_object_get(j, "args"), SHOW_WORDS);
+		return;
+	}
+	show_escaped(b, how);
+	buf_printf(b, " :%lld",
+		   (long long)json_integer_value(json_object_get(j, "port")));
+	if (strcmp(how, "http") == 0)
+		show_escaped(b, json_string_value(json_object_get(j, "path")));
 }
 
 static void show_list(struct buf *b, const json_t *list, enum how how)

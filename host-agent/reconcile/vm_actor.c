@@ -264,6 +264,37 @@ static int converge_gone(struct vm *vm, int64_t wish, struct err *e)
 	return vm_forget(vm, wish, e);
 }
 
+static void mark_dead(struct vm *vm, const char *reason)
+{
+	world_lock(vm->world);
+	if (!vm->died)
+		snprintf(vm->died_reason, sizeof(vm->died_reason), "%s",
+			 reason);
+	vm->died = true;
+	world_unlock(vm->world);
+}
+
+/* A container's health check asks for a new VM: what runs in it ends as it
+ * should, then it counts as dead. */
+static void end_sick(struct vm *vm)
+{
+	struct ctr *c = vm_find_ctr(vm, vm->sick);
+	char note[sizeof(c->health_note)] = "";
+
+	if (c)
+		memcpy(note, c->health_note, sizeof(note));
+	world_lock(vm->world);
+	snprintf(vm->row.message, sizeof(vm->row.message),
+		 "container '%s' is unhealthy: %s", vm->sick, note);
+	world_unlock(vm->world);
+	stop_containers(vm);
+	volumes_unmount(vm);
+	if (c && c->lost)
+		ctr_set(vm, c, CTR_STOPPED, "HealthCheck", note);
+	vm->sick[0] = '\0';
+	mark_dead(vm, "HealthCheck");
+}
+
 static int plan_for(struct vm *vm, const struct model_vm *m, struct plan *plan,
 		    struct err *e)
 {
@@ -337,6 +368,15 @@ static int converge(struct vm *vm, const struct model_vm *m, int64_t wish,
 	r = ensure_containers(vm, m, e);
 	if (r >= 0)
 		files_rotate(vm, m);
+	if (!vm->sick[0])
+		return r;
+	end_sick(vm);
+	/* Who waits for all of it hears of that; the VM is made again. */
+	world_lock(vm->world);
+	r = vm->all_wanted ? err_set(e, EOWNERDEAD, "VM '%s': %s", vm->name,
+				     vm->row.message)
+			   : 1;
+	world_unlock(vm->world);
 	return r;
 }
 
@@ -392,16 +432,6 @@ static void on_death(struct vm *vm, const struct model_vm *m, int64_t wish)
 	world_unlock(vm->world);
 	if (vm_store(vm, &e) < 0)
 		log_warn("%s/%s: %s", vm->stack, vm->name, e.msg);
-}
-
-static void mark_dead(struct vm *vm, const char *reason)
-{
-	world_lock(vm->world);
-	if (!vm->died)
-		snprintf(vm->died_reason, sizeof(vm->died_reason), "%s",
-			 reason);
-	vm->died = true;
-	world_unlock(vm->world);
 }
 
 /* The events connection has ended: the device may have died (it comes back),
@@ -522,6 +552,12 @@ static void find_failure(struct vm *vm, const struct model_vm *m, struct err *e)
 	}
 	for (i = 0; m && vm->all_wanted && i < vm->n_ctrs; i++) {
 		c = &vm->ctrs[i];
+		if (ctr_is_unhealthy(c) &&
+		    model_find_container(m, c->row.name)) {
+			err_set(e, ECHILD, "container '%s/%s' is unhealthy: %s",
+				vm->name, c->row.name, c->health_note);
+			return;
+		}
 		if (c->state != CTR_FAILED ||
 		    !model_find_container(m, c->row.name))
 			continue;
@@ -634,7 +670,7 @@ void *vm_actor(void *arg)
 		died = vm_has_died(vm);
 		if (r < 0 && !died)
 			on_failure(vm, m, wish, &e);
-		if (!died)
+		if (!died || (r < 0 && e.code == EOWNERDEAD))
 			settle(vm, m, wish, r, &e);
 		model_ref_drop(ref);
 		if (died)

@@ -127,10 +127,19 @@ static int dependency_check(struct vm *vm, const struct model_dependency *d,
 		r = 0;
 	else if (t && t->state == CTR_FAILED && !t->restart_at)
 		r = -ECANCELED;
+	else if (t && d->condition == DEPENDS_HEALTHY)
+		r = ctr_health_answer(t);
 	world_unlock(vm->world);
 	if (r == 1)
-		snprintf(why, size, "waits for %s/%s", d->vm, d->container);
-	if (r < 0)
+		snprintf(why, size, "waits for %s/%s%s", d->vm, d->container,
+			 d->condition == DEPENDS_HEALTHY ? " to be healthy"
+							 : "");
+	if (r == -ENOENT)
+		err_set(e, ECANCELED,
+			"%s/%s, which is to be healthy first, has no health "
+			"check, and its image has none",
+			d->vm, d->container);
+	else if (r < 0)
 		err_set(e, ECANCELED, "%s/%s, which it depends on, has failed",
 			d->vm, d->container);
 	return r;
@@ -215,6 +224,7 @@ static int ctr_begin(struct vm *vm, struct ctr *c,
 	c->row.incarnation++;
 	c->row.user_paused = false;
 	c->row.restart_of = 0;
+	ctr_reset_health(c);
 	c->row.created_at = now_real();
 	c->row.started_at = 0;
 	c->row.finished_at = 0;
@@ -301,6 +311,9 @@ static int ctr_run(struct vm *vm, struct ctr *c,
 		r = logpump_add(vm->pump, m->name, c->id, c->row.log_base, e);
 	if (r < 0)
 		return ctr_fail(vm, c, m, "StartError", -1, e);
+	r = ctr_apply_checks(vm, c, m, e);
+	if (r < 0)
+		return ctr_fail(vm, c, m, "StartError", -1, e);
 	vm_tell(vm, m->name, "starting", "%s", "");
 	r = agent_start(&vm->agent, c->id, now_ms() + CALL_MS, &pid, &exit_code,
 			e);
@@ -313,7 +326,7 @@ static int ctr_run(struct vm *vm, struct ctr *c,
 	ctr_set(vm, c, CTR_RUNNING, "", "");
 	ctr_store(vm, c);
 	vm_tell(vm, m->name, "running", "%s", "");
-	return 0;
+	return ctr_follow_health(vm, c, m, e);
 }
 
 /* Takes it out of the guest, its output first. */
@@ -398,8 +411,12 @@ int ctr_ensure(struct vm *vm, const struct model_container *m, struct err *e)
 		r = ctr_stop(vm, c, e);
 		return r < 0 ? r : 0;
 	}
-	if (ctr_is_live(state))
-		return ctr_apply_pause(vm, c, e);
+	if (ctr_is_live(state)) {
+		r = ctr_apply_pause(vm, c, e);
+		if (r == 0)
+			r = ctr_apply_checks(vm, c, m, e);
+		return r < 0 ? r : ctr_follow_health(vm, c, m, e);
+	}
 	if (later)
 		return 0;
 	r = dependencies_check(vm, c, m, e);
@@ -564,7 +581,11 @@ int ctr_remove(struct vm *vm, const char *name, struct err *e)
 void ctr_plan_restart(struct vm *vm, struct ctr *c)
 {
 	const struct model_container *m;
+	int64_t code = c->row.exit_code;
 
+	/* Ended by an earlier hybd, perhaps with 0: it had failed before. */
+	if (strcmp(c->row.reason, "HealthCheck") == 0)
+		code = 1;
 	world_lock(vm->world);
 	if ((uint64_t)(c->row.finished_at - c->row.started_at) >
 	    (uint64_t)FORGET_MS * 1000000)
@@ -572,7 +593,7 @@ void ctr_plan_restart(struct vm *vm, struct ctr *c)
 	m = vm->desired ? model_find_container(vm->desired, c->row.name) : NULL;
 	c->restart_at = 0;
 	if (m && !c->row.user_stopped && c->state != CTR_STOPPED &&
-	    restart_applies(&m->restart, c->row.exit_code, c->row.restarts))
+	    restart_applies(&m->restart, code, c->row.restarts))
 		c->restart_at = now_ms() + backoff_ms(c->backoff++);
 	world_unlock(vm->world);
 }
@@ -603,6 +624,7 @@ void ctr_observe(struct vm *vm, const struct agent_container *a)
 			ctr_store(vm, c);
 		}
 		ctr_take_pause(vm, c, a);
+		ctr_take_health(vm, c, a);
 		return;
 	}
 	/* STARTING, STOPPING: while no hybd was there to see it. */

@@ -15,7 +15,7 @@
 
 #define DISK_MS	   10000
 #define MOUNT_MS   300000 /* an image's content may have to be copied */
-#define UNMOUNT_MS 30000
+#define UNMOUNT_MS 10000
 
 static struct vm_volume *find_volume(struct vm *vm, const char *source)
 {
@@ -76,6 +76,14 @@ static int on_busy(struct vm *vm, struct ctr *c, const char *source,
 
 	if (!holder)
 		return -EBUSY;
+	if (holder == VOLUME_COPY_VM) {
+		world_lock(vm->world);
+		snprintf(c->why, sizeof(c->why),
+			 "waits for volume %.48s, of which a copy is made",
+			 source);
+		world_unlock(vm->world);
+		return 1;
+	}
 	if (holder_lets_go(vm, holder, source, who, sizeof(who))) {
 		world_lock(vm->world);
 		snprintf(c->why, sizeof(c->why),
@@ -404,5 +412,6 @@ void volumes_purge(struct world *w)
 		    volume_detached(w->volumes, uses[i].volume_id,
 				    uses[i].vm_id, &e) < 0)
 			log_warn("volumes: %s", e.msg);
+	volume_snapshots_purge(w->volumes);
 	volume_reap(w->volumes);
 }

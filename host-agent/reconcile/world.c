@@ -744,9 +744,12 @@ static int timed_out(struct world *w, const char *stack, struct err *e)
 		buf_printf(&b, "%s%s is %s", b.len ? "; " : "", vm->name,
 			   vm_state_name(vm->state));
 		for (i = 0; i < vm->n_ctrs; i++)
-			if (vm->ctrs[i].state == CTR_PENDING)
-				buf_printf(&b, ", %s/%s is pending%s%s",
-					   vm->name, vm->ctrs[i].row.name,
+			if (vm->ctrs[i].state == CTR_PENDING ||
+			    (vm->ctrs[i].state == CTR_RUNNING &&
+			     vm->ctrs[i].why[0]))
+				buf_printf(&b, ", %s/%s is %s%s%s", vm->name,
+					   vm->ctrs[i].row.name,
+					   ctr_state_name(vm->ctrs[i].state),
 					   vm->ctrs[i].why[0] ? ": " : "",
 					   vm->ctrs[i].why);
 	}
@@ -805,7 +808,9 @@ void world_domain_ended(struct world *w, const char *domain, const char *reason)
 	world_lock(w);
 	for (vm = w->vms; vm; vm = vm->next) {
 		vm_domain_name(vm, name);
-		if (vm->gone || vm->state == VM_STOPPING ||
+		/* The end of one that was taken down on purpose may be told when
+		 * that is done, and the next one has no domain yet. */
+		if (vm->gone || vm->state == VM_STOPPING || !vm->row.exists ||
 		    strcmp(name, domain) != 0)
 			continue;
 		snprintf(vm->died_reason, sizeof(vm->died_reason), "%s",

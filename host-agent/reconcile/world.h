@@ -77,6 +77,14 @@ struct ctr {
 	uint32_t backoff;    /* restarts in a row */
 	int stop_signal;     /* of this incarnation; 0: not known yet */
 	bool lost;	     /* ran when its VM ended */
+	/* Of this incarnation, as the guest says. */
+	enum agent_health health, readiness;
+	char health_note[256], readiness_note[256];
+	bool was_healthy;
+	/* The wish whose checks the guest has; 0: none yet. From then on it is
+	 * known which there are, the image's among them. */
+	int64_t checks_wish;
+	bool has_health, has_readiness;
 };
 
 enum vm_state {
@@ -148,6 +156,7 @@ struct vm {
 	uint64_t time_set_at;
 	bool died; /* set by the libvirt event; world's lock */
 	char died_reason[32];
+	char sick[STATE_NAME_MAX]; /* whose health asks for a new VM, or "" */
 	struct logpump *pump;
 	struct portd portd;
 	/* Serials of the image disks that are attached. */
@@ -388,6 +397,26 @@ json_t *files_make(struct vm *vm, const struct model_container *m,
 void files_free(json_t *list);
 /* Containers that run have what secrets are now. */
 void files_rotate(struct vm *vm, const struct model_vm *m);
+
+/* ctr_health.c: brings the guest's checks of a container that it has to what is
+ * wanted. */
+int ctr_apply_checks(struct vm *vm, struct ctr *c,
+		     const struct model_container *m, struct err *e);
+/* What the guest says of them. */
+void ctr_take_health(struct vm *vm, struct ctr *c,
+		     const struct agent_container *a);
+/* Of a live one: what is unhealthy is ended, or vm->sick set, by its policy.
+ * 1: a deployment is to wait. */
+int ctr_follow_health(struct vm *vm, struct ctr *c,
+		      const struct model_container *m, struct err *e);
+/* These with the lock held. A new incarnation: nothing is known of it. */
+void ctr_reset_health(struct ctr *c);
+/* May those that depend on its health start? 0: yes, 1: not yet, -ENOENT: it
+ * has no check that could tell. */
+int ctr_health_answer(const struct ctr *c);
+bool ctr_is_unhealthy(const struct ctr *c);
+/* "" (no check, or it does not run), starting, healthy, unhealthy, not ready */
+const char *ctr_health_word(const struct ctr *c);
 
 /* vm_ports.c */
 int ports_publish(struct vm *vm, const struct model_vm *m, struct err *e);

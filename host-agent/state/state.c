@@ -63,6 +63,13 @@ static const char *const upgrades[] = {
 	      " created_at INTEGER NOT NULL, PRIMARY KEY(tenant, stack, name));"
 	      "INSERT INTO counters VALUES('volume', 0), ('secret', 0);"
 	      "PRAGMA user_version = 3;",
+	[3] = "CREATE TABLE snapshots("
+	      " id INTEGER PRIMARY KEY,"
+	      " volume_id INTEGER NOT NULL REFERENCES volumes(id),"
+	      " name TEXT NOT NULL, size INTEGER NOT NULL,"
+	      " made INTEGER NOT NULL, created_at INTEGER NOT NULL,"
+	      " UNIQUE(volume_id, name));"
+	      "PRAGMA user_version = 4;",
 };
 #define SCHEMA_VERSION ((int)ARRAY_SIZE(upgrades))
 

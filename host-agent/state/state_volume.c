@@ -236,3 +236,102 @@ int state_volume_uses(struct state *s, int64_t id,
 	*ret_n = n;
 	return 0;
 }
+
+/* ----------------------------------------------------------- snapshots */
+
+static int snapshot_insert(struct state *s, const struct state_snapshot *snap,
+			   struct err *e)
+{
+	_cleanup_(cleanup_stmt) sqlite3_stmt *st = NULL;
+	int r;
+
+	r = db_prepare(s, &st, e,
+		       "INSERT OR IGNORE INTO snapshots(id, volume_id, name,"
+		       " size, made, created_at) VALUES(?1, ?2, ?3, ?4, 0, ?5)",
+		       "iitii", snap->id, snap->volume_id, snap->name,
+		       snap->size, snap->created_at);
+	if (r == 0)
+		r = db_step(s, st, e);
+	if (r == 0 && sqlite3_changes(s->db) == 0)
+		r = err_set(e, EEXIST, "there is such a snapshot already");
+	return r;
+}
+
+int state_snapshot_add(struct state *s, struct state_snapshot *snap,
+		       struct err *e)
+{
+	int r = tx_begin(s, e);
+
+	if (r < 0)
+		return r;
+	r = counter_next(s, "volume", &snap->id, e);
+	if (r == 0)
+		r = snapshot_insert(s, snap, e);
+	return tx_end(s, r, e);
+}
+
+static int snapshot_run(struct state *s, const char *sql, int64_t id,
+			struct err *e)
+{
+	_cleanup_(cleanup_stmt) sqlite3_stmt *st = NULL;
+	int r = tx_begin(s, e);
+
+	if (r < 0)
+		return r;
+	r = db_prepare(s, &st, e, sql, "i", id);
+	if (r == 0)
+		r = db_step(s, st, e);
+	return tx_end(s, r, e);
+}
+
+int state_snapshot_made(struct state *s, int64_t id, struct err *e)
+{
+	return snapshot_run(s, "UPDATE snapshots SET made = 1 WHERE id = ?1",
+			    id, e);
+}
+
+int state_snapshot_remove(struct state *s, int64_t id, struct err *e)
+{
+	return snapshot_run(s, "DELETE FROM snapshots WHERE id = ?1", id, e);
+}
+
+int state_snapshot_list(struct state *s, int64_t volume_id,
+			struct state_snapshot **ret, size_t *ret_n,
+			struct err *e)
+{
+	_cleanup_(cleanup_stmt) sqlite3_stmt *st = NULL;
+	struct state_snapshot *list = NULL, *grown;
+	int r, step = SQLITE_DONE;
+	size_t n = 0;
+
+	pthread_mutex_lock(&s->lock);
+	r = db_prepare(s, &st, e,
+		       "SELECT id, volume_id, name, size, made, created_at"
+		       " FROM snapshots WHERE ?1 = 0 OR volume_id = ?1"
+		       " ORDER BY id",
+		       "i", volume_id);
+	while (r == 0 && (step = sqlite3_step(st)) == SQLITE_ROW) {
+		grown = reallocarray(list, n + 1, sizeof(*list));
+		if (!grown) {
+			r = err_sys(e, ENOMEM, "read state");
+			break;
+		}
+		list = grown;
+		list[n].id = sqlite3_column_int64(st, 0);
+		list[n].volume_id = sqlite3_column_int64(st, 1);
+		column_text(st, 2, list[n].name, sizeof(list[n].name));
+		list[n].size = sqlite3_column_int64(st, 3);
+		list[n].made = sqlite3_column_int(st, 4) != 0;
+		list[n++].created_at = sqlite3_column_int64(st, 5);
+	}
+	if (r == 0 && step != SQLITE_DONE)
+		r = db_error(s, e, "read");
+	pthread_mutex_unlock(&s->lock);
+	if (r < 0) {
+		free(list);
+		return r;
+	}
+	*ret = list;
+	*ret_n = n;
+	return 0;
+}

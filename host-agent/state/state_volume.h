@@ -40,6 +40,25 @@ int state_volume_remove(struct state *s, int64_t id, struct err *e);
 int state_volume_list(struct state *s, struct state_volume **ret, size_t *ret_n,
 		      struct err *e);
 
+struct state_snapshot {
+	int64_t id; /* of the volumes' numbers */
+	int64_t volume_id;
+	char name[STATE_NAME_MAX];
+	int64_t size;
+	bool made; /* its file is whole */
+	int64_t created_at;
+};
+
+/* A new row, not made yet, which gets its id; -EEXIST: the name is taken. */
+int state_snapshot_add(struct state *s, struct state_snapshot *snap,
+		       struct err *e);
+int state_snapshot_made(struct state *s, int64_t id, struct err *e);
+int state_snapshot_remove(struct state *s, int64_t id, struct err *e);
+/* Of one volume (0: of all); the caller frees *ret. */
+int state_snapshot_list(struct state *s, int64_t volume_id,
+			struct state_snapshot **ret, size_t *ret_n,
+			struct err *e);
+
 /* One VM that writes, or any number that read. -EBUSY: *ret_holder (a VM's id)
  * is in the way. A VM that has it already may claim it again. */
 int state_volume_claim(struct state *s, int64_t id, int64_t vm_id, bool writes,

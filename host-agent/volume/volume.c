@@ -345,6 +345,8 @@ static int remove_unused(struct volume_store *s, const struct state_volume *v,
 	if (r == 0 && uses > 0)
 		r = err_set(e, EBUSY, "it is in use");
 	if (r == 0)
+		r = volume_snapshots_remove(s, v, e);
+	if (r == 0)
 		r = volume_file_remove(s, v, e);
 	if (r == 0)
 		r = state_volume_remove(s->state, v->id, e);

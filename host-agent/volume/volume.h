@@ -77,6 +77,34 @@ void volume_reap(struct volume_store *s);
 int volume_remove(struct volume_store *s, const struct state_volume *v,
 		  struct err *e);
 
+/* While a copy is made of a volume nobody may write to it (or, of one that is
+ * restored, use it): that is a use, by this VM that is none. */
+#define VOLUME_COPY_VM ((int64_t)-1)
+
+/* Stops the writer of a volume that is in use, and lets it go on. */
+struct volume_quiet {
+	int (*freeze)(void *arg, struct err *e);
+	int (*thaw)(void *arg, struct err *e);
+	void *arg;
+};
+
+/* A copy of the whole volume as it is now: a reflink where the file system has
+ * them, else its data without the holes. quiet NULL: nobody may write to it
+ * (-EBUSY). Killed in between: the next start takes it away. */
+int volume_snapshot(struct volume_store *s, const struct state_volume *v,
+		    const char *name, const struct volume_quiet *quiet,
+		    struct err *e);
+/* The volume is what it was then; its size stays. -EBUSY: it is in use. */
+int volume_restore(struct volume_store *s, const struct state_volume *v,
+		   const char *name, struct err *e);
+int volume_snapshot_remove(struct volume_store *s, const struct state_volume *v,
+			   const char *name, struct err *e);
+/* All snapshots of a volume that goes; before its row. */
+int volume_snapshots_remove(struct volume_store *s,
+			    const struct state_volume *v, struct err *e);
+/* At the start: what was not finished. */
+void volume_snapshots_purge(struct volume_store *s);
+
 struct volume_info {
 	uint64_t allocated; /* bytes that it takes on the host */
 	char path[VOLUME_PATH_MAX];

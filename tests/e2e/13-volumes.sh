@@ -114,6 +114,21 @@ is "the next hybd finds the volume in use" "$(hyb volume ls -o json | jq -r '.[]
 is "by the same QEMU" "$(vm_field s/one qemu_pid)" "$QEMU"
 check "and it can be written to" c 'echo more >/data/more'
 
+# ---------------------------------------------------------------- snapshots
+check "snapshot of a volume that is written to" hyb volume snapshot s/data@before
+fails "not twice by one name" 1 'such a snapshot' hyb volume snapshot s/data@before
+is "it is listed" "$(hyb volume inspect s/data | jq -r '.snapshots[] | .name + " " + .state')" "before ready"
+check "the guest goes on" c 'echo after >/data/more && sync'
+fails "no restore while it is in use" 1 'in use' hyb volume restore s/data@before
+check "stop" hyb stop s
+check "restore" hyb volume restore s/data@before
+check "start" hyb start s
+is "it is what it was" "$(c 'cat /data/more')" more
+check "a snapshot goes" hyb volume rm s/data@before
+fails "and is gone" 4 'no snapshot' hyb volume restore s/data@before
+is "with its file" "$(ls "$HYB_ROOT"/volumes/default | grep -c snap)" 0
+check "one is taken again" hyb volume snapshot s/data@last
+
 # --------------------------------------------- one writer, or several readers
 check "a volume by hand" hyb volume create shared --size 16m
 fails "not twice" 1 'exists' hyb volume create shared --size 16m

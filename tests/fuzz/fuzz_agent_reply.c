@@ -33,8 +33,32 @@ static void check_container(const struct agent_container *c)
 	/* Whatever came, what is handed on keeps the rules. */
 	if (c->exit_code < -1 || c->exit_code > 255 || c->pid < 0 ||
 	    strlen(c->id) >= sizeof(c->id) || strchr(c->message, '\x1b') ||
-	    strchr(c->id, '\n'))
+	    strchr(c->id, '\n') || c->health > AGENT_HEALTH_BAD ||
+	    c->readiness > AGENT_HEALTH_BAD ||
+	    strpbrk(c->health_note, "\x1b\n\r") ||
+	    strpbrk(c->readiness_note, "\x1b\n\r"))
 		abort();
+}
+
+/* Nothing that a terminal would obey, and no more than there can be. */
+static void check_checks(json_t *checks)
+{
+	char *text = json_dumps(checks, JSON_COMPACT);
+
+	if (!text || strpbrk(text, "\x1b\n\r") || strstr(text, "\\u00") ||
+	    strlen(text) > (size_t)256 * 1024)
+		abort();
+	free(text);
+	json_decref(checks);
+}
+
+static void call_checks(struct agent *a, uint64_t deadline)
+{
+	struct err e = ERR_INIT;
+	json_t *checks = NULL;
+
+	if (agent_checks(a, "c.1", deadline, &checks, &e) == 0)
+		check_checks(checks);
 }
 
 static void call(struct agent *a, uint8_t which)
@@ -47,7 +71,7 @@ static void call(struct agent *a, uint8_t which)
 	int64_t pid, code;
 	size_t n = 0, i;
 
-	switch (which % 7) {
+	switch (which % 9) {
 	case 0:
 		agent_hello(a, deadline, &hello, &e);
 		break;
@@ -68,6 +92,14 @@ static void call(struct agent *a, uint8_t which)
 		break;
 	case 5:
 		agent_delete(a, "c.1", true, deadline, &e);
+		break;
+	case 6:
+		call_checks(a, deadline);
+		break;
+	case 7:
+		if (agent_set_checks(a, "c.1", json_null(), json_null(),
+				     json_array(), deadline, &list[0], &e) == 0)
+			check_container(&list[0]);
 		break;
 	default:
 		while (vl_conn_fill(&a->conn) > 0)

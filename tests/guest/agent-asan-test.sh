@@ -83,7 +83,7 @@ await_check() {
 	jq -r "[.status, .exit_code, .message, (.output | .[0:20])] | join(\" \")" <<<"$got"
 }
 create c1 >/dev/null
-is "a check" '{}' "$(setchecks c1 "$(by '["true"]')")"
+like "a check" '{"container":{*"health":"starting",*' "$(setchecks c1 "$(by '["true"]')")"
 start c1 >/dev/null
 is "passes" 'healthy 0  ' "$(await_check c1 health healthy)"
 setchecks c1 "$(by '["sh","-c","echo bye; exit 3"]')" >/dev/null
@@ -92,6 +92,8 @@ setchecks c1 "$(by '["nope"]')" >/dev/null
 like "is not there" 'unhealthy 127 exec:*No such file*' "$(await_check c1 health unhealthy)"
 setchecks c1 "$(by '["sh","-c","sleep 71 & sleep 72; :"]')" >/dev/null
 like "hangs" 'unhealthy -1 timed out after 500 ms*' "$(await_check c1 health unhealthy)"
+setchecks c1 "$(by '["sh","-c","(sleep 74 & sleep 75 & sh -c \"sleep 76; :\") & echo left"]')" >/dev/null
+is "leaves others behind" 'healthy 0  left' "$(await_check c1 health healthy)"
 setchecks c1 "$(by '["sh","-c","trap : TERM INT HUP; yes"]')" >/dev/null
 like "writes without end" 'unhealthy -1 timed out*y' "$(await_check c1 health unhealthy | tr -d '\n')"
 setchecks c1 "$(by '["false"]' 60000)" >/dev/null
@@ -103,7 +105,7 @@ like "tcp: closed" 'unready -1 port 8123: Connection refused*' "$(await_check c1
 is "which is in the events" 'c1 unready port 8123: Connection refused' \
 	"$(a call List '{}' | jq -r '.containers[] | select(.id == "c1") | "\(.id) \(.readiness) \(.readiness_note)"')"
 is "nothing of the checks is left, no zombie either" 0 \
-	"$(a exec c1 ps -o stat,args | grep -cE '^Z|sleep 7[12]|yes')"
+	"$(a exec c1 ps -o stat,args | grep -cE '^Z|sleep 7[12456]|yes')"
 setchecks c1 "$(by '["sleep","73"]')" >/dev/null
 sleep 0.2
 is "Pause in a check" '{}' "$(a call Pause '{"id":"c1"}')"

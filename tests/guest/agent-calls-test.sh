@@ -157,6 +157,8 @@ like "a missing parameter" 'InvalidConfig*id*missing*' "$(a call Start '{}')"
 like "an id with a slash" 'InvalidConfig*' "$(create a/b)"
 like "a configuration without a process" 'InvalidConfig*' \
 	"$(a call Create '{"id":"bad","image":"img","disk_timeout":0,"scratch_size":0,"user":"","init":false,"log_size":65536,"config":{"ociVersion":"1.2.0","linux":{}}}')"
+like "a cgroup of its own choice" 'InvalidConfig*linux.cgroupsPath*' \
+	"$(a call Create '{"id":"bad","image":"img","disk_timeout":0,"scratch_size":0,"user":"","init":false,"log_size":65536,"config":{"ociVersion":"1.2.0","process":{"args":["a"],"cwd":"/"},"linux":{"cgroupsPath":"/x"}}}')"
 like "a disk that does not come" 'Failed*none*' \
 	"$(a call Create '{"id":"bad","image":"none","disk_timeout":300,"scratch_size":0,"user":"","init":false,"log_size":65536,"config":{"ociVersion":"1.2.0","linux":{}}}')"
 like "an upgrade call without upgrade" 'InvalidParameter*' \

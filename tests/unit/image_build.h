@@ -237,6 +237,31 @@ __attribute__((unused)) static void erofs_list_dir(const struct erofs_img *g,
 						   const char *path,
 						   struct buf *out, bool full);
 
+/* " NAME=LENGTH OF THE VALUE" for each attribute, in their order in the file. */
+__attribute__((unused)) static void erofs_list_xattrs(const struct erofs_img *g,
+						      const struct erofs_ino *i,
+						      struct buf *out)
+{
+	static const char *const prefixes[] = {
+		[1] = "user.",
+		[2] = "system.posix_acl_access",
+		[3] = "system.posix_acl_default",
+		[4] = "trusted.",
+		[6] = "security.",
+	};
+	const uint8_t *p = g->p + i->nid * 32 + 64 + 12, *end = g->p + i->body;
+
+	while (i->xattr_count && p < end) {
+		size_t name = p[0], value = get_le(p + 2, 2);
+
+		assert(p[1] < 7 && prefixes[p[1]]);
+		buf_printf(out, " %s%.*s=%zu", prefixes[p[1]], (int)name,
+			   (const char *)p + 4, value);
+		p += (4 + name + value + 3) & ~(size_t)3;
+	}
+	assert(!i->xattr_count || p == end);
+}
+
 __attribute__((unused)) static void erofs_list_one(const struct erofs_img *g,
 						   uint64_t nid,
 						   const char *path,
@@ -262,6 +287,8 @@ __attribute__((unused)) static void erofs_list_one(const struct erofs_img *g,
 	if (full)
 		buf_printf(out, " %o %u:%u %lld", i.mode & 07777, i.uid, i.gid,
 			   (long long)i.mtime);
+	if (full)
+		erofs_list_xattrs(g, &i, out);
 	buf_putc(out, '\n');
 	if (S_ISDIR(i.mode))
 		erofs_list_dir(g, nid, path, out, full);

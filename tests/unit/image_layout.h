@@ -22,7 +22,8 @@
 static char top[64]; /* everything of one test is below it */
 static struct image_store *store;
 static struct err e;
-static char **skipped; /* of the last load_fd() */
+static char **skipped;				   /* of the last load_fd() */
+__attribute__((unused)) static uint64_t max_bytes; /* of the store */
 
 __attribute__((unused)) static const char *program(void)
 {
@@ -57,8 +58,10 @@ __attribute__((unused)) static const char *at(const char *name)
 __attribute__((unused)) static int try_open(struct image_store **ret)
 {
 	char program_path[PATH_MAX];
-	struct image_store_config c = {
-		.hyb_image = program_path, .uid = 64998, .gid = 64998};
+	struct image_store_config c = {.hyb_image = program_path,
+				       .uid = 64998,
+				       .gid = 64998,
+				       .max_bytes = max_bytes};
 	char dir[200];
 
 	assert_non_null(realpath(program(), program_path));

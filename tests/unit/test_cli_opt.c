@@ -153,9 +153,9 @@ static void check_run(int status, const char *has, const char *const *in)
 
 static void test_verbs(void **state)
 {
-	static const char *const later[] = {
-		"top",	    "stats",  "cp",	 "scale",  "events",
-		"rollback", "tenant", "convert", "export", "compare"};
+	static const char *const later[] = {"top",     "stats",	   "scale",
+					    "events",  "rollback", "tenant",
+					    "convert", "export",   "compare"};
 	size_t i;
 
 	(void)state;

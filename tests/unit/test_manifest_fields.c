@@ -495,12 +495,14 @@ static void test_depends_on(void **state)
 	      {"[]", NULL}, {"{}", NULL}, {"{b: {condition: started}}", NULL},
 	      {"{b: {}}", NULL}, {"{b: {condition: completed}}", NULL},
 	      {"{v.b: {condition: started}}", NULL},
-	      {"{b: {condition: healthy}}", "'healthy' is not supported yet"},
+	      {"{b: {condition: healthy}}", NULL},
+	      {"{b: {condition: health}}", "must be started, healthy or"},
 	      {"{b: {condition: service_started}}", "is called 'started' here"},
 	      {"{b: {condition: service_healthy}}", "is called 'healthy' here"},
-	      {"{b: {condition: x}}", "must be started or completed"},
+	      {"{b: {condition: x}}", "must be started, healthy or completed"},
 	      {"{b: {condition: }}", NO_VALUE},
-	      {"{b: {condition: [started]}}", "must be started or completed"},
+	      {"{b: {condition: [started]}}",
+	       "must be started, healthy or completed"},
 	      {"{b: {required: true}}", "unknown key 'required'"},
 	      {"{b: }", "a dependency must be a map of keys, not nothing"},
 	      {"{b: started}", "a dependency must be a map of keys"},
@@ -519,6 +521,90 @@ static void test_depends_on(void **state)
 	      {"", NO_VALUE});
 }
 
+static void test_health(void **state)
+{
+	(void)state;
+	CHECK(CONTAINER, "healthcheck", {"{test: [CMD, a]}", NULL},
+	      {"{test: [CMD, a, b c, '']}", NULL},
+	      {"{test: [CMD-SHELL, a || b]}", NULL}, {"{test: a || b}", NULL},
+	      {"{test: [NONE]}", NULL}, {"{tcp: {port: 1}}", NULL},
+	      {"{http: {port: 65535}}", NULL},
+	      {"{http: {port: 80, path: '/a?b=%20'}}", NULL},
+	      {"{tcp: {port: 1}, interval: 100ms, timeout: 100ms}", NULL},
+	      {"{tcp: {port: 1}, interval: 24h, timeout: 1h}", NULL},
+	      {"{tcp: {port: 1}, retries: 1000, start_period: 24h}", NULL},
+	      {"{tcp: {port: 1}, start_period: 0, on_failure: restart}", NULL},
+	      {"{tcp: {port: 1}, on_failure: restart_vm}", NULL},
+	      {"{tcp: {port: 1}, on_failure: none}", NULL}, {"", NO_VALUE},
+	      {"[]", "must be a map of keys, not a list"},
+	      {"true", "must be a map of keys"},
+	      {"{}", "needs one of 'test', 'http' and 'tcp'"},
+	      {"{interval: 1s}", "needs one of 'test', 'http' and 'tcp'"},
+	      {"{test: a, tcp: {port: 1}}", "more than one of"},
+	      {"{http: {port: 1}, tcp: {port: 1}}", "more than one of"},
+	      {"{test: [NONE], interval: 1s}", "says nothing beside test"},
+	      {"{test: []}", "must be [\"CMD\", WORD...]"},
+	      {"{test: [a]}", "must be [\"CMD\", WORD...]"},
+	      {"{test: [CMD]}", "must be [\"CMD\", WORD...]"},
+	      {"{test: [cmd, a]}", "must be [\"CMD\", WORD...]"},
+	      {"{test: [NONE, a]}", "must be [\"CMD\", WORD...]"},
+	      {"{test: [CMD-SHELL, a, b]}", "must be [\"CMD\", WORD...]"},
+	      {"{test: [[CMD], a]}", "must be [\"CMD\", WORD...]"},
+	      {"{test: [CMD, [a]]}", "must be text, not a list"},
+	      {"{test: [CMD, '']}", "must have a command"},
+	      {"{test: ''}", "must have a command"}, {"{test: }", NO_VALUE},
+	      {"{test: {a: b}}", "not a map"},
+	      {"{test: a, disable: true}", "called 'test: [\"NONE\"]'"},
+	      {"{tcp: 80}", "must be a map of keys"},
+	      {"{tcp: {}}", "has no 'port'"},
+	      {"{tcp: {port: 0}}", "must be from 1 to 65535"},
+	      {"{tcp: {port: 65536}}", "must be from 1 to 65535"},
+	      {"{tcp: {port: '80'}}", "must be a whole number"},
+	      {"{tcp: {port: 80, path: /}}", "unknown key 'path'"},
+	      {"{http: {path: /}}", "has no 'port'"},
+	      {"{http: {port: 80, path: a}}", "begins with '/'"},
+	      {"{http: {port: 80, path: ''}}", "begins with '/'"},
+	      {"{http: {port: 80, path: '/a b'}}", "without blanks"},
+	      {"{http: {port: 80, path: \"/\\r\\n\"}}", "without blanks"},
+	      {"{http: {port: 80, path: '/ä'}}", "printable ASCII"},
+	      {"{http: {port: 80, host: a}}", "unknown key 'host'"},
+	      {"{tcp: {port: 1}, interval: 99ms}", "from 100ms to 24h"},
+	      {"{tcp: {port: 1}, interval: 0}", "from 100ms to 24h"},
+	      {"{tcp: {port: 1}, interval: 24h1ns}", "from 100ms to 24h"},
+	      {"{tcp: {port: 1}, interval: 5}", "with its unit"},
+	      {"{tcp: {port: 1}, timeout: 61m}", "from 100ms to 1h"},
+	      {"{tcp: {port: 1}, timeout: 99ms}", "from 100ms to 1h"},
+	      {"{tcp: {port: 1}, start_period: 25h}", "at most 24h"},
+	      {"{tcp: {port: 1}, start_period: -1s}", "with its unit"},
+	      {"{tcp: {port: 1}, retries: 0}", "from 1 to 1000"},
+	      {"{tcp: {port: 1}, retries: 1001}", "from 1 to 1000"},
+	      {"{tcp: {port: 1}, retries: '3'}", "must be a whole number"},
+	      {"{tcp: {port: 1}, on_failure: kill}", "must be restart, "},
+	      {"{tcp: {port: 1}, on_failure: [restart]}", "it is a list"},
+	      {"{tcp: {port: 1}, retrys: 1}", "did you mean 'retries'"},
+	      {"{tcp: {port: 1}, tcp: {port: 2}}", "there already"});
+	CHECK(CONTAINER, "readiness", {"{tcp: {port: 1}}", NULL},
+	      {"{test: a, interval: 1s, timeout: 1s, retries: 1}", NULL},
+	      {"{http: {port: 1, path: /x}}", NULL},
+	      {"{}", "'readiness' needs one of"},
+	      {"{test: [NONE]}", "leave the key out"},
+	      {"{tcp: {port: 1}, on_failure: none}", "in 'healthcheck'"},
+	      {"{tcp: {port: 1}, start_period: 1s}", "in 'healthcheck'"},
+	      {"{tcp: {port: 1}, path: /}", "unknown key 'path'"},
+	      {"80", "must be a map of keys"}, {"", NO_VALUE});
+	CHECK(CONTAINER, "interval", {"1s", "a container's 'healthcheck'"});
+	CHECK(CONTAINER, "livenessProbe", {"{}", "called 'healthcheck'"});
+	CHECK(CONTAINER, "readinessProbe", {"{}", "called 'readiness'"});
+	check("hyb: 1\nname: s\nvms: {v: {containers: {b: {image: i, "
+	      "healthcheck: {test: [NONE]}}, c: {image: i, depends_on: {b: "
+	      "{condition: healthy}}}}}}\n",
+	      "healthy without a check", "'b' can never be healthy");
+	check("hyb: 1\nname: s\nvms: {v: {containers: {b: {image: i, "
+	      "healthcheck: {test: [NONE]}, readiness: {tcp: {port: 1}}}, c: "
+	      "{image: i, depends_on: {b: {condition: healthy}}}}}}\n",
+	      "healthy by readiness", NULL);
+}
+
 static void test_not_yet(void **state)
 {
 	static const struct {
@@ -528,9 +614,9 @@ static void test_not_yet(void **state)
 		{STACK, {"networks", "egress"}},
 		{VM, {"replicas", "pool", "networks", "update", "boot"}},
 		{CONTAINER,
-		 {"pull_policy", "tty", "expose", "healthcheck", "readiness",
-		  "cap_add", "cap_drop", "no_new_privileges", "userns",
-		  "ulimits", "sysctls", "devices", "labels", "logging"}},
+		 {"pull_policy", "tty", "expose", "cap_add", "cap_drop",
+		  "no_new_privileges", "userns", "ulimits", "sysctls",
+		  "devices", "labels", "logging"}},
 	};
 	char error[64];
 	size_t i, k;
@@ -593,6 +679,7 @@ int main(void)
 		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_ports),
 		cmocka_unit_test(test_depends_on),
+		cmocka_unit_test(test_health),
 		cmocka_unit_test(test_not_yet),
 		cmocka_unit_test(test_unknown_keys),
 		cmocka_unit_test(test_count),

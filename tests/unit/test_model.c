@@ -22,6 +22,12 @@ static const char good[] =
 	"\"127.0.0.1\",\"published\":80,\"target\":80}],\"restart\":\"no\","
 	"\"depends_on\":[{\"vm\":\"v\",\"container\":\"c\",\"condition\":"
 	"\"started\"}],\"limits\":{\"cpus_milli\":500,\"memory\":0,\"pids\":0},"
+	"\"healthcheck\":{\"how\":\"exec\",\"args\":[\"a\"],\"port\":0,"
+	"\"path\":\"/\",\"interval_ns\":100000000,\"timeout_ns\":100000000,"
+	"\"start_period_ns\":0,\"retries\":3,\"on_failure\":\"restart\"},"
+	"\"readiness\":{\"how\":\"http\",\"args\":[],\"port\":80,"
+	"\"path\":\"/\",\"interval_ns\":100000000,\"timeout_ns\":100000000,"
+	"\"start_period_ns\":0,\"retries\":3,\"on_failure\":\"none\"},"
 	"\"init\":false,\"stop_signal\":\"SIGTERM\",\"stop_grace_ns\":0,"
 	"\"read_only\":true,\"shm_size\":8192,\"mounts\":["
 	"{\"type\":\"volume\",\"source\":\"d\",\"target\":\"/a\","
@@ -99,7 +105,23 @@ static const struct bad bad[] = {
 	{"vms.0.containers.0.depends_on", "{}"},
 	{"vms.0.containers.0.depends_on.0.vm", "\"w\""},
 	{"vms.0.containers.0.depends_on.0.container", "\"d\""},
-	{"vms.0.containers.0.depends_on.0.condition", "\"healthy\""},
+	{"vms.0.containers.0.depends_on.0.condition", "\"well\""},
+	{"vms.0.containers.0.healthcheck", "1"},
+	{"vms.0.containers.0.healthcheck", "[]"},
+	{"vms.0.containers.0.healthcheck", "{}"},
+	{"vms.0.containers.0.healthcheck.how", "\"icmp\""},
+	{"vms.0.containers.0.healthcheck.args", "[]"},
+	{"vms.0.containers.0.healthcheck.args", "[1]"},
+	{"vms.0.containers.0.healthcheck.interval_ns", "1"},
+	{"vms.0.containers.0.healthcheck.timeout_ns", "3600000000001"},
+	{"vms.0.containers.0.healthcheck.start_period_ns", "-1"},
+	{"vms.0.containers.0.healthcheck.retries", "0"},
+	{"vms.0.containers.0.healthcheck.retries", NULL},
+	{"vms.0.containers.0.healthcheck.on_failure", "\"kill\""},
+	{"vms.0.containers.0.readiness.how", "\"none\""},
+	{"vms.0.containers.0.readiness.port", "0"},
+	{"vms.0.containers.0.readiness.port", "65536"},
+	{"vms.0.containers.0.readiness.path", "\"a\""},
 	{"vms.0.containers.0.limits", "null"},
 	{"vms.0.containers.0.limits.cpus_milli", "1"},
 	{"vms.0.containers.0.limits.cpus_milli", "2001"},

@@ -315,6 +315,109 @@ static void test_marked(void **state)
 	assert_true(find("a").id > v.id);
 }
 
+static void poke(const char *name, off_t at, char value)
+{
+	char path[VOLUME_PATH_MAX];
+	int fd;
+
+	path_of(name, path);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	assert_int_equal(pwrite(fd, &value, 1, at), 1);
+	close(fd);
+}
+
+static char peek(const char *name, off_t at)
+{
+	char path[VOLUME_PATH_MAX], value = 0;
+	int fd;
+
+	path_of(name, path);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	assert_int_equal(pread(fd, &value, 1, at), 1);
+	close(fd);
+	return value;
+}
+
+static size_t count_snapshots(int64_t id)
+{
+	_cleanup_free_ struct state_snapshot *list = NULL;
+	size_t n = 0;
+
+	assert_int_equal(state_snapshot_list(state_db, id, &list, &n, &error),
+			 0);
+	return n;
+}
+
+static int quiet_calls;
+
+static int quiet_ok(void *arg, struct err *e)
+{
+	(void)arg;
+	(void)e;
+	quiet_calls++;
+	return 0;
+}
+
+static int quiet_bad(void *arg, struct err *e)
+{
+	(void)arg;
+	return err_set(e, ENOENT, "it is not frozen any more");
+}
+
+static void test_snapshots(void **state)
+{
+	const struct volume_quiet quiet = {quiet_ok, quiet_ok, NULL};
+	const struct volume_quiet thawed = {quiet_ok, quiet_bad, NULL};
+	struct state_snapshot half = {.name = "half"};
+	const off_t at = 12 * (off_t)MIB;
+	struct volume_info info;
+	struct state_volume v;
+
+	(void)state;
+	if (!need_root())
+		return;
+	ensure("a", 16 * MIB);
+	v = find("a");
+	poke("a", at, 'x');
+	assert_int_equal(volume_snapshot(volumes, &v, "one", NULL, &error), 0);
+	says(volume_snapshot(volumes, &v, "one", NULL, &error), -EEXIST,
+	     "already");
+	poke("a", at, 'y');
+	says(attach("a", 1, true, NULL), 0, NULL);
+	says(volume_snapshot(volumes, &v, "two", NULL, &error), -EBUSY, NULL);
+	says(volume_restore(volumes, &v, "one", &error), -EBUSY, NULL);
+	assert_int_equal(volume_snapshot(volumes, &v, "two", &quiet, &error),
+			 0);
+	assert_int_equal(quiet_calls, 2);
+	/* A guest that thawed by itself has written meanwhile. */
+	says(volume_snapshot(volumes, &v, "three", &thawed, &error), -ENOENT,
+	     "took too long");
+	assert_int_equal(count_snapshots(v.id), 2);
+	assert_int_equal(volume_release_vm(volumes, 1, &error), 0);
+	/* It has grown since: it stays as large. */
+	ensure("a", 32 * MIB);
+	v = find("a");
+	assert_int_equal(volume_restore(volumes, &v, "one", &error), 0);
+	assert_int_equal(peek("a", at), 'x');
+	volume_look(volumes, &v, &info);
+	assert_string_equal(info.problem, "");
+	assert_true(info.allocated < 16 * MIB);
+	assert_int_equal(volume_restore(volumes, &v, "two", &error), 0);
+	assert_int_equal(peek("a", at), 'y');
+	says(attach("a", 1, true, NULL), 0, NULL);
+	assert_int_equal(volume_release_vm(volumes, 1, &error), 0);
+	says(volume_restore(volumes, &v, "no", &error), -ENOENT, "no snapshot");
+	/* Killed in between: as if it had never been. */
+	half.volume_id = v.id;
+	assert_int_equal(state_snapshot_add(state_db, &half, &error), 0);
+	says(volume_restore(volumes, &v, "half", &error), -ENOENT, NULL);
+	volume_snapshots_purge(volumes);
+	assert_int_equal(count_snapshots(v.id), 2);
+	assert_int_equal(volume_snapshot_remove(volumes, &v, "one", &error), 0);
+	assert_int_equal(volume_remove(volumes, &v, &error), 0);
+	assert_int_equal(count_snapshots(0), 0);
+}
+
 /* -------------------------------------------------------------- secrets */
 
 static struct secret_store *open_secrets(void)
@@ -430,10 +533,15 @@ static void test_key(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		WITH_DIR(test_make_and_grow),	WITH_DIR(test_one_writer),
-		WITH_DIR(test_foreign_process), WITH_DIR(test_foreign_files),
-		WITH_DIR(test_half_made),	WITH_DIR(test_marked),
-		WITH_DIR(test_secrets),		WITH_DIR(test_key),
+		WITH_DIR(test_make_and_grow),
+		WITH_DIR(test_one_writer),
+		WITH_DIR(test_foreign_process),
+		WITH_DIR(test_foreign_files),
+		WITH_DIR(test_half_made),
+		WITH_DIR(test_marked),
+		WITH_DIR(test_snapshots),
+		WITH_DIR(test_secrets),
+		WITH_DIR(test_key),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -587,6 +587,7 @@ static int extension(struct tar *t, struct err *e)
 		r = read_extra(t, &t->pax, e);
 		if (r == 0)
 			r = tar_ext_pax(t, e);
+		t->has_pax = true;
 		break;
 	case 'g': /* for the whole archive: comments, in practice */
 	case 'V': /* GNU: the volume's name */
@@ -602,6 +603,17 @@ static int extension(struct tar *t, struct err *e)
 	return r < 0 ? r : 1;
 }
 
+/* A name, owner or size without the file that it is of: the end of the stream
+ * is missing. (Comments and the name of a volume stand alone.) */
+static int check_orphan(const struct tar *t, struct err *e)
+{
+	if (!t->has_long_name && !t->has_long_link && !t->has_pax)
+		return 0;
+	return tar_fail(t, e, ENODATA,
+			"the tar stream is cut: an extended header is the "
+			"last entry");
+}
+
 int tar_next(struct tar *t, const struct tar_entry **ret, struct err *e)
 {
 	int r = skip(t, t->left + t->pad, e);
@@ -615,7 +627,7 @@ int tar_next(struct tar *t, const struct tar_entry **ret, struct err *e)
 	do {
 		r = next_header(t, e);
 		if (r <= 0)
-			return r;
+			return r < 0 ? r : check_orphan(t, e);
 		r = extension(t, e);
 	} while (r > 0);
 	if (r == 0)

@@ -9,6 +9,7 @@ void tar_ext_reset(struct tar *t)
 {
 	t->has_long_name = false;
 	t->has_long_link = false;
+	t->has_pax = false;
 	t->pax_path = NULL;
 	t->pax_link = NULL;
 	t->pax_sparse_name = NULL;

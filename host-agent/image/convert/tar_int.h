@@ -36,6 +36,7 @@ struct tar {
 	struct tar_mem long_link;
 	bool has_long_name;
 	bool has_long_link;
+	bool has_pax; /* an x header came, whatever it said */
 
 	/* What PAX said of the next entry. */
 	const char *pax_path;

@@ -113,7 +113,9 @@ chown -R 0:0 $M/rootfs
 
 # A mount namespace of another: nothing of it changes but the root's place.
 holder -m
+before=$(wc -l </proc/$holder/mountinfo)
 joined mount mnt mnt
+is "delete takes the root out of the joined mount namespace" "$(wc -l </proc/$holder/mountinfo)" "$before"
 is "the joined mount namespace keeps its own root" "$(nsenter -t $holder -m sh -c 'ls /tests.sh' 2>&1)" /tests.sh
 before=$(wc -l </proc/$holder/mountinfo)
 oci true ns="$(no_ns mount),{\"type\":\"mount\",\"path\":\"/proc/$holder/ns/mnt\"}" mounts='{"destination":"/x","type":"nofs"}'
@@ -256,8 +258,8 @@ m_is "which does not open" "no" 'cat /dev/disk >/dev/null 2>&1 && echo yes || ec
 m_is "a FIFO" "fifo 600" 'stat -c "%F %a" /dev/pipe' lx="$(dev '{"type":"p","path":"/dev/pipe","fileMode":384}')"
 m_is "a mode with the type in it" "666" 'stat -c %a /dev/my' lx="$(dev '{"type":"c","path":"/dev/my","major":1,"minor":5,"fileMode":8630}')"
 m_is "a default device with another owner" "7:8 ok" 'echo x >/dev/null && echo $(stat -c %u:%g /dev/null) ok' lx="$(dev '{"type":"c","path":"/dev/null","major":1,"minor":3,"uid":7,"gid":8}')"
-m_refused "a device elsewhere" "linux.devices: '/etc/x' is not below /dev" lx="$(dev '{"type":"c","path":"/etc/x","major":1,"minor":3}')"
-m_refused "a device's unknown type" "linux.devices: unknown type 'x'" lx="$(dev '{"type":"x","path":"/dev/x"}')"
+m_refused "a device elsewhere" "linux.devices[0].path: '/etc/x' is not below /dev" lx="$(dev '{"type":"c","path":"/etc/x","major":1,"minor":3}')"
+m_refused "a device's unknown type" "linux.devices[0].type: must be c, u, b or p, not 'x'" lx="$(dev '{"type":"x","path":"/dev/x"}')"
 USER=',"uidMappings":[{"containerID":0,"hostID":100000,"size":1000},{"containerID":2000,"hostID":300000,"size":10}],"gidMappings":[{"containerID":0,"hostID":100000,"size":1000},{"containerID":2000,"hostID":300000,"size":10}]'
 userns="$(no_ns none),{\"type\":\"user\"}"
 m_is "devices in a user namespace open, and are its own" "7:2005 0:0 ok" 'echo x >/dev/a/my && echo $(stat -c %u:%g /dev/a/my) $(stat -c %u:%g /dev/a) ok' ns="$userns" lx="$USER$(dev '{"type":"c","path":"/dev/a/my","major":1,"minor":3,"uid":7,"gid":2005}')"
@@ -292,6 +294,6 @@ m_refused "ranges that overlap outside" "linux.gidMappings[1]: overlaps linux.gi
 m_refused "ranges beyond the last id" "linux.uidMappings[0].size" ns="$userns" \
 	lx=',"uidMappings":[{"containerID":4294967290,"hostID":1000,"size":10}],"gidMappings":[{"containerID":0,"hostID":1000,"size":10}]'
 m_refused "mappings without a user namespace" "linux.uidMappings" lx="$MAPS"
-m_refused "a user namespace without mappings" "linux.uidMappings and gidMappings are needed" ns="$userns"
+m_refused "a user namespace without mappings" "linux.uidMappings: is needed for a new user namespace" ns="$userns"
 is "nothing is left of all these" "$(ls /run/rt | wc -l) $(ls -d /sys/fs/cgroup/hyb/*/ 2>/dev/null | wc -l) $(grep -c "$M/rootfs/" /proc/mounts)" "0 0 0"
 umount /run/msrc

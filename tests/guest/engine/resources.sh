@@ -50,11 +50,31 @@ wrong "unified with a file that is not there" "memory.moon" '"unified":{"memory.
 wrong "unified with a path" "'../memory.max' is not a controller's file" '"unified":{"../memory.max":"1"}'
 wrong "unified of the cgroup itself" "'cgroup.procs' is not" '"unified":{"cgroup.procs":"1"}'
 wrong "cpus that are not there" "cpuset.cpus = 999" '"cpu":{"cpus":"999"}'
-wrong "a period out of range" "cpu.max" '"cpu":{"period":5}'
+wrong "a period out of range" "linux.resources.cpu.period: must be from 1000 to 1000000" '"cpu":{"period":5}'
 wrong "real-time budgets" "cpu.realtime" '"cpu":{"realtimeRuntime":1}'
 wrong "no OOM killer" "disableOOMKiller" '"memory":{"disableOOMKiller":true}'
 wrong "swap below the limit" "memory.swap" '"memory":{"limit":67108864,"swap":1}'
 wrong "swap without a limit" "memory.swap" '"memory":{"swap":67108864}'
+wrong "swap one byte below the limit" "memory.swap: is memory and swap together" '"memory":{"limit":67108864,"swap":67108863}'
+wrong "huge pages without their controller" "has no controller 'hugetlb'" '"hugepageLimits":[{"pageSize":"2MB","limit":0}]'
+wrong "rdma without its controller" "linux.resources.rdma.mlx4_0: this machine" '"rdma":{"mlx4_0":{"hcaHandles":1}}'
+wrong "network is of cgroup v1" "linux.resources.network.classID: cgroup v2 has none" '"network":{"classID":1}'
+held ',"resources":{"memory":{"limit":67108864}}'
+$RT start f1
+out=$(echo '{"memory":{"limit":4096,"checkBeforeUpdate":true}}' | $RT update -r - f1 2>&1)
+is "checkBeforeUpdate: a limit below what is used is refused" "$? $(cat $CG/memory.max) $($RT state f1 | grep -c running)" "1 67108864 1"
+like "by name" "$out" "resources.memory.limit: 4096 is below the"
+echo '{"memory":{"limit":33554432,"checkBeforeUpdate":true}}' | $RT update -r - f1
+is "and one above is taken" "$? $(cat $CG/memory.max)" "0 33554432"
+out=$(echo '{"memory":' | $RT update -r - f1 2>&1)
+like "JSON that is cut names its line" "$out" "resources '-': line 2, column"
+echo '{"args":["grep","Cpus_allowed_list","/proc/self/status"],"env":["PATH=/bin"],"cwd":"/","execCPUAffinity":{"initial":"0","final":"0"}}' >/run/p.json
+is "execCPUAffinity" "$($RT exec -p /run/p.json f1 2>&1)" "Cpus_allowed_list:	0"
+sed -i 's/"final":"0"/"final":"900"/' /run/p.json
+out=$($RT exec -p /run/p.json f1 2>&1)
+is "execCPUAffinity of a CPU that is not there" $? 255
+like "is named" "$out" "process.execCPUAffinity.final: '900'"
+$RT delete -f f1
 
 # device rules: the last that fits counts, the short list stays
 mknod $FULL/rootfs/blk b 254 0

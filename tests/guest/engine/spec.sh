@@ -72,7 +72,7 @@ is "a startContainer that fails stops the start" "$st $out" "1 "
 like "and is named, too" "$err" "startContainer[0]: /bin/hook"
 full "echo ran" top=",\"hooks\":{$(h startContainer hang 1)}"
 is "one that hangs is ended" "$st $out" "1 "
-refused "a relative path of a hook" "hooks.startContainer[0]: path: must be absolute" \
+refused "a relative path of a hook" "hooks.startContainer[0].path: must be absolute" \
 	top=',"hooks":{"startContainer":[{"path":"bin/hook"}]}'
 
 # ------------------------------------------------------------- the process

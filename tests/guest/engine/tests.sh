@@ -377,4 +377,5 @@ $RT delete -f c1
 . /seccomp.sh
 . /resources.sh
 . /runtime.sh
+. /bundles.sh
 echo "1..$n"

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Tar streams of hyb cp: to and from frames. */
+#ifndef HYB_HOST_AGENT_CLI_CP_H
+#define HYB_HOST_AGENT_CLI_CP_H
+
+#include "common/tree/wire.h"
+
+/* Frames up to TREE_END as a PAX tar on fd. base: what the root is called; "":
+ * "." */
+int cp_tar_write(struct tree_wire *w, int fd, const char *base,
+		 struct tree_end *sender, struct err *e);
+/* A tar from fd as frames, without the TREE_END. Names that are absolute or
+ * lead upwards are refused, devices counted in end->skipped. */
+int cp_tar_read(struct tree_wire *w, int fd, struct tree_end *end,
+		struct err *e);
+
+#endif
