@@ -126,6 +126,8 @@ int on_logs(void *ctx, struct vl_call *call, struct err *e);
 int on_copy(void *ctx, struct vl_call *call, struct err *e);
 int on_forward(void *ctx, struct vl_call *call, struct err *e);
 int on_image_load(void *ctx, struct vl_call *call, struct err *e);
+int on_image_import(void *ctx, struct vl_call *call, struct err *e);
+int on_image_prune(void *ctx, struct vl_call *call, struct err *e);
 int on_image_pull(void *ctx, struct vl_call *call, struct err *e);
 int on_image_list(void *ctx, struct vl_call *call, struct err *e);
 int on_image_inspect(void *ctx, struct vl_call *call, struct err *e);

@@ -66,7 +66,8 @@ struct load_params {
 	const char *name, *source;
 };
 
-int on_image_load(void *ctx, struct vl_call *call, struct err *e)
+static int take_images(struct request *q, const struct vl_call *call,
+		       bool is_tree, struct err *e)
 {
 	static const struct vl_field fields[] = {
 		{"name", VL_STRING, offsetof(struct load_params, name), 0, 512,
@@ -77,7 +78,6 @@ int on_image_load(void *ctx, struct vl_call *call, struct err *e)
 	char source[512];
 	_cleanup_image_info_list_ struct image_info **list = NULL;
 	struct load_params p = {.name = NULL};
-	struct request *q = ctx;
 	struct teller teller = {.q = q};
 	char **skipped = NULL;
 	struct image_input in = {
@@ -101,8 +101,10 @@ int on_image_load(void *ctx, struct vl_call *call, struct err *e)
 	in.name = p.name;
 	if (vl_conn_take_fds(q->conn, &in.fd, 1) != 1)
 		return err_set(e, EINVAL,
-			       "ImageLoad: no descriptor came with the call");
-	r = image_store_load_fd(q->api->images, &in, &list, e);
+			       "%s: no descriptor came with the call",
+			       is_tree ? "ImageImport" : "ImageLoad");
+	r = is_tree ? image_store_import_fd(q->api->images, &in, &list, e)
+		    : image_store_load_fd(q->api->images, &in, &list, e);
 	close(in.fd);
 	if (r < 0)
 		return r;
@@ -111,10 +113,21 @@ int on_image_load(void *ctx, struct vl_call *call, struct err *e)
 		add_rows(rows, list[i]);
 	words = strings_json((const char *const *)skipped);
 	strv_free(skipped);
-	log_info("image load: %zu images, by user %u", i, q->uid);
+	log_info("image %s: %zu images, by user %u",
+		 is_tree ? "import" : "load", i, q->uid);
 	return request_reply(
 		q, json_pack("{s:o,s:o}", "images", rows, "skipped", words),
 		false, e);
+}
+
+int on_image_load(void *ctx, struct vl_call *call, struct err *e)
+{
+	return take_images(ctx, call, false, e);
+}
+
+int on_image_import(void *ctx, struct vl_call *call, struct err *e)
+{
+	return take_images(ctx, call, true, e);
 }
 
 struct pull_params {
@@ -310,4 +323,46 @@ int on_image_remove(void *ctx, struct vl_call *call, struct err *e)
 	names = strings_json((const char *const *)removed);
 	strv_free(removed);
 	return request_reply(q, json_pack("{s:o}", "removed", names), false, e);
+}
+
+struct prune_params {
+	bool all, dry_run;
+};
+
+int on_image_prune(void *ctx, struct vl_call *call, struct err *e)
+{
+	static const struct vl_field fields[] = {
+		{"all", VL_BOOL, offsetof(struct prune_params, all), 0, 0,
+		 true},
+		{"dry_run", VL_BOOL, offsetof(struct prune_params, dry_run), 0,
+		 0, true},
+	};
+	struct prune_params p = {.all = false};
+	struct request *q = ctx;
+	struct image_prune prune;
+	char **removed = NULL;
+	uint64_t bytes;
+	json_t *names;
+	int r;
+
+	r = vl_params_read(call->parameters, fields, ARRAY_SIZE(fields), true,
+			   &p, NULL, e);
+	if (r < 0)
+		return r;
+	prune = (struct image_prune){.all = p.all,
+				     .dry_run = p.dry_run,
+				     .in_use = in_use,
+				     .arg = q->api->world};
+	r = image_store_prune(q->api->images, &prune, &removed, &bytes, e);
+	if (r < 0)
+		return r;
+	log_info("image prune: %llu bytes, by user %u%s",
+		 (unsigned long long)bytes, q->uid,
+		 p.dry_run ? " (asked only)" : "");
+	names = strings_json((const char *const *)removed);
+	strv_free(removed);
+	return request_reply(q,
+			     json_pack("{s:o,s:I}", "removed", names, "bytes",
+				       (json_int_t)bytes),
+			     false, e);
 }

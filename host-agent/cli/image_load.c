@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* hyb image load FILE|DIR|-: opened here, with the caller's rights. */
+/* hyb image load FILE|DIR|-, hyb image import TAR|- [NAME]: opened here, with the caller's rights. */
 #include "common/base/cleanup.h"
 #include "common/base/fd.h"
 #include "host-agent/cli/client.h"
@@ -87,8 +87,8 @@ static int open_source(const char *file, struct err *e)
 	return spool(fd, e);
 }
 
-static int load(struct cli *cli, const struct args *a, const char *file, int fd,
-		struct err *e)
+static int load(struct cli *cli, const struct args *a, const char *method,
+		const char *file, int fd, struct err *e)
 {
 	_cleanup_vl_conn_ struct vl_conn c = {.fd = -1};
 	_cleanup_vl_reply_ struct vl_reply reply = VL_REPLY_INIT;
@@ -99,7 +99,7 @@ static int load(struct cli *cli, const struct args *a, const char *file, int fd,
 	if (a->name &&
 	    json_object_set_new(params, "name", json_string(a->name)) < 0) {
 		json_decref(params);
-		err_set(e, EINVAL, "--name is not UTF-8");
+		err_set(e, EINVAL, "the name is not UTF-8");
 		return CLI_USAGE;
 	}
 	/* A name that is not UTF-8 goes without saying. */
@@ -112,9 +112,8 @@ static int load(struct cli *cli, const struct args *a, const char *file, int fd,
 	}
 	progress_init(&p);
 	client_catch_interrupt();
-	st = client_call_more(&c, HOST_IFACE "ImageLoad", params, &fd, 1,
-			      LOAD_TIMEOUT_MS, progress_on_event, &p, &reply,
-			      e);
+	st = client_call_more(&c, method, params, &fd, 1, LOAD_TIMEOUT_MS,
+			      progress_on_event, &p, &reply, e);
 	progress_clear(&p);
 	progress_done(&p);
 	if (st == 0) {
@@ -135,7 +134,7 @@ static int run(struct cli *cli, const void *args, int n, char **words)
 	(void)n;
 	fd = open_source(words[0], &e);
 	if (fd >= 0)
-		st = load(cli, args, words[0], fd, &e);
+		st = load(cli, args, HOST_IFACE "ImageLoad", words[0], fd, &e);
 	return st ? image_fail(st, "load", words[0], &e) : st;
 }
 
@@ -152,4 +151,38 @@ const struct verb cli_verb_image_load = {
 	.max_words = 1,
 	.kind = WORDS_FILES,
 	.run = run,
+};
+
+static const struct opt import_opts[] = {
+	{'o', "output", OPT_FORMAT, AT(format), "table|json", "how to show it"},
+};
+
+static int run_import(struct cli *cli, const void *args, int n, char **words)
+{
+	struct args a = *(const struct args *)args;
+	_cleanup_close_ int fd = -1;
+	struct err e = ERR_INIT;
+	int st = CLI_FAILED;
+
+	a.name = n > 1 ? words[1] : NULL;
+	fd = open_source(words[0], &e);
+	if (fd >= 0)
+		st = load(cli, &a, HOST_IFACE "ImageImport", words[0], fd, &e);
+	return st ? image_fail(st, "import", words[0], &e) : st;
+}
+
+const struct verb cli_verb_image_import = {
+	.name = "image import",
+	.words = "TAR|- [NAME]",
+	.brief = "Makes an image of the tar of a root file system",
+	.about = "The tar may be compressed by gzip or zstd; '-' is standard "
+		 "input. The image has\none layer and no command: a manifest "
+		 "says what to run. Without NAME it is\nfound by its digest.",
+	.opts = import_opts,
+	.n_opts = ARRAY_SIZE(import_opts),
+	.args_size = sizeof(struct args),
+	.min_words = 1,
+	.max_words = 2,
+	.kind = WORDS_FILES,
+	.run = run_import,
 };

@@ -21,10 +21,12 @@ const struct verb *const cli_verbs[] = {
 	&cli_verb_inspect,
 	&cli_verb_port_forward,
 	&cli_verb_image_load,
+	&cli_verb_image_import,
 	&cli_verb_image_pull,
 	&cli_verb_image_ls,
 	&cli_verb_image_inspect,
 	&cli_verb_image_rm,
+	&cli_verb_image_prune,
 	&cli_verb_volume_ls,
 	&cli_verb_volume_create,
 	&cli_verb_volume_inspect,
@@ -45,7 +47,6 @@ const struct verb *const cli_verbs[] = {
 
 /* Verbs that are designed and not built yet: told so, not "unknown". */
 const char *const cli_later[] = {
-	"top",	   "stats",	   "scale",	  "rollback",
-	"events",  "image import", "image prune", "tenant",
-	"convert", "export",	   "compare",	  NULL,
+	"top",	  "stats",   "scale",  "rollback", "events",
+	"tenant", "convert", "export", "compare",  NULL,
 };

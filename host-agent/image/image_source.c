@@ -36,6 +36,7 @@ struct image_source {
 	struct image_source_config c;
 	bool is_dir;
 	int file; /* archive: the file itself or our copy */
+	struct image_part tree;
 	struct arena *arena;
 	struct entry *entries; /* archive: by name; of equals the last counts */
 	size_t n_entries;
@@ -198,6 +199,11 @@ static int find_in_archive(const struct image_source *s, const char *path,
 	return 0;
 }
 
+struct image_part image_source_tree(const struct image_source *s)
+{
+	return s->tree;
+}
+
 int image_source_find(struct image_source *s, const char *path,
 		      struct image_part *ret, struct err *e)
 {
@@ -310,6 +316,10 @@ static int open_archive(struct image_source *s, struct err *e)
 		return err_sys(e, errno, "read the image");
 	if (st.st_size == 0)
 		return err_set(e, EINVAL, "the file is empty, not an image");
+	s->tree = (struct image_part){.fd = s->file,
+				      .size = (uint64_t)st.st_size};
+	if (s->c.is_tree)
+		return 0;
 	c.verb = "list";
 	c.in = s->file;
 	c.out = -1;
@@ -332,6 +342,8 @@ static int open_any(struct image_source *s, struct err *e)
 	s->arena = arena_new(0);
 	if (!s->arena)
 		return err_sys(e, ENOMEM, "read the image");
+	if (S_ISDIR(st.st_mode) && s->c.is_tree)
+		return err_set(e, EISDIR, "a tar is needed, not a folder");
 	if (S_ISDIR(st.st_mode)) {
 		s->is_dir = true;
 		return 0;

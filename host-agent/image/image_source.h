@@ -22,7 +22,8 @@ struct image_source_config {
 	bool as_caller; /* files of the folder are opened as this user */
 	uid_t uid;
 	gid_t gid;
-	int tmp_dir; /* for a copy, where the source is a pipe or compressed */
+	bool is_tree; /* a tar of a root file system, not an archive of files */
+	int tmp_dir;  /* for a copy, where the source is a pipe or compressed */
 	const struct image_child *child; /* how to run hyb-image */
 };
 
@@ -43,6 +44,9 @@ struct image_part {
 /* -ENOENT without a message where there is none; every other error has one. */
 int image_source_find(struct image_source *s, const char *path,
 		      struct image_part *ret, struct err *e);
+
+/* The tar, plain, of a source that is_tree. */
+struct image_part image_source_tree(const struct image_source *s);
 
 /* The whole of a document of at most max bytes, with a NUL behind it, in the
  * arena. digest ("sha256:..."), unless NULL, must be that of the content, and

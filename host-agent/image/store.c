@@ -344,3 +344,112 @@ int image_store_remove(struct image_store *s, const char *reference,
 	pthread_mutex_unlock(&s->lock);
 	return r;
 }
+
+/* ------------------------------------------------------------------ pruning */
+
+/* The digests of what goes: of images, not yet of names. */
+static size_t find_unused(struct image_store *s, const struct image_prune *p,
+			  char (*doomed)[72])
+{
+	size_t i, n = 0;
+
+	for (i = 0; i < s->n_images; i++) {
+		const struct stored *x = &s->images[i];
+
+		if (!p->all && count_names(s, x->digest) > 0)
+			continue;
+		if (p->in_use && p->in_use(p->arg, x->digest))
+			continue;
+		memcpy(doomed[n++], x->digest, 72);
+	}
+	return n;
+}
+
+static bool is_doomed(char (*doomed)[72], size_t n, const char *digest)
+{
+	size_t i;
+
+	for (i = 0; i < n; i++) {
+		if (strcmp(doomed[i], digest) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Of each file that only images use which go: once. */
+static uint64_t count_bytes(const struct image_store *s, char (*doomed)[72],
+			    size_t n)
+{
+	uint64_t sum = 0;
+	size_t i, k;
+
+	for (i = 0; i < s->n_images; i++) {
+		const struct stored *x = &s->images[i];
+		bool counts = is_doomed(doomed, n, x->digest);
+
+		for (k = 0; counts && k < s->n_images; k++) {
+			const struct stored *y = &s->images[k];
+
+			if (strcmp(x->key, y->key) == 0 &&
+			    (k < i || !is_doomed(doomed, n, y->digest)))
+				counts = false;
+		}
+		sum += counts ? x->erofs_size : 0;
+	}
+	return sum;
+}
+
+static void tell_doomed(const struct image_store *s, const char *digest,
+			char **list, size_t *n)
+{
+	size_t i;
+
+	for (i = 0; i < s->n_names; i++) {
+		if (strcmp(s->names[i].digest, digest) == 0)
+			add_removed(list, n,
+				    image_ref_familiar(s->names[i].full));
+	}
+	add_removed(list, n, digest);
+}
+
+static int prune_locked(struct image_store *s, const struct image_prune *p,
+			char ***ret, uint64_t *ret_bytes, struct err *e)
+{
+	_cleanup_free_ char(*doomed)[72] =
+		calloc(s->n_images + 1, sizeof(*doomed));
+	char **list = calloc(s->n_images + s->n_names + 1, sizeof(*list));
+	size_t i, n_doomed, n = 0;
+	int r = 0;
+
+	if (!doomed || !list) {
+		free(list);
+		return err_sys(e, ENOMEM, "image store");
+	}
+	n_doomed = find_unused(s, p, doomed);
+	*ret_bytes = count_bytes(s, doomed, n_doomed);
+	for (i = 0; r == 0 && i < n_doomed; i++) {
+		if (p->dry_run)
+			tell_doomed(s, doomed[i], list, &n);
+		else
+			r = remove_image(s, store_find_digest(s, doomed[i]),
+					 list, &n, e);
+	}
+	if (r < 0) {
+		strv_free(list);
+		store_index_load(s, NULL); /* what is on disk counts */
+		return r;
+	}
+	*ret = list;
+	return 0;
+}
+
+int image_store_prune(struct image_store *s, const struct image_prune *p,
+		      char ***ret, uint64_t *ret_bytes, struct err *e)
+{
+	int r;
+
+	pthread_mutex_lock(&s->lock);
+	r = prune_locked(s, p, ret, ret_bytes, e);
+	pthread_mutex_unlock(&s->lock);
+	return r;
+}

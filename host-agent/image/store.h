@@ -113,6 +113,12 @@ struct image_input {
 int image_store_load_fd(struct image_store *s, const struct image_input *in,
 			struct image_info ***ret, struct err *e);
 
+/* An image of one layer: the tar, plain or compressed, of a root file system.
+ * Its configuration says nothing but the host's architecture, so the same tar
+ * is the same image. Without a name it is found by its digest. */
+int image_store_import_fd(struct image_store *s, const struct image_input *in,
+			  struct image_info ***ret, struct err *e);
+
 struct image_pull {
 	const char *reference; /* [REGISTRY/]NAME[:TAG][@DIGEST] */
 	const char *authfile;  /* or NULL */
@@ -149,6 +155,19 @@ typedef bool (*image_in_use)(void *arg, const char *digest);
 int image_store_remove(struct image_store *s, const char *reference,
 		       image_in_use in_use, void *arg, char ***ret_removed,
 		       struct err *e);
+
+struct image_prune {
+	bool all;     /* images with a name too */
+	bool dry_run; /* nothing is removed */
+	image_in_use in_use;
+	void *arg;
+};
+
+/* Removes the images that in_use does not know; *ret: what went, or would, as
+ * of image_store_remove(); *ret_bytes: of their files that no other image
+ * shares. */
+int image_store_prune(struct image_store *s, const struct image_prune *p,
+		      char ***ret, uint64_t *ret_bytes, struct err *e);
 
 /* Bytes of disk that the store takes. */
 int image_store_usage(struct image_store *s, uint64_t *ret_bytes,

@@ -24,6 +24,9 @@
 /* Goes up whenever hyb-image would write other bytes for the same layers. */
 #define EROFS_VERSION "hyb-erofs 1"
 
+/* Bytes of a tar that are hashed at once. */
+#define HASH_CHUNK ((size_t)1 << 20)
+
 static void make_key(const struct image_found *f, char out[65])
 {
 	EVP_MD_CTX *md = EVP_MD_CTX_new();
@@ -332,6 +335,80 @@ static int load_source(struct image_store *s, const struct load *l,
 	return r < 0 ? r : tell_skipped(l, &found, ret, e);
 }
 
+/* ----------------------------------------------------------------- trees */
+
+/* A layer's digest is known before it is converted, which checks it: so the
+ * tar is read twice. It may change between the two; that is an error then. */
+static int hash_part(const struct load *l, const struct image_part *p,
+		     char digest[72], struct err *e)
+{
+	_cleanup_free_ uint8_t *buf = malloc(HASH_CHUNK);
+	EVP_MD_CTX *md = EVP_MD_CTX_new();
+	uint8_t sum[32] = {0};
+	uint64_t done = 0;
+	int r = buf && md && EVP_DigestInit_ex(md, EVP_sha256(), NULL) == 1
+			? 0
+			: err_sys(e, ENOMEM, "image store");
+
+	while (r == 0 && done < p->size) {
+		ssize_t n = pread(p->fd, buf, HASH_CHUNK,
+				  (off_t)(p->offset + done));
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0) {
+			r = n < 0 ? err_sys(e, errno, "read the tar")
+				  : err_set(e, ENODATA, "the tar is cut");
+			break;
+		}
+		EVP_DigestUpdate(md, buf, (size_t)n);
+		done += (uint64_t)n;
+		if (now_ms() > l->deadline_ms)
+			r = err_set(e, ETIMEDOUT, "it took too long");
+		else if (l->progress &&
+			 l->progress(l->arg, "read", done, p->size) != 0)
+			r = err_set(e, ECANCELED, "cancelled");
+	}
+	if (r == 0)
+		EVP_DigestFinal_ex(md, sum, NULL);
+	EVP_MD_CTX_free(md);
+	memcpy(digest, "sha256:", 7);
+	hex_format(sum, sizeof(sum), digest + 7);
+	return r;
+}
+
+static int load_tree(struct image_store *s, const struct load *l,
+		     const struct image_child *child,
+		     const struct image_source *src, struct image_info ***ret,
+		     struct err *e)
+{
+	static const char *const none[] = {NULL};
+	const struct image_part p = image_source_tree(src);
+	struct image_child_layer layer = {
+		.fd = p.fd, .offset = p.offset, .size = p.size};
+	char diff_id[72], config[300];
+	struct image_found x = {
+		.layers = &layer,
+		.n_layers = 1,
+		.size = p.size,
+		.names = (const char **)(uintptr_t)none,
+		.config_text = config,
+	};
+	int r = hash_part(l, &p, diff_id, e);
+
+	if (r < 0)
+		return r;
+	layer.diff_id = diff_id;
+	x.config_len = (size_t)snprintf(
+		config, sizeof(config),
+		"{\"architecture\":\"%s\",\"os\":\"linux\",\"config\":{},"
+		"\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[\"%s\"]}}",
+		image_host_architecture(), diff_id);
+	image_digest(config, x.config_len, x.config_digest);
+	r = image_found_make_digest(&x, e);
+	return r < 0 ? r : load_images(s, l, child, &x, 1, ret, e);
+}
+
 int store_load(struct image_store *s, const struct load *l,
 	       struct image_info ***ret, struct err *e)
 {
@@ -353,15 +430,17 @@ int store_load(struct image_store *s, const struct load *l,
 		.as_caller = l->as_caller,
 		.uid = l->uid,
 		.gid = l->gid,
+		.is_tree = l->is_tree,
 		.tmp_dir = s->tmp_fd,
 		.child = &child,
 	};
 	_cleanup_(cleanup_image_source) struct image_source *src = NULL;
 	int r = image_source_open(&config, &src, e);
 
-	if (r == 0)
-		r = load_source(s, l, &child, src, ret, e);
-	return r;
+	if (r < 0)
+		return r;
+	return l->is_tree ? load_tree(s, l, &child, src, ret, e)
+			  : load_source(s, l, &child, src, ret, e);
 }
 
 static int load_named(struct image_store *s, struct load *l, const char *name,
@@ -385,7 +464,8 @@ static int load_named(struct image_store *s, struct load *l, const char *name,
 	if (r == 0)
 		r = store_load(s, l, ret, e);
 	if (r < 0 && source_name)
-		return err_wrap(e, "load '%s'", source_name);
+		return err_wrap(e, "%s '%s'", l->is_tree ? "import" : "load",
+				source_name);
 	return r;
 }
 
@@ -402,8 +482,8 @@ int image_store_load(struct image_store *s, const char *path, const char *name,
 	return load_named(s, &l, name, path, ret, e);
 }
 
-int image_store_load_fd(struct image_store *s, const struct image_input *in,
-			struct image_info ***ret, struct err *e)
+static int load_input(struct image_store *s, const struct image_input *in,
+		      bool is_tree, struct image_info ***ret, struct err *e)
 {
 	struct load l = {
 		.fd = in->fd,
@@ -412,8 +492,21 @@ int image_store_load_fd(struct image_store *s, const struct image_input *in,
 		.gid = in->caller_gid,
 		.progress = in->progress,
 		.arg = in->arg,
+		.is_tree = is_tree,
 		.ret_skipped = in->ret_skipped,
 	};
 
 	return load_named(s, &l, in->name, in->source_name, ret, e);
+}
+
+int image_store_load_fd(struct image_store *s, const struct image_input *in,
+			struct image_info ***ret, struct err *e)
+{
+	return load_input(s, in, false, ret, e);
+}
+
+int image_store_import_fd(struct image_store *s, const struct image_input *in,
+			  struct image_info ***ret, struct err *e)
+{
+	return load_input(s, in, true, ret, e);
 }

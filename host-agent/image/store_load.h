@@ -15,6 +15,7 @@ struct load {
 	uint64_t deadline_ms;
 	image_progress progress;
 	void *arg;
+	bool is_tree;	     /* a tar of a root file system */
 	char ***ret_skipped; /* may be NULL */
 };
 
