@@ -60,7 +60,7 @@ lib = $(filter-out %/main.c,$(call src,$(1)))
 obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
 
 COMMON_SRC := $(call lib,common/base common/varlink common/oci common/tree)
-HOST_SRC := $(call lib,$(addprefix host-agent/,manifest model plan state secret volume reconcile tenant image virt net guest))
+HOST_SRC := $(call lib,$(addprefix host-agent/,manifest model plan state secret volume reconcile tenant image disk virt net guest))
 HYBD_SRC := $(call src,host-agent/hybd host-agent/api)
 CLI_SRC := $(call src,host-agent/cli)
 IMAGE_SRC := $(call src,host-agent/image/convert)

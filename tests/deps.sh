@@ -11,6 +11,7 @@ packages="
 	linux-source-6.12 bc bison flex libelf-dev xz-utils zstd cpio rsync
 	busybox-static umoci skopeo erofs-utils jq curl strace python3
 	procps iproute2 patch e2fsprogs scdoc crun runc
+	mmdebstrap dosfstools mtools syslinux fdisk
 "
 missing=
 for p in $packages; do

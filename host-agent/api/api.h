@@ -26,6 +26,7 @@ struct api {
 	struct image_store *images;
 	struct volume_store *volumes;
 	struct secret_store *secrets;
+	struct disk_store *disks;
 	struct virt *virt;
 	const char *root;
 	const char *connect;
@@ -141,6 +142,10 @@ int on_volume_remove(void *ctx, struct vl_call *call, struct err *e);
 int on_secret_set(void *ctx, struct vl_call *call, struct err *e);
 int on_secret_list(void *ctx, struct vl_call *call, struct err *e);
 int on_secret_remove(void *ctx, struct vl_call *call, struct err *e);
+int on_disk_import(void *ctx, struct vl_call *call, struct err *e);
+int on_disk_list(void *ctx, struct vl_call *call, struct err *e);
+int on_disk_remove(void *ctx, struct vl_call *call, struct err *e);
+int on_console(void *ctx, struct vl_call *call, struct err *e);
 int on_doctor(void *ctx, struct vl_call *call, struct err *e);
 
 #endif

@@ -129,6 +129,25 @@ static int admit_images(const struct request *q, const struct model_stack *s,
 	return 0;
 }
 
+/* And every disk that a VM boots. */
+static int admit_disks(const struct request *q, const struct model_stack *s,
+		       struct err *e)
+{
+	struct disk_info info;
+	size_t i;
+	int r;
+
+	for (i = 0; i < s->n_vms; i++) {
+		if (!model_vm_boots_disk(&s->vms[i]))
+			continue;
+		r = disk_get(q->api->disks, s->tenant, s->vms[i].boot_disk,
+			     &info, e);
+		if (r < 0)
+			return err_wrap(e, "VM '%s'", s->vms[i].name);
+	}
+	return 0;
+}
+
 static int admit(const struct request *q, const struct manifest *m,
 		 struct err *e)
 {
@@ -139,6 +158,8 @@ static int admit(const struct request *q, const struct manifest *m,
 		r = admit_tenant(q, m->stacks[i], e);
 		if (r == 0)
 			r = admit_images(q, m->stacks[i], e);
+		if (r == 0)
+			r = admit_disks(q, m->stacks[i], e);
 	}
 	return r;
 }

@@ -93,11 +93,33 @@ static bool is_ended(const struct ctr *c)
 	       (c->state == CTR_FAILED && !c->restart_at);
 }
 
+/* A VM that boots a disk, among the containers: its own name is "". */
+static json_t *machine_row(const struct vm *vm)
+{
+	char image[STATE_NAME_MAX + 8];
+
+	snprintf(image, sizeof(image), "disk:%s",
+		 vm->desired ? vm->desired->boot_disk : "");
+	return json_pack(
+		"{s:s,s:s,s:s,s:s,s:s,s:s,s:n,s:s,s:s,s:s,s:i,s:o,s:o,s:s,s:n}",
+		"tenant", vm->tenant, "stack", vm->stack, "vm", vm->name,
+		"container", "", "state", vm_state_name(vm->state), "reason",
+		vm->row.reason, "exit_code", "image", image, "digest", "",
+		"health", "", "restarts", (int)vm->row.restarts, "created_at",
+		time_json(vm->row.created_at), "started_at",
+		time_json(vm->row.started_at), "ports", "", "pid");
+}
+
 static void vm_rows(json_t *rows, struct vm *vm, const struct target *t,
 		    bool all)
 {
 	const struct model_container *m;
 	size_t i;
+
+	if (vm->desired && model_vm_boots_disk(vm->desired) &&
+	    !t->container[0] &&
+	    (all || (vm->state != VM_STOPPED && vm->state != VM_FAILED)))
+		json_array_append_new(rows, machine_row(vm));
 
 	for (i = 0; i < vm->n_ctrs; i++) {
 		const struct ctr *c = &vm->ctrs[i];

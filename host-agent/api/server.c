@@ -51,6 +51,10 @@ static const struct vl_method methods[] = {
 	{IFACE "SecretSet", 0, 0, 0, on_secret_set},
 	{IFACE "SecretList", 0, 0, 0, on_secret_list},
 	{IFACE "SecretRemove", 0, 0, 0, on_secret_remove},
+	{IFACE "DiskImport", 0, VL_MORE, 0, on_disk_import},
+	{IFACE "DiskList", 0, 0, 0, on_disk_list},
+	{IFACE "DiskRemove", 0, 0, 0, on_disk_remove},
+	{IFACE "Console", 0, 0, 0, on_console},
 	{IFACE "Doctor", 0, 0, 0, on_doctor},
 };
 

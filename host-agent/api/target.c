@@ -134,14 +134,23 @@ static int find_locked(struct request *q, char parts[3][STATE_NAME_MAX], int n,
 	if (!vm)
 		return -ENOENT;
 	if (!t->container[0] && want > 2) {
-		if (vm->n_ctrs != 1)
-			return -ENOTUNIQ;
+		if (vm->machine || vm->n_ctrs != 1)
+			return vm->machine ? -ENOEXEC : -ENOTUNIQ;
 		snprintf(t->container, sizeof(t->container), "%s",
 			 vm->ctrs[0].row.name);
 	}
 	if (t->container[0] && !vm_find_ctr(vm, t->container))
 		return -ENOENT;
 	return 0;
+}
+
+/* The VM boots a disk. */
+static int no_containers(struct err *e, const char *stack, const char *vm)
+{
+	err_set(e, ENOENT, "'%s/%s' boots a disk: it has no containers", stack,
+		vm);
+	err_hint(e, "`hyb console %s/%s` connects to it", stack, vm);
+	return -ENOENT;
 }
 
 int target_find(struct request *q, const char *name, int want,
@@ -160,10 +169,12 @@ int target_find(struct request *q, const char *name, int want,
 		err_set(e, ENOENT, "'%s' has several containers: name one",
 			name);
 		r = -ENOENT;
+	} else if (r == -ENOEXEC) {
+		r = no_containers(e, t.stack, t.vm);
 	} else if (r < 0) {
 		err_set(e, ENOENT, "'%s': not found", name);
 	}
-	if (r < 0)
+	if (r < 0 && !e->hint[0])
 		hint_names(q->api->world, q->tenant, t.stack, e);
 	world_unlock(q->api->world);
 	if (r == 0)
@@ -185,7 +196,7 @@ int on_resolve(void *ctx, struct vl_call *call, struct err *e)
 	struct request *q = ctx;
 	struct target t = {"", "", ""};
 	char full[3 * STATE_NAME_MAX];
-	const struct vm *vm;
+	const struct vm *vm, *machine = NULL;
 	json_t *names;
 	size_t i;
 	int r;
@@ -202,6 +213,8 @@ int on_resolve(void *ctx, struct vl_call *call, struct err *e)
 		    (t.stack[0] && strcmp(vm->stack, t.stack) != 0) ||
 		    (t.vm[0] && strcmp(vm->name, t.vm) != 0))
 			continue;
+		if (vm->machine)
+			machine = vm;
 		for (i = 0; i < vm->n_ctrs; i++) {
 			if (t.container[0] &&
 			    strcmp(vm->ctrs[i].row.name, t.container) != 0)
@@ -211,6 +224,13 @@ int on_resolve(void *ctx, struct vl_call *call, struct err *e)
 			json_array_append_new(names, json_string(full));
 		}
 	}
+	r = machine && json_array_size(names) == 0 && p.name[0]
+		    ? no_containers(e, machine->stack, machine->name)
+		    : 0;
 	world_unlock(q->api->world);
+	if (r < 0) {
+		json_decref(names);
+		return r;
+	}
 	return request_reply(q, json_pack("{s:o}", "names", names), false, e);
 }

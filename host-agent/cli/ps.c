@@ -123,8 +123,10 @@ static void print_table(const json_t *rows, bool whole)
 	json_array_foreach(rows, i, row) {
 		if (tenants)
 			out_table_cell(&t, out_str(row, "tenant"));
-		snprintf(text, sizeof(text), "%.80s/%.80s/%.80s",
+		/* A VM that boots a disk has no container. */
+		snprintf(text, sizeof(text), "%.80s/%.80s%s%.80s",
 			 out_str(row, "stack"), out_str(row, "vm"),
+			 *out_str(row, "container") ? "/" : "",
 			 out_str(row, "container"));
 		out_table_cell(&t, text);
 		state_cell(&t, row);

@@ -27,9 +27,10 @@
 #define DEFAULT_SOCKET "/run/hyb/hybd.sock"
 #define GROUP	       "hyb"
 /* Uids for VMs: a range that adduser and systemd leave alone. The first is
- * the accelerator probe's, the second hyb-image's. */
+ * the accelerator probe's, then come hyb-image's and qemu-img's. */
 #define UID_BASE     1878000000u
 #define UID_IMAGE    (UID_BASE + 1)
+#define UID_DISK     (UID_BASE + 2)
 #define UID_VMS	     (UID_BASE + 16)
 #define UID_VM_COUNT 60000u
 #define NOFILE_WANT  65536
@@ -372,6 +373,15 @@ static int open_volumes(const struct options *o, struct state *state,
 	return volume_store_open(&cfg, ret, e);
 }
 
+static int open_disks(const struct options *o, struct disk_store **ret,
+		      struct err *e)
+{
+	struct disk_store_config cfg = {
+		.root = o->root, .uid = UID_DISK, .gid = UID_DISK};
+
+	return disk_store_open(&cfg, ret, e);
+}
+
 static int serve(const struct options *o, const struct paths *p, struct err *e)
 {
 	_cleanup_free_ char *cmdline = NULL;
@@ -399,9 +409,12 @@ static int serve(const struct options *o, const struct paths *p, struct err *e)
 	if (r == 0)
 		r = secret_store_open(o->root, api.state, &api.secrets, e);
 	if (r == 0)
+		r = open_disks(o, &api.disks, e);
+	if (r == 0)
 		r = open_virt(o, p, cmdline, &api.virt, e);
 	if (r < 0)
 		return r;
+	wc.disks = api.disks;
 	wc.volumes = api.volumes;
 	wc.secrets = api.secrets;
 	r = world_open(&wc, api.state, api.images, api.virt, &world, e);

@@ -8,11 +8,10 @@
 #include "host-agent/model/check.h"
 
 const struct field_table *const fields_all[] = {
-	&fields_stack,	      &fields_vm,
-	&fields_vm_resources, &fields_container,
-	&fields_limits,	      &fields_resources,
-	&fields_port,	      &fields_mount,
-	&fields_healthcheck,  NULL,
+	&fields_stack,	   &fields_vm,	   &fields_vm_resources,
+	&fields_container, &fields_limits, &fields_resources,
+	&fields_port,	   &fields_mount,  &fields_healthcheck,
+	&fields_boot,	   NULL,
 };
 
 /* Words of other tools (or of elsewhere in this file) for what we call

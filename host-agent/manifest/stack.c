@@ -97,6 +97,30 @@ static void on_containers(struct reading *r, const struct node *n, void *out)
 	}
 }
 
+static void on_boot_disk(struct reading *r, const struct node *n, void *out)
+{
+	struct vm_draft *d = out;
+
+	read_checked(r, n, check_name, &d->m.boot_disk);
+}
+
+static const struct field boot_fields[] = {
+	{"disk", on_boot_disk},
+};
+
+const struct field_table fields_boot = {
+	"'boot'",
+	boot_fields,
+	ARRAY_SIZE(boot_fields),
+};
+
+static void on_boot(struct reading *r, const struct node *n, void *out)
+{
+	fields_read(r, n, &fields_boot, out);
+	if (n->kind == NODE_MAP && !node_get(n, "disk"))
+		node_error(r, n, "'disk' is missing; write disk: NAME");
+}
+
 static const struct field vm_fields[] = {
 	{"resources", on_vm_resources},
 	{"restart", on_vm_restart},
@@ -105,7 +129,7 @@ static const struct field vm_fields[] = {
 	{"pool", NULL},
 	{"networks", NULL},
 	{"update", NULL},
-	{"boot", NULL},
+	{"boot", on_boot},
 };
 
 const struct field_table fields_vm = {
@@ -118,11 +142,19 @@ static void vm_read(struct reading *r, const struct node *map,
 		    struct vm_draft *d)
 {
 	d->m.vcpus = 1;
+	d->m.boot_disk = "";
 	d->m.restart.kind = RESTART_ALWAYS;
 	fields_read(r, map, &fields_vm, d);
-	if (map->kind == NODE_MAP && !node_get(map, "containers") &&
-	    !node_get(map, "boot"))
+	if (map->kind != NODE_MAP)
+		return;
+	if (!node_get(map, "containers") && !node_get(map, "boot"))
 		node_error(r, d->at, "the VM %s has no 'containers'",
+			   text_show(r, d->m.name));
+	if (node_get(map, "containers") && node_get(map, "boot"))
+		node_error(r, node_get(map, "boot"),
+			   "the VM %s has 'containers': a VM that boots a disk "
+			   "has an operating system of its own, and no agent "
+			   "that would run them",
 			   text_show(r, d->m.name));
 }
 

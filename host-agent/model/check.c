@@ -394,7 +394,13 @@ static int check_vm(const struct model_stack *s, const struct model_vm *vm,
 	if (vm->memory &&
 	    (vm->memory < HYB_VM_MEMORY_MIN || vm->memory > HYB_VM_MEMORY_MAX))
 		return err_set(e, EINVAL, "memory is out of range");
-	if (vm->n_containers == 0 || vm->n_containers > HYB_VM_CONTAINERS_MAX)
+	if (model_vm_boots_disk(vm)) {
+		r = check_text("boot.disk", vm->boot_disk, check_name, e);
+		if (r < 0)
+			return r;
+	}
+	if ((vm->n_containers == 0) != model_vm_boots_disk(vm) ||
+	    vm->n_containers > HYB_VM_CONTAINERS_MAX)
 		return err_set(e, EINVAL, "no containers, or too many");
 	r = check_restart(&vm->restart, RESTART_ALWAYS, e);
 	for (i = 0; r == 0 && i < vm->n_containers; i++) {

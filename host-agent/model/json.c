@@ -160,6 +160,8 @@ json_t *model_vm_to_json(const struct model_vm *vm)
 	bool ok = o && list;
 	size_t i;
 
+	if (model_vm_boots_disk(vm))
+		ok = ok && put(o, "boot_disk", json_string(vm->boot_disk));
 	for (i = 0; ok && i < vm->n_containers; i++)
 		ok = json_array_append_new(
 			     list,
@@ -442,6 +444,9 @@ static void from_vm(struct from *f, const json_t *o, struct model_vm *vm)
 	size_t i, n = json_array_size(list);
 
 	vm->name = from_member(f, o, "name");
+	vm->boot_disk = json_object_get(o, "boot_disk")
+				? from_member(f, o, "boot_disk")
+				: "";
 	vm->vcpus = (uint32_t)from_int(f, o, "vcpus", HYB_VM_VCPUS_MAX);
 	vm->memory = from_int(f, o, "memory", HYB_VM_MEMORY_MAX);
 	from_restart(f, o, &vm->restart);

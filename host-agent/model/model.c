@@ -94,7 +94,9 @@ uint64_t model_vm_memory(const struct model_vm *vm)
 	uint64_t sum = vm->memory, one;
 	size_t i;
 
-	if (!sum) {
+	if (!sum && model_vm_boots_disk(vm)) {
+		sum = HYB_AUTO_BOOT_MEMORY;
+	} else if (!sum) {
 		sum = HYB_GUEST_OWN_MEMORY;
 		for (i = 0; i < vm->n_containers; i++) {
 			one = vm->containers[i].limits.memory;

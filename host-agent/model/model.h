@@ -166,6 +166,9 @@ struct model_container {
 
 struct model_vm {
 	const char *name;
+	/* A whole operating system from this disk, without containers; "": none,
+	 * the VM runs containers. */
+	const char *boot_disk;
 	uint32_t vcpus;				  /* 1 … ; default 1 */
 	uint64_t memory;			  /* bytes; 0: auto */
 	struct restart_policy restart;		  /* default: always */
@@ -224,6 +227,8 @@ bool model_vm_uses_volume(const struct model_vm *vm, const char *name,
  * guest's own need (HYB_GUEST_OWN_MEMORY), rounded up to 2 MiB. */
 #define HYB_GUEST_OWN_MEMORY	  ((uint64_t)64 << 20)
 #define HYB_AUTO_CONTAINER_MEMORY ((uint64_t)128 << 20)
+/* auto, of a VM that boots a disk. */
+#define HYB_AUTO_BOOT_MEMORY ((uint64_t)1 << 30)
 uint64_t model_vm_memory(const struct model_vm *vm);
 
 /* "no", "on-failure", "on-failure:3", ... */
@@ -235,5 +240,11 @@ int restart_policy_parse(const char *s, struct restart_policy *ret);
 
 /* "started", "completed", "healthy". */
 const char *depends_condition_name(enum depends_condition c);
+
+/* Does it boot a disk of its own? */
+static inline bool model_vm_boots_disk(const struct model_vm *vm)
+{
+	return vm->boot_disk && vm->boot_disk[0];
+}
 
 #endif

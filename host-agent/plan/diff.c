@@ -370,6 +370,8 @@ static uint64_t applied_memory(const json_t *vm)
 	size_t i, n = json_array_size(list);
 
 	memory = json_integer_value(json_object_get(vm, "memory"));
+	if (memory <= 0 && json_object_get(vm, "boot_disk"))
+		memory = (json_int_t)HYB_AUTO_BOOT_MEMORY;
 	if (memory > 0) {
 		sum.memory = (uint64_t)memory;
 		return model_vm_memory(&sum);
@@ -392,6 +394,22 @@ static void note(struct diff *d, enum plan_class c, const char *name)
 	d->changed = true;
 }
 
+/* What the VM has written to its disk goes with the disk. */
+static void diff_boot(const json_t *applied, const struct model_vm *desired,
+		      struct diff *ret)
+{
+	const char *from =
+		json_string_value(json_object_get(applied, "boot_disk"));
+	const char *to = model_vm_boots_disk(desired) ? desired->boot_disk : "";
+
+	if (strcmp(from ? from : "", to) == 0)
+		return;
+	note(ret, from ? PLAN_DELETES_DATA : PLAN_RECREATE_VM, "boot.disk");
+	show_escaped(&ret->why, from ? from : "(none)");
+	buf_puts(&ret->why, " → ");
+	show_escaped(&ret->why, *to ? to : "(none)");
+}
+
 int diff_vm(const json_t *applied, const struct model_vm *desired,
 	    struct diff *ret)
 {
@@ -404,6 +422,7 @@ int diff_vm(const json_t *applied, const struct model_vm *desired,
 	char text[32];
 
 	memset(ret, 0, sizeof(*ret));
+	diff_boot(applied, desired, ret);
 	if (vcpus != desired->vcpus) {
 		note(ret, PLAN_RECREATE_VM, "vcpus");
 		buf_printf(&ret->why, "%lld → %u", (long long)vcpus,

@@ -145,4 +145,5 @@ void orphans_remove(struct world *w)
 	remove_domains(w);
 	each_name(w, "vms", check_vm_dir);
 	each_name(w, "logs", check_logs_tenant);
+	machine_orphans(w);
 }

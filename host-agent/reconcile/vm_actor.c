@@ -44,14 +44,21 @@ bool restart_applies(const struct restart_policy *p, int64_t exit_code,
 	return false;
 }
 
+bool vm_is_completed(const struct vm *vm, const char *reason)
+{
+	return vm->machine && strcmp(reason, "Completed") == 0;
+}
+
 /* Ends what runs in the VM as it should end. What does not is told: the VM
  * goes anyway. */
-static void stop_containers(struct vm *vm)
+static void stop_all(struct vm *vm)
 {
 	struct err e = ERR_INIT;
 	bool ran;
 	size_t i;
 
+	if (vm->row.exists && vm->machine)
+		machine_shutdown(vm);
 	for (i = 0; vm->row.exists && i < vm->n_ctrs; i++) {
 		world_lock(vm->world);
 		ran = ctr_is_live(vm->ctrs[i].state);
@@ -79,7 +86,7 @@ static int run_removals(struct vm *vm, const struct plan *plan, struct err *e)
 		if (ch->container[0]) {
 			r = ctr_remove(vm, ch->container, e);
 		} else {
-			stop_containers(vm);
+			stop_all(vm);
 			r = vm_destroy(vm, "Stopped", e);
 		}
 	}
@@ -174,7 +181,7 @@ static int converge_stopped(struct vm *vm, struct err *e)
 		return 0;
 	}
 	vm_set_state(vm, VM_STOPPING);
-	stop_containers(vm);
+	stop_all(vm);
 	r = vm_destroy(vm, "Stopped", e);
 	if (r == 0)
 		vm_set_state(vm, VM_STOPPED);
@@ -232,7 +239,7 @@ static int converge_restart(struct vm *vm, struct err *e)
 		return 0;
 	if (vm->row.exists) {
 		vm_set_state(vm, VM_STOPPING);
-		stop_containers(vm);
+		stop_all(vm);
 		r = vm_destroy(vm, "Stopped", e);
 	}
 	if (r < 0)
@@ -251,12 +258,16 @@ static int converge_gone(struct vm *vm, int64_t wish, struct err *e)
 	int r;
 
 	vm_set_state(vm, VM_STOPPING);
+	if (vm->row.exists && vm->machine)
+		machine_shutdown(vm);
 	for (i = 0; vm->row.exists && i < vm->n_ctrs; i++)
 		if (ctr_stop(vm, &vm->ctrs[i], &ignored) < 0)
 			log_warn("%s/%s: %s", vm->stack, vm->name, ignored.msg);
 	r = vm_destroy(vm, "Stopped", e);
 	if (r == 0)
 		r = path_remove(vm->logs, e);
+	if (r == 0)
+		r = machine_forget(vm, e);
 	if (r < 0)
 		return r;
 	volume_reap(vm->world->volumes);
@@ -287,7 +298,7 @@ static void end_sick(struct vm *vm)
 	snprintf(vm->row.message, sizeof(vm->row.message),
 		 "container '%s' is unhealthy: %s", vm->sick, note);
 	world_unlock(vm->world);
-	stop_containers(vm);
+	stop_all(vm);
 	volumes_unmount(vm);
 	if (c && c->lost)
 		ctr_set(vm, c, CTR_STOPPED, "HealthCheck", note);
@@ -356,7 +367,9 @@ static int converge(struct vm *vm, const struct model_vm *m, int64_t wish,
 		later = vm->restart_at > now_ms();
 		world_unlock(vm->world);
 		if (later)
-			return vm->state == VM_FAILED ? 0 : 1;
+			return vm->state == VM_FAILED || vm->state == VM_STOPPED
+				       ? 0
+				       : 1;
 		r = vm_boot(vm, m, e);
 		if (r < 0)
 			return r;
@@ -396,7 +409,7 @@ static void on_death(struct vm *vm, const struct model_vm *m, int64_t wish)
 {
 	struct err e = ERR_INIT;
 	char reason[sizeof(vm->died_reason)];
-	bool again;
+	bool again, completed;
 
 	world_lock(vm->world);
 	snprintf(reason, sizeof(reason), "%s", vm->died_reason);
@@ -414,8 +427,10 @@ static void on_death(struct vm *vm, const struct model_vm *m, int64_t wish)
 	vm->died = false;
 	if (now_ms() - vm->booted_at > BACKOFF_FORGET_MS)
 		vm->backoff = 0;
+	completed = vm_is_completed(vm, reason);
 	again = m && !vm->row.user_stopped &&
-		restart_applies(&m->restart, 1, vm->row.restarts);
+		restart_applies(&m->restart, completed ? 0 : 1,
+				vm->row.restarts);
 	if (vm->wanted != wish) {
 		/* A request came meanwhile: it asks for a VM now. */
 		vm->restart_at = 0;
@@ -426,7 +441,7 @@ static void on_death(struct vm *vm, const struct model_vm *m, int64_t wish)
 		vm->state = VM_PENDING;
 	} else {
 		vm->restart_at = UINT64_MAX;
-		vm->state = VM_FAILED;
+		vm->state = completed ? VM_STOPPED : VM_FAILED;
 	}
 	world_changed(vm->world);
 	world_unlock(vm->world);

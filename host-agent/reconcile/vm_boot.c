@@ -98,7 +98,7 @@ int vm_connect(struct vm *vm, uint64_t deadline_ms, struct err *e)
 
 int vm_ensure_connected(struct vm *vm, struct err *e)
 {
-	if (vm->agent.conn.fd >= 0)
+	if (vm->machine || vm->agent.conn.fd >= 0)
 		return 0;
 	return vm_connect(vm, now_ms() + REATTACH_MS, e);
 }
@@ -332,6 +332,7 @@ static int announce(struct vm *vm, const struct model_vm *m, struct err *e)
 	free(vm->row.applied);
 	vm->row.applied = applied;
 	vm->row.exists = true;
+	vm->machine = model_vm_boots_disk(m);
 	vm->row.created_at = (int64_t)now_realtime_ns();
 	vm->row.started_at = 0; /* until its guest has been claimed */
 	vm->row.reason[0] = '\0';
@@ -396,29 +397,25 @@ static void uuid_digits(const struct vm *vm, char out[33])
 	out[n] = '\0';
 }
 
-static int start_domain(struct vm *vm, const struct model_vm *m, struct err *e)
+int vm_start_domain(struct vm *vm, const struct model_vm *m,
+		    struct virt_vm_spec *spec, struct err *e)
 {
 	char name[64], hex[33];
-	struct virt_vm_spec spec = {
-		.name = name,
-		.vcpus = m->vcpus ? m->vcpus : 1,
-		.memory = model_vm_memory(m),
-		.uid = vm_uid(vm),
-		.gid = vm_uid(vm),
-		.cid = vm_cid(vm),
-		.vm_dir = vm->dir,
-		.carrier = vm->addr.carrier == VSOCK_KERNEL ? VIRT_VSOCK_KERNEL
-							    : VIRT_VSOCK_UNIX,
-		.slots = slots_for(m),
-	};
 
+	spec->name = name;
+	spec->vcpus = m->vcpus ? m->vcpus : 1;
+	spec->memory = model_vm_memory(m);
+	spec->uid = spec->gid = vm_uid(vm);
+	spec->cid = vm_cid(vm);
+	spec->vm_dir = vm->dir;
 	vm_domain_name(vm, name);
 	uuid_digits(vm, hex);
-	if (hex_parse(hex, spec.uuid, sizeof(spec.uuid)) < 0)
+	if (hex_parse(hex, spec->uuid, sizeof(spec->uuid)) < 0)
 		return err_set(e, EINVAL, "VM '%s' has no valid UUID",
 			       vm->name);
-	spec.memory = (spec.memory + (2u << 20) - 1) / (2u << 20) * (2u << 20);
-	return virt_vm_start(vm->world->virt, &spec, e);
+	spec->memory =
+		(spec->memory + (2u << 20) - 1) / (2u << 20) * (2u << 20);
+	return virt_vm_start(vm->world->virt, spec, e);
 }
 
 static int claim(struct vm *vm, struct err *e)
@@ -436,6 +433,11 @@ static int claim(struct vm *vm, struct err *e)
 
 static int boot_steps(struct vm *vm, const struct model_vm *m, struct err *e)
 {
+	struct virt_vm_spec spec = {
+		.carrier = vm->addr.carrier == VSOCK_KERNEL ? VIRT_VSOCK_KERNEL
+							    : VIRT_VSOCK_UNIX,
+		.slots = slots_for(m),
+	};
 	struct agent_hello hello;
 	int r;
 
@@ -443,7 +445,9 @@ static int boot_steps(struct vm *vm, const struct model_vm *m, struct err *e)
 	if (r < 0)
 		return r;
 	vm_tell(vm, "", "starting", "%s", "");
-	r = start_domain(vm, m, e);
+	if (model_vm_boots_disk(m))
+		return machine_boot(vm, m, &spec, e);
+	r = vm_start_domain(vm, m, &spec, e);
 	if (r < 0)
 		return r;
 	world_lock(vm->world);
@@ -482,7 +486,10 @@ int vm_boot(struct vm *vm, const struct model_vm *m, struct err *e)
 	vm->restart_at = 0;
 	world_unlock(vm->world);
 	set_state(vm, VM_RUNNING);
-	vm_tell(vm, "", "running", "kernel %s", vm->kernel);
+	if (vm->machine)
+		vm_tell(vm, "", "running", "from disk %s", m->boot_disk);
+	else
+		vm_tell(vm, "", "running", "kernel %s", vm->kernel);
 	return vm_store(vm, e);
 }
 
@@ -574,6 +581,8 @@ int vm_reattach(struct vm *vm, struct err *e)
 	if (info.state == VIRT_GONE)
 		return err_set(e, ESRCH, "the VM is gone: %s",
 			       virt_end_name(info.end));
+	if (vm->machine)
+		return machine_reattach(vm, e);
 	r = greet(vm, now_ms() + REATTACH_MS, &hello, e);
 	if (r < 0)
 		return r;
@@ -601,7 +610,7 @@ int vm_reattach(struct vm *vm, struct err *e)
 
 /* On disk before it is done: a VM that is taken down on purpose has not died,
  * should the next hybd find it gone or half gone. */
-static int announce_end(struct vm *vm, const char *reason, struct err *e)
+int vm_announce_end(struct vm *vm, const char *reason, struct err *e)
 {
 	if (strcmp(reason, "Stopped") != 0 || !vm->row.started_at)
 		return 0;
@@ -619,7 +628,7 @@ int vm_destroy(struct vm *vm, const char *reason, struct err *e)
 	if (!vm->row.exists)
 		return 0;
 	set_state(vm, VM_STOPPING);
-	r = announce_end(vm, reason, e);
+	r = vm_announce_end(vm, reason, e);
 	if (r < 0)
 		return r;
 	ports_unpublish(vm);

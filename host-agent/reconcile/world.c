@@ -261,6 +261,16 @@ static int load_ctr(void *arg, const struct state_container *row)
 	return 0;
 }
 
+/* By the JSON of the model that it was made from. */
+static bool boots_disk(const char *applied)
+{
+	json_t *j = applied ? json_loads(applied, 0, NULL) : NULL;
+	bool boots = json_object_get(j, "boot_disk") != NULL;
+
+	json_decref(j);
+	return boots;
+}
+
 /* A VM of the world for a row of the store; its actor is not running yet. */
 static struct vm *vm_new(struct world *w, const struct state_vm *row,
 			 struct err *e)
@@ -286,6 +296,7 @@ static struct vm *vm_new(struct world *w, const struct state_vm *row,
 	vm->taking_up = row->exists;
 	if (row->user_stopped)
 		vm->state = VM_STOPPED;
+	vm->machine = boots_disk(row->applied);
 	vm_set_id(vm);
 	vm->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (vm->wake < 0 ||
@@ -373,12 +384,14 @@ static int want_model(struct world *w, struct model_ref *ref, bool clear,
 static void keep_failed(struct vm *vm)
 {
 	const struct state_vm *row = &vm->row;
+	bool completed = vm_is_completed(vm, row->reason);
 
 	if (!vm->desired || row->exists || row->user_stopped ||
 	    !row->reason[0] || strcmp(row->reason, "Stopped") == 0 ||
-	    restart_applies(&vm->desired->restart, 1, row->restarts))
+	    restart_applies(&vm->desired->restart, completed ? 0 : 1,
+			    row->restarts))
 		return;
-	vm->state = VM_FAILED;
+	vm->state = completed ? VM_STOPPED : VM_FAILED;
 	vm->restart_at = UINT64_MAX;
 }
 
@@ -398,6 +411,7 @@ int world_open(const struct world_config *config, struct state *state,
 	w->config = *config;
 	w->state = state;
 	w->images = images;
+	w->disks = config->disks;
 	w->virt = virt;
 	w->volumes = config->volumes;
 	w->secrets = config->secrets;

@@ -31,6 +31,7 @@
 #ifndef HYB_HOST_AGENT_RECONCILE_WORLD_H
 #define HYB_HOST_AGENT_RECONCILE_WORLD_H
 
+#include "host-agent/disk/disk.h"
 #include "host-agent/guest/agent.h"
 #include "host-agent/image/store.h"
 #include "host-agent/model/check.h"
@@ -144,6 +145,8 @@ struct vm {
 	uint64_t booted_at; /* ms, monotonic */
 	uint64_t restart_at;
 	uint32_t backoff;
+	/* What is there, or was last, boots a disk: no agent, no containers. */
+	bool machine;
 	bool taking_up; /* an earlier hybd's; it is not known yet what is there */
 	bool gone;	/* its actor has ended; to be freed */
 
@@ -187,6 +190,7 @@ struct subscriber {
 };
 
 struct world_config {
+	struct disk_store *disks;
 	struct volume_store *volumes;
 	struct secret_store *secrets;
 	const char *root;
@@ -201,6 +205,7 @@ struct world {
 	struct world_config config;
 	struct state *state;
 	struct image_store *images;
+	struct disk_store *disks;
 	struct virt *virt;
 	struct volume_store *volumes;
 	struct secret_store *secrets;
@@ -329,11 +334,20 @@ int vm_boot(struct vm *vm, const struct model_vm *m, struct err *e);
  * attached. ret_image is the caller's to free. */
 int vm_attach_image(struct vm *vm, const char *reference,
 		    struct image_info **ret_image, struct err *e);
+/* Starts the domain that the spec, whose name and ids are filled in here,
+ * describes. */
+int vm_start_domain(struct vm *vm, const struct model_vm *m,
+		    struct virt_vm_spec *spec, struct err *e);
+/* On disk: what is about to end does so on purpose. */
+int vm_announce_end(struct vm *vm, const char *reason, struct err *e);
 int vm_reattach(struct vm *vm, struct err *e);
 int vm_destroy(struct vm *vm, const char *reason, struct err *e);
 int vm_connect(struct vm *vm, uint64_t deadline_ms, struct err *e);
 void vm_disconnect(struct vm *vm);
 void vm_domain_name(const struct vm *vm, char out[64]);
+/* Has it, which ended for this reason, done so as a machine that was shut down
+ * from within? With our own kernel that is a failure. */
+bool vm_is_completed(const struct vm *vm, const char *reason);
 /* Has libvirt, or a missing heartbeat, said that it ended? */
 bool vm_has_died(struct vm *vm);
 /* Writes its row. */
@@ -343,6 +357,17 @@ int vm_ensure_connected(struct vm *vm, struct err *e);
 uid_t vm_uid(const struct vm *vm);
 uint32_t vm_cid(const struct vm *vm);
 void vm_set_id(struct vm *vm);
+
+/* vm_machine.c: VMs that boot a disk of their own. */
+int machine_boot(struct vm *vm, const struct model_vm *m,
+		 struct virt_vm_spec *spec, struct err *e);
+int machine_reattach(struct vm *vm, struct err *e);
+/* Asks its operating system to shut down, and waits for a while. */
+void machine_shutdown(struct vm *vm);
+/* What it has written goes, for it is not declared any more. */
+int machine_forget(struct vm *vm, struct err *e);
+/* Machines that no row speaks of. */
+void machine_orphans(struct world *w);
 
 /* vm_containers.c */
 int ctr_ensure(struct vm *vm, const struct model_container *m, struct err *e);

@@ -62,9 +62,14 @@ int console_open(struct virt *v, struct vm *vm, struct err *e)
 
 void console_close(struct vm *vm)
 {
+	size_t i;
+
 	cleanup_close(&vm->console_listen);
 	cleanup_close(&vm->console_fd);
 	cleanup_close(&vm->console_log);
+	for (i = 0; i < VIRT_CONSOLE_CLIENTS; i++)
+		cleanup_close(&vm->console_clients[i]);
+	vm->typed_len = 0;
 }
 
 void console_on_listen(struct vm *vm)
@@ -79,6 +84,84 @@ void console_on_listen(struct vm *vm)
 	vm->console_fd = fd;
 }
 
+/* A piece that a client does not take at once is lost to it. */
+static void show(struct vm *vm, const char *buf, size_t len)
+{
+	size_t i;
+
+	for (i = 0; i < VIRT_CONSOLE_CLIENTS; i++)
+		if (vm->console_clients[i] >= 0 &&
+		    send(vm->console_clients[i], buf, len,
+			 MSG_NOSIGNAL | MSG_DONTWAIT) < 0 &&
+		    errno != EAGAIN && errno != EINTR)
+			cleanup_close(&vm->console_clients[i]);
+}
+
+void console_on_room(struct vm *vm)
+{
+	ssize_t n;
+
+	if (vm->console_fd < 0)
+		return; /* QEMU connects within a second */
+	n = send(vm->console_fd, vm->typed, vm->typed_len,
+		 MSG_NOSIGNAL | MSG_DONTWAIT);
+	if (n <= 0)
+		return; /* its end is seen where it is read */
+	vm->typed_len -= (size_t)n;
+	memmove(vm->typed, vm->typed + n, vm->typed_len);
+}
+
+void console_on_client(struct vm *vm, size_t i)
+{
+	ssize_t n = recv(vm->console_clients[i], vm->typed, sizeof(vm->typed),
+			 MSG_DONTWAIT);
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0) {
+		cleanup_close(&vm->console_clients[i]);
+		return;
+	}
+	vm->typed_len = (size_t)n;
+	console_on_room(vm);
+}
+
+int virt_vm_console_open(struct virt *v, const char *name, int *ret,
+			 struct err *e)
+{
+	_cleanup_close_ int ours = -1, theirs = -1;
+	struct vm *vm = vm_get(v, name, false);
+	int pair[2], r = 0;
+	size_t i;
+
+	if (!vm)
+		return err_set(e, ENOENT, "there is no VM '%s'", name);
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0) {
+		vm_put(v, vm);
+		return err_sys(e, errno, "make a socket");
+	}
+	ours = pair[0];
+	theirs = pair[1];
+	pthread_mutex_lock(&v->lock);
+	for (i = 0; i < VIRT_CONSOLE_CLIENTS; i++)
+		if (vm->console_clients[i] < 0)
+			break;
+	if (vm->state == VIRT_GONE || vm->console_listen < 0)
+		r = err_set(e, ENOENT, "the VM does not run");
+	else if (i == VIRT_CONSOLE_CLIENTS)
+		r = err_set(e, EBUSY, "%d are connected to its console already",
+			    VIRT_CONSOLE_CLIENTS);
+	else
+		vm->console_clients[i] = steal_fd(&ours);
+	pthread_mutex_unlock(&v->lock);
+	vm_put(v, vm);
+	if (r < 0)
+		return r;
+	keeper_wake(v);
+	*ret = steal_fd(&theirs);
+	return 0;
+}
+
 void console_on_data(struct virt *v, struct vm *vm)
 {
 	char buf[TURN_BYTES];
@@ -90,6 +173,7 @@ void console_on_data(struct virt *v, struct vm *vm)
 		cleanup_close(&vm->console_fd);
 		return;
 	}
+	show(vm, buf, (size_t)n);
 	if (vm->console_len >= VIRT_CONSOLE_MAX && open_log(v, vm, true) < 0)
 		return;
 	/* A full disk loses console lines, nothing else. */

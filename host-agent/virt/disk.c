@@ -40,18 +40,14 @@ static bool same_file(const struct stat *a, const struct stat *b)
 	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
 }
 
-/* Links the file as "disk-SERIAL" into the VM's directory. The directory
- * belongs to QEMU's uid, which may have put anything there: nothing in it is
- * followed, and what is in the way is replaced. */
-static int link_disk(const struct vm *vm, const char *path, const char *serial,
-		     char *out, size_t size, struct err *e)
+/* The directory belongs to QEMU's uid. */
+int vm_link_file(const struct vm *vm, const char *path, const char *name,
+		 struct err *e)
 {
 	_cleanup_close_ int dir = -1, fd = -1;
-	char name[VIRT_SERIAL_MAX + 8], proc[64];
 	struct stat st, old;
+	char proc[64];
 
-	snprintf(name, sizeof(name), "disk-%s", serial);
-	snprintf(out, size, "%s/%s", vm->vm_dir, name);
 	fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return err_sys(e, errno, "'%s'", path);
@@ -64,12 +60,25 @@ static int link_disk(const struct vm *vm, const char *path, const char *serial,
 		if (same_file(&st, &old))
 			return 0;
 		if (unlinkat(dir, name, 0) < 0)
-			return err_sys(e, errno, "remove '%s'", out);
+			return err_sys(e, errno, "remove '%s/%s'", vm->vm_dir,
+				       name);
 	}
 	snprintf(proc, sizeof(proc), "/proc/self/fd/%d", fd);
 	if (linkat(AT_FDCWD, proc, dir, name, AT_SYMLINK_FOLLOW) < 0)
-		return err_sys(e, errno, "link '%s' to '%s'", path, out);
+		return err_sys(e, errno, "link '%s' to '%s/%s'", path,
+			       vm->vm_dir, name);
 	return 0;
+}
+
+/* As "disk-SERIAL". */
+static int link_disk(const struct vm *vm, const char *path, const char *serial,
+		     char *out, size_t size, struct err *e)
+{
+	char name[VIRT_SERIAL_MAX + 8];
+
+	snprintf(name, sizeof(name), "disk-%s", serial);
+	snprintf(out, size, "%s/%s", vm->vm_dir, name);
+	return vm_link_file(vm, path, name, e);
 }
 
 static int free_target(const struct virt_disk *disks, size_t n, char *out,

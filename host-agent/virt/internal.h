@@ -51,6 +51,11 @@ struct vm {
 	int vsockd_fd; /* pidfd; -1: none */
 	int console_listen, console_fd, console_log;
 	size_t console_len;
+	int console_clients[VIRT_CONSOLE_CLIENTS];
+	/* Typed, and not taken by QEMU yet: while there is any, no client is
+	 * read. */
+	char typed[1024];
+	size_t typed_len;
 };
 
 struct event {
@@ -115,6 +120,10 @@ int vm_find_qemu(struct virt *v, struct vm *vm, struct process *ret);
 /* Marks it as gone, tells the caller, closes what is open. lock is held. */
 void vm_set_gone(struct virt *v, struct vm *vm, enum virt_end end,
 		 const char *detail);
+/* Links a regular file under this name into the VM's directory, which may hold
+ * anything: nothing in it is followed, and what is in the way is replaced. */
+int vm_link_file(const struct vm *vm, const char *path, const char *name,
+		 struct err *e);
 /* Removes the sockets in its directory. */
 void vm_remove_sockets(const struct vm *vm);
 /* Runs fn(v, vm) on a thread of its own; a reference is held meanwhile. vm may
@@ -162,6 +171,10 @@ int console_open(struct virt *v, struct vm *vm, struct err *e);
 void console_close(struct vm *vm);
 void console_on_listen(struct vm *vm);
 void console_on_data(struct virt *v, struct vm *vm);
+/* Client i has typed something, or has gone. */
+void console_on_client(struct vm *vm, size_t i);
+/* QEMU takes what is typed again. */
+void console_on_room(struct vm *vm);
 
 /* keeper.c */
 int keeper_start(struct virt *v, struct err *e);

@@ -18,7 +18,15 @@
 /* How long the reaper may take until it knows how a QEMU ended. */
 #define STATUS_MS 200
 
-enum { WATCH_QEMU, WATCH_VSOCKD, WATCH_LISTEN, WATCH_CONSOLE, WATCH_MAX };
+enum {
+	WATCH_QEMU,
+	WATCH_VSOCKD,
+	WATCH_LISTEN,
+	WATCH_CONSOLE,
+	WATCH_ROOM, /* the console again, for what is typed */
+	WATCH_CLIENT,
+	WATCH_MAX = WATCH_CLIENT + VIRT_CONSOLE_CLIENTS
+};
 
 void keeper_wake(struct virt *v)
 {
@@ -135,9 +143,33 @@ static void on_ready(struct virt *v, struct vm *vm, int what)
 	case WATCH_CONSOLE:
 		console_on_data(v, vm);
 		break;
+	case WATCH_ROOM:
+		console_on_room(vm);
+		break;
 	default:
+		console_on_client(vm, (size_t)(what - WATCH_CLIENT));
 		break;
 	}
+}
+
+/* What is waited for of one VM. */
+static void watch_vm(const struct vm *vm, struct pollfd p[WATCH_MAX])
+{
+	size_t i;
+
+	p[WATCH_QEMU] = (struct pollfd){.fd = vm->qemu_fd, .events = POLLIN};
+	p[WATCH_VSOCKD] =
+		(struct pollfd){.fd = vm->vsockd_fd, .events = POLLIN};
+	p[WATCH_LISTEN] =
+		(struct pollfd){.fd = vm->console_listen, .events = POLLIN};
+	p[WATCH_CONSOLE] =
+		(struct pollfd){.fd = vm->console_fd, .events = POLLIN};
+	p[WATCH_ROOM] = (struct pollfd){
+		.fd = vm->typed_len ? vm->console_fd : -1, .events = POLLOUT};
+	for (i = 0; i < VIRT_CONSOLE_CLIENTS; i++)
+		p[WATCH_CLIENT + i] = (struct pollfd){
+			.fd = vm->typed_len ? -1 : vm->console_clients[i],
+			.events = POLLIN};
 }
 
 /* Watches of all VMs: lock is held. */
@@ -159,14 +191,8 @@ static size_t gather(struct virt *v, struct pollfd **fds, size_t *cap)
 	p = *fds;
 	p[0] = (struct pollfd){.fd = v->wake_fd, .events = POLLIN};
 	for (vm = v->vms, i = 1; vm && i + WATCH_MAX <= *cap; vm = vm->next) {
-		const int watched[WATCH_MAX] = {vm->qemu_fd, vm->vsockd_fd,
-						vm->console_listen,
-						vm->console_fd};
-		size_t w;
-
-		for (w = 0; w < WATCH_MAX; w++)
-			p[i++] = (struct pollfd){.fd = watched[w],
-						 .events = POLLIN};
+		watch_vm(vm, &p[i]);
+		i += WATCH_MAX;
 	}
 	return i;
 }
@@ -174,26 +200,23 @@ static size_t gather(struct virt *v, struct pollfd **fds, size_t *cap)
 /* A descriptor may have been closed, and its number used again, while we
  * slept: what is done for one that is not ready is harmless (all reads are
  * non-blocking), but the end of a process is asked for again. */
-static bool still_ready(int fd)
+static bool still_ready(struct pollfd now)
 {
-	struct pollfd p = {.fd = fd, .events = POLLIN};
-
-	return fd >= 0 && poll(&p, 1, 0) > 0;
+	return now.fd >= 0 && poll(&now, 1, 0) > 0;
 }
 
 static void handle(struct virt *v, const struct pollfd *p, size_t n)
 {
+	struct pollfd now[WATCH_MAX];
 	struct vm *vm;
 	size_t i, w;
 
 	for (vm = v->vms, i = 1; vm && i + WATCH_MAX <= n; vm = vm->next) {
 		for (w = 0; w < WATCH_MAX; w++, i++) {
-			const int now[WATCH_MAX] = {vm->qemu_fd, vm->vsockd_fd,
-						    vm->console_listen,
-						    vm->console_fd};
-
-			if (p[i].revents && p[i].fd == now[w] &&
-			    still_ready(now[w]))
+			if (!p[i].revents)
+				continue;
+			watch_vm(vm, now);
+			if (p[i].fd == now[w].fd && still_ready(now[w]))
 				on_ready(v, vm, (int)w);
 		}
 	}

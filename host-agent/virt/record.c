@@ -30,15 +30,15 @@ static json_t *record_to_json(const struct vm *vm)
 	char uuid[33];
 
 	hex_format(vm->uuid, sizeof(vm->uuid), uuid);
-	return json_pack("{s:s s:s s:I s:I s:I s:I s:b s:s s:I s:I s:I s:I "
+	return json_pack("{s:s s:s s:I s:I s:I s:I s:b s:b s:s s:I s:I s:I s:I "
 			 "s:i s:s}",
 			 "name", vm->name, "uuid", uuid, "uid",
 			 (json_int_t)vm->uid, "gid", (json_int_t)vm->gid, "cid",
 			 (json_int_t)vm->cid, "slots", (json_int_t)vm->slots,
 			 "kernel_vsock", vm->carrier == VIRT_VSOCK_KERNEL,
-			 "vm_dir", vm->vm_dir, "qemu_pid",
-			 (json_int_t)vm->qemu.pid, "qemu_start",
-			 (json_int_t)vm->qemu.start, "vsockd_pid",
+			 "no_vsock", vm->carrier == VIRT_VSOCK_NONE, "vm_dir",
+			 vm->vm_dir, "qemu_pid", (json_int_t)vm->qemu.pid,
+			 "qemu_start", (json_int_t)vm->qemu.start, "vsockd_pid",
 			 (json_int_t)vm->vsockd.pid, "vsockd_start",
 			 (json_int_t)vm->vsockd.start, "end", (int)vm->end,
 			 "detail", vm->detail);
@@ -75,16 +75,16 @@ static int record_from_json(json_t *j, struct vm *vm)
 {
 	json_int_t uid, gid, cid, slots, qp, qs, vp, vs;
 	const char *name, *uuid, *dir, *detail;
-	int kernel, end;
+	int kernel, none = 0, end;
 
 	if (json_unpack(j,
-			"{s:s s:s s:I s:I s:I s:I s:b s:s s:I s:I s:I s:I "
+			"{s:s s:s s:I s:I s:I s:I s:b s?b s:s s:I s:I s:I s:I "
 			"s:i s:s}",
 			"name", &name, "uuid", &uuid, "uid", &uid, "gid", &gid,
 			"cid", &cid, "slots", &slots, "kernel_vsock", &kernel,
-			"vm_dir", &dir, "qemu_pid", &qp, "qemu_start", &qs,
-			"vsockd_pid", &vp, "vsockd_start", &vs, "end", &end,
-			"detail", &detail) < 0)
+			"no_vsock", &none, "vm_dir", &dir, "qemu_pid", &qp,
+			"qemu_start", &qs, "vsockd_pid", &vp, "vsockd_start",
+			&vs, "end", &end, "detail", &detail) < 0)
 		return -EINVAL;
 	if (strcmp(name, vm->name) != 0 || strlen(dir) > VIRT_DIR_MAX ||
 	    hex_parse(uuid, vm->uuid, sizeof(vm->uuid)) < 0 || end < 0 ||
@@ -97,7 +97,9 @@ static int record_from_json(json_t *j, struct vm *vm)
 	vm->gid = (gid_t)gid;
 	vm->cid = (uint32_t)cid;
 	vm->slots = (uint32_t)slots;
-	vm->carrier = kernel ? VIRT_VSOCK_KERNEL : VIRT_VSOCK_UNIX;
+	vm->carrier = none     ? VIRT_VSOCK_NONE
+		      : kernel ? VIRT_VSOCK_KERNEL
+			       : VIRT_VSOCK_UNIX;
 	vm->qemu = (struct process){(pid_t)qp, (uint64_t)qs};
 	vm->vsockd = (struct process){(pid_t)vp, (uint64_t)vs};
 	vm->end = (enum virt_end)end;

@@ -47,6 +47,9 @@ static int check_spec(struct virt *v, const struct virt_vm_spec *s,
 			       "the VM's folder is no absolute path of at most "
 			       "%d bytes",
 			       VIRT_DIR_MAX);
+	/* The overlay and the random numbers sit on ports too. */
+	if (s->boot && s->slots < 2)
+		return err_set(e, EINVAL, "a VM with a disk needs 2 slots");
 	if (s->carrier == VIRT_VSOCK_KERNEL && !v->host.kernel_vsock) {
 		err_set(e, EOPNOTSUPP, "the host has no /dev/vhost-vsock");
 		err_hint(e, "modprobe vhost_vsock, or use the unix carrier");
@@ -370,7 +373,12 @@ static int start(struct virt *v, struct vm *vm, const struct virt_vm_spec *s,
 	if (r < 0)
 		return r;
 	fill(v, vm, s);
-	r = prepare(v, vm, e);
+	if (s->boot)
+		r = vm_link_file(vm, s->boot->base, XML_BOOT_BASE, e);
+	if (r == 0 && s->boot)
+		r = vm_link_file(vm, s->boot->overlay, XML_BOOT_OVERLAY, e);
+	if (r == 0)
+		r = prepare(v, vm, e);
 	if (r == 0)
 		r = create_domain(v, vm, buf_str(&xml), e);
 	if (r < 0)
@@ -445,6 +453,33 @@ static int destroy(struct virt *v, struct vm *vm, struct err *e)
 	pthread_mutex_unlock(&v->lock);
 	vm_remove_sockets(vm);
 	return 0;
+}
+
+int virt_vm_shutdown(struct virt *v, const char *name, uint64_t ms,
+		     struct err *e)
+{
+	const struct timespec step = {.tv_nsec = 50000000};
+	uint64_t deadline = now_ms() + ms;
+	struct virt_vm_info info;
+	virDomainPtr dom;
+	int r;
+
+	r = virt_lookup(v, name, &dom, e);
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	if (virDomainShutdownFlags(dom, VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN) < 0)
+		r = virt_error(e, "press the power button of VM '%s'", name);
+	virDomainFree(dom);
+	while (r == 0) {
+		if (virt_vm_info(v, name, &info, NULL) < 0 ||
+		    info.state == VIRT_GONE)
+			return 0;
+		if (now_ms() >= deadline)
+			r = err_set(e, ETIMEDOUT,
+				    "VM '%s' does not shut itself down", name);
+		nanosleep(&step, NULL);
+	}
+	return r;
 }
 
 int virt_vm_destroy(struct virt *v, const char *name, struct err *e)

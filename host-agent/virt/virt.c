@@ -120,6 +120,7 @@ static void on_libvirt_error(void *data, virErrorPtr ve)
 static struct vm *vm_new(const char *name)
 {
 	struct vm *vm = calloc(1, sizeof(*vm));
+	size_t i;
 
 	if (!vm)
 		return NULL;
@@ -127,6 +128,8 @@ static struct vm *vm_new(const char *name)
 	pthread_mutex_init(&vm->op, NULL);
 	vm->qemu_fd = vm->vsockd_fd = -1;
 	vm->console_listen = vm->console_fd = vm->console_log = -1;
+	for (i = 0; i < VIRT_CONSOLE_CLIENTS; i++)
+		vm->console_clients[i] = -1;
 	return vm;
 }
 

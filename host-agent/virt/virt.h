@@ -46,7 +46,12 @@ enum virt_accel {
 	VIRT_ACCEL_TCG,
 	VIRT_ACCEL_MAX
 };
-enum virt_carrier { VIRT_VSOCK_UNIX, VIRT_VSOCK_KERNEL };
+enum virt_carrier {
+	VIRT_VSOCK_UNIX,
+	VIRT_VSOCK_KERNEL,
+	VIRT_VSOCK_NONE, /* a guest without an agent */
+	VIRT_VSOCK_MAX
+};
 
 enum virt_state {
 	VIRT_GONE, /* no such domain, or its QEMU is dead */
@@ -140,6 +145,14 @@ void virt_host_info(struct virt *v, struct virt_host *ret);
 /* "hardware" or "emulated". */
 const char *virt_isolation(struct virt *v);
 
+/* A whole operating system from a disk of its own, in place of our kernel: the
+ * firmware boots it, a reset restarts it, and its power button works. Both
+ * files are linked into vm_dir; the overlay belongs to the VM's uid. */
+struct virt_boot {
+	const char *base;    /* raw, 0444 */
+	const char *overlay; /* qcow2 over it */
+};
+
 struct virt_vm_spec {
 	const char *name; /* name_is_valid() */
 	unsigned char uuid[16];
@@ -153,6 +166,7 @@ struct virt_vm_spec {
 	enum virt_carrier carrier;
 	uint32_t slots;		   /* disks and NICs that can be attached */
 	const char *extra_cmdline; /* behind the configured one; NULL: none */
+	const struct virt_boot *boot; /* NULL: our kernel and initramfs */
 	/* Host limits of the QEMU process; 0: none. Where the host has no
 	 * usable cgroup controllers they are not applied (virt_host.cgroups).
 	 */
@@ -208,6 +222,10 @@ int virt_vm_disks(struct virt *v, const char *name, struct virt_disk **ret,
  * sockets in vm_dir go. A VM that is not there: success. ROOT/virt/NAME stays
  * (console) until virt_vm_forget(). Back when QEMU and hyb-vsockd are gone. */
 int virt_vm_destroy(struct virt *v, const char *name, struct err *e);
+/* Presses the VM's power button and waits until it has ended, at most ms (then
+ * -ETIMEDOUT, and it runs on). A VM that is not there: success. */
+int virt_vm_shutdown(struct virt *v, const char *name, uint64_t ms,
+		     struct err *e);
 /* Removes ROOT/virt/NAME. -EBUSY: the VM runs. */
 int virt_vm_forget(struct virt *v, const char *name, struct err *e);
 
@@ -250,6 +268,15 @@ int virt_vm_memory(struct virt *v, const char *name, struct virt_memory *ret,
  * line; works for ended VMs too. The caller frees *ret. */
 int virt_vm_console(struct virt *v, const char *name, size_t max, char **ret,
 		    struct err *e);
+
+/* So many may be connected to one VM's console at once. */
+#define VIRT_CONSOLE_CLIENTS 4
+/* The VM's console as a stream: what it writes from now on comes out of *ret,
+ * what is written there is typed. Who does not read loses lines, and holds
+ * nobody up. The end of the stream is the VM's, or this process's. -ENOENT: no
+ * such VM runs. -EBUSY: VIRT_CONSOLE_CLIENTS are connected. */
+int virt_vm_console_open(struct virt *v, const char *name, int *ret,
+			 struct err *e);
 
 const char *virt_state_name(enum virt_state s);
 const char *virt_end_name(enum virt_end r);

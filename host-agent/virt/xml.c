@@ -126,6 +126,27 @@ static unsigned int tb_cache_mib(uint64_t memory)
 	return mib > TB_CACHE_MAX_MIB ? TB_CACHE_MAX_MIB : (unsigned int)mib;
 }
 
+/* Our kernel by the shortest way to it; or whatever a disk has, by libvirt's
+ * firmware. */
+static void put_os(struct buf *b, const struct xml_domain *d)
+{
+	const struct virt_vm_spec *vm = d->vm;
+
+	xml_put(b,
+		"  <os>\n    <type arch='x86_64' machine='q35'>hvm</type>\n");
+	if (vm->boot) {
+		xml_put(b, "  </os>\n");
+		return;
+	}
+	xml_put(b,
+		"    <loader type='rom'>/usr/share/qemu/qboot.rom</loader>\n"
+		"    <kernel>%s</kernel>\n    <initrd>%s</initrd>\n",
+		d->kernel, d->initramfs);
+	xml_put(b, "    <cmdline>%s%s%s</cmdline>\n  </os>\n", d->cmdline,
+		vm->extra_cmdline ? " " : "",
+		vm->extra_cmdline ? vm->extra_cmdline : "");
+}
+
 static void put_machine(struct buf *b, const struct xml_domain *d)
 {
 	const struct virt_vm_spec *vm = d->vm;
@@ -146,14 +167,7 @@ static void put_machine(struct buf *b, const struct xml_domain *d)
 			"</global_period>\n    <global_quota>%lu"
 			"</global_quota>\n  </cputune>\n",
 			(uint64_t)vm->cpus_milli * 100);
-	xml_put(b,
-		"  <os>\n    <type arch='x86_64' machine='q35'>hvm</type>\n"
-		"    <loader type='rom'>/usr/share/qemu/qboot.rom</loader>\n"
-		"    <kernel>%s</kernel>\n    <initrd>%s</initrd>\n",
-		d->kernel, d->initramfs);
-	xml_put(b, "    <cmdline>%s%s%s</cmdline>\n  </os>\n", d->cmdline,
-		vm->extra_cmdline ? " " : "",
-		vm->extra_cmdline ? vm->extra_cmdline : "");
+	put_os(b, d);
 	/* ACPI: hot-plug. */
 	xml_put(b, "  <features>\n    <acpi/>\n    <apic/>\n"
 		   "    <vmport state='off'/>\n    <smm state='off'/>\n");
@@ -171,9 +185,10 @@ static void put_machine(struct buf *b, const struct xml_domain *d)
 
 	xml_put(b, "  <clock offset='utc'>\n"
 		   "    <timer name='hpet' present='no'/>\n  </clock>\n"
-		   "  <on_poweroff>destroy</on_poweroff>\n"
-		   "  <on_reboot>destroy</on_reboot>\n"
-		   "  <on_crash>destroy</on_crash>\n");
+		   "  <on_poweroff>destroy</on_poweroff>\n");
+	xml_put(b, "  <on_reboot>%s</on_reboot>\n",
+		vm->boot ? "restart" : "destroy");
+	xml_put(b, "  <on_crash>destroy</on_crash>\n");
 }
 
 static void put_ports(struct buf *b, uint32_t n)
@@ -196,12 +211,36 @@ static void put_ports(struct buf *b, uint32_t n)
 	}
 }
 
+/* The overlay, and what is under it: with both formats named, nothing is read
+ * from the overlay that would say so. */
+static void put_boot(struct buf *b, const struct virt_vm_spec *vm)
+{
+	xml_put(b,
+		"    <disk type='file' device='disk'>\n"
+		"      <driver name='qemu' type='qcow2' discard='unmap'/>\n"
+		"      <source file='%s/" XML_BOOT_OVERLAY "'/>\n"
+		"      <backingStore type='file'>\n"
+		"        <format type='raw'/>\n"
+		"        <source file='%s/" XML_BOOT_BASE "'/>\n"
+		"        <backingStore/>\n"
+		"      </backingStore>\n"
+		"      <target dev='vda' bus='virtio'/>\n"
+		"      <boot order='1'/>\n"
+		"      <serial>boot</serial>\n    </disk>\n",
+		vm->vm_dir, vm->vm_dir);
+	xml_put(b, "    <rng model='virtio'>\n"
+		   "      <backend model='random'>/dev/urandom</backend>\n"
+		   "    </rng>\n");
+}
+
 static void put_devices(struct buf *b, const struct xml_domain *d)
 {
 	const struct virt_vm_spec *vm = d->vm;
 
 	xml_put(b, "  <devices>\n    <emulator>%s</emulator>\n", d->emulator);
 	put_ports(b, vm->slots);
+	if (vm->boot)
+		put_boot(b, vm);
 	xml_put(b, "    <controller type='usb' model='none'/>\n"
 		   "    <memballoon model='none'/>\n"
 		   "    <panic model='isa'/>\n");

@@ -28,6 +28,10 @@ struct xml_domain {
 	bool cgroups; /* the vm's host limits can be had */
 };
 
+/* Links in a VM's directory to the disk that it boots from. */
+#define XML_BOOT_BASE	 "boot-base.raw"
+#define XML_BOOT_OVERLAY "boot-disk.qcow2"
+
 /* Names in a VM's directory. */
 #define XML_VHOST_SOCK	 "vhost.sock"
 #define XML_VSOCK_SOCK	 "vsock.sock"

@@ -612,7 +612,7 @@ static void test_not_yet(void **state)
 		const char *keys[22];
 	} all[] = {
 		{STACK, {"networks", "egress"}},
-		{VM, {"replicas", "pool", "networks", "update", "boot"}},
+		{VM, {"replicas", "pool", "networks", "update"}},
 		{CONTAINER,
 		 {"pull_policy", "tty", "expose", "cap_add", "cap_drop",
 		  "no_new_privileges", "userns", "ulimits", "sysctls",

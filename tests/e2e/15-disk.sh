@@ -1,0 +1,92 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# VMs with an operating system of their own, from an imported disk: a real
+# Debian, made as the example makes it.
+. "$(dirname "$0")/lib.sh"
+
+talk() { python3 tests/e2e/console.py "$@"; }
+# The example's disk, made once for each version of the script.
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/hyb/disks
+disk=$cache/debian-$(sha256sum docs/examples/debian-disk.sh | cut -c1-16).raw
+if [ ! -s "$disk" ]; then
+	mkdir -p "$cache"
+	check "make the example's disk" docs/examples/debian-disk.sh "$disk.new"
+	mv "$disk.new" "$disk"
+fi
+
+# What is no disk, and what is none that is taken.
+cd "$WORK" || exit 2
+truncate -s 4M small.raw
+qemu-img convert -f raw -O qcow2 small.raw good.qcow2
+qemu-img create -q -f qcow2 -F raw -b small.raw based.qcow2
+qemu-img create -q -f qcow2 -o data_file=data.raw,data_file_raw=on outside.qcow2 4M
+cp good.qcow2 locked.qcow2
+printf '\x02' | dd of=locked.qcow2 bs=1 seek=35 conv=notrunc status=none
+head -c 100 good.qcow2 >cut.qcow2
+head -c 1000 good.qcow2 >cut2.qcow2
+cp good.qcow2 huge.qcow2
+printf '\x7f' | dd of=huge.qcow2 bs=1 seek=24 conv=notrunc status=none
+cp good.qcow2 strange.qcow2
+printf '\x80' | dd of=strange.qcow2 bs=1 seek=72 conv=notrunc status=none
+: >empty
+head -c 1048577 /dev/zero >odd.raw
+mkfifo fifo
+cd "$TOP" || exit 2
+import() { hyb disk import --format "$@"; }
+fails "no format" 2 "format is missing" hyb disk import "$WORK/small.raw" a
+fails "an unknown format" 1 "must be raw or qcow2" import vmdk "$WORK/small.raw" a
+fails "no file" 1 "open '.*/nothing'" import raw "$WORK/nothing" a
+fails "an empty file" 1 "is empty" import raw "$WORK/empty" a
+fails "a folder" 1 "no regular file" import raw "$WORK" a
+fails "a pipe" 1 "no regular file" import raw "$WORK/fifo" a
+fails "half a sector" 1 "whole sectors" import raw "$WORK/odd.raw" a
+fails "a name that is none" 1 "a-z, 0-9" import raw "$WORK/small.raw" ../a
+fails "qcow2 called raw" 1 "say --format qcow2" import raw "$WORK/good.qcow2" a
+fails "raw called qcow2" 1 "no qcow2 image" import qcow2 "$WORK/small.raw" a
+fails "a backing file" 1 "based on another file" import qcow2 "$WORK/based.qcow2" a
+fails "an external data file" 1 "data is in another file" import qcow2 "$WORK/outside.qcow2" a
+fails "encrypted" 1 "is encrypted" import qcow2 "$WORK/locked.qcow2" a
+fails "cut in its header" 1 "ends within its header" import qcow2 "$WORK/cut.qcow2" a
+fails "cut behind it" 1 "is damaged" import qcow2 "$WORK/cut2.qcow2" a
+fails "too large" 1 "the most is" import qcow2 "$WORK/huge.qcow2" a
+fails "unknown features" 1 "features that are not known" import qcow2 "$WORK/strange.qcow2" a
+is "nothing of them is there" "$(hyb disk ls -o json)$(ls -A "$HYB_ROOT/disks" | grep -v '^default$')" "[]"
+check "a qcow2 image" import qcow2 "$WORK/good.qcow2" small
+is "becomes a raw disk, root's" "$(stat -c '%s %u %a' "$HYB_ROOT/disks/default/small.raw")" "4194304 0 444"
+fails "its name is taken" 1 "there is a disk 'small' already" import raw "$WORK/small.raw" small
+check "rm" hyb disk rm small
+fails "rm of what is gone" 4 "there is no disk 'small'" hyb disk rm small
+fails "deploy without the disk" 4 "there is no disk 'debian12'" hyb deploy docs/examples/legacy.yaml
+
+# A whole Debian.
+check "import" import raw "$disk" debian12
+check "deploy" hyb deploy docs/examples/legacy.yaml
+is "ps shows it" "$(hyb ps -o json legacy | jq -r '.[0] | .vm + .container + " " + .state + " " + .image')" "debian running disk:debian12"
+fails "it has no containers" 4 "boots a disk: it has no containers" hyb exec legacy -- id
+fails "nor their logs" 4 "hint: .hyb console" hyb logs legacy
+fails "its disk is in use" 1 "legacy/debian' is declared to boot it" hyb disk rm debian12
+is "plan: nothing to do" "$(hyb plan docs/examples/legacy.yaml >/dev/null; echo $?)" 0
+check "it boots, and its console takes what is typed" talk legacy 90 \
+	"login:" root "# " 'echo kept >/root/mark; sync; uname -r; echo O''K' "amd64[^O]*OK"
+pid=$(vm_field legacy/debian qemu_pid)
+uid=$(vm_field legacy/debian uid)
+is "QEMU has the VM's uid, no capabilities, no privileges to gain, a filter" \
+	"$(awk '/^(Uid|CapEff|NoNewPrivs|Seccomp):/ { print $2 }' "/proc/$pid/status" | tr '\n' ' ')" "$uid 0000000000000000 1 2 "
+kill_9 "$(hybd_pid)"
+check "the next hybd has it" vm_has legacy/debian qemu_pid "$pid"
+check "and its console" talk legacy 20 "" "" "# " 'echo ag''ain' "again"
+check "a stop presses the power button" hyb stop legacy
+is "and Debian shuts down" "$(grep -c 'does not shut itself down' "$HYB_ROOT/hybd.log")" 0
+check "start" hyb start legacy
+check "what it wrote is there, and a reset restarts it" talk legacy 120 \
+	"login:" root "# " 'cat /root/mark' 'kept' '' '# ' 'systemctl reboot' "login:"
+is "it is the same VM" "$(vm_field legacy/debian state)" running
+check "switched off from within" talk legacy 30 "" root "# " 'systemctl poweroff' "[Pp]ower"
+await "it is off, and stays so by its policy" 30 vm_has legacy/debian state stopped
+is "for this reason" "$(vm_field legacy/debian reason)" Completed
+sed 's/debian12/other/' docs/examples/legacy.yaml >"$WORK/other.yaml"
+check "another disk" import raw "$WORK/small.raw" other
+like "plan says what another disk means" "$(hyb plan "$WORK/other.yaml")" "deletes.data"
+check "down" hyb down legacy
+is "nothing of it is left" "$(ls -A "$HYB_ROOT/machines" "$HYB_ROOT/vms" | grep -v :)" ""
+check "its disk can go" hyb disk rm debian12 other
