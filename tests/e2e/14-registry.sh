@@ -1,0 +1,151 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# A registry on loopback with TLS and a password: what a pull does and refuses.
+# In a mount namespace of its own, for an /etc/containers of its own.
+if [ "$(id -u)" != 0 ]; then
+	echo "ok 1 - registry # skip host: not root"
+	echo 1..1
+	exit 0
+fi
+if [ "${REGISTRY_NS:-}" != 1 ]; then
+	REGISTRY_NS=1 exec unshare -m --propagation private "$0" "$@"
+fi
+. "$(dirname "$0")/lib.sh"
+pids=()
+stop_all() {
+	local p
+	for p in "${pids[@]}"; do kill "$p" 2>/dev/null; done
+	finish
+}
+trap stop_all EXIT
+cp -r /etc/containers "$WORK/containers"
+mount --bind "$WORK/containers" /etc/containers || exit 2
+chmod 755 "$WORK" "$WORK/containers"
+cd "$WORK" || exit 2
+mapfile -t port < <(python3 -c 'import socket
+s = [socket.socket() for _ in range(3)]
+for x in s: x.bind(("127.0.0.1", 0))
+for x in s: print(x.getsockname()[1])')
+R=localhost:${port[0]} OLD=localhost:${port[1]} CUT=localhost:${port[2]}
+
+# A CA, a certificate, and one that is past its time.
+openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.crt -subj /CN=test-ca -days 30 2>/dev/null
+openssl req -newkey rsa:2048 -nodes -keyout s.key -out s.csr -subj /CN=localhost 2>/dev/null
+echo subjectAltName=DNS:localhost >san
+openssl x509 -req -in s.csr -CA ca.crt -CAkey ca.key -CAcreateserial -extfile san -days 30 -out s.crt 2>/dev/null
+mkdir -p newcerts && : >index.txt && echo 01 >serial
+printf '[ca]\ndefault_ca=d\n[d]\ndir=.\ndatabase=index.txt\nserial=serial\nnew_certs_dir=newcerts\ndefault_md=sha256\npolicy=p\n[p]\ncommonName=supplied\n' >ca.cnf
+openssl ca -batch -config ca.cnf -cert ca.crt -keyfile ca.key -in s.csr -extfile san -startdate 20200101000000Z -enddate 20200201000000Z -out old.crt 2>/dev/null
+for r in "$R" "$OLD" "$CUT"; do
+	mkdir -p "/etc/containers/certs.d/$r"
+	cp ca.crt "/etc/containers/certs.d/$r/ca.crt"
+done
+htpasswd -Bbn user secret >htpasswd
+serve() { # PORT CERTIFICATE
+	cat >"r$1.yml" <<Y
+version: 0.1
+log: { level: error }
+storage: { filesystem: { rootdirectory: $WORK/data } }
+http: { addr: "127.0.0.1:$1", tls: { certificate: $WORK/$2, key: $WORK/s.key } }
+auth: { htpasswd: { realm: test, path: $WORK/htpasswd } }
+Y
+	docker-registry serve "r$1.yml" >"r$1.log" 2>&1 &
+	pids+=($!)
+}
+serve "${port[0]}" s.crt
+serve "${port[1]}" old.crt
+# Passes bytes on, and cuts connection after connection, each later.
+cat >cut.py <<'P'
+import socket, sys, threading
+n = 0
+def pump(a, b, left):
+    try:
+        while left > 0:
+            d = a.recv(min(65536, left))
+            if not d: break
+            b.sendall(d); left -= len(d)
+    except OSError: pass
+    for s in (a, b):
+        try: s.shutdown(socket.SHUT_RDWR)
+        except OSError: pass
+l = socket.create_server(("127.0.0.1", int(sys.argv[2])))
+while True:
+    c, _ = l.accept(); n += 1
+    u = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+    limit = 300000 if n < 3 else 1 << 40
+    open("cuts", "w").write(str(n))
+    threading.Thread(target=pump, args=(c, u, 1 << 40), daemon=True).start()
+    threading.Thread(target=pump, args=(u, c, limit), daemon=True).start()
+P
+python3 cut.py "${port[0]}" "${port[2]}" &
+pids+=($!)
+await "the registry is up" 20 curl -sf --cacert ca.crt -u user:secret "https://$R/v2/"
+
+# Images: ours, and an index of two machines.
+skopeo copy -q --dest-creds user:secret --dest-cert-dir "/etc/containers/certs.d/$R" "oci-archive:$TOP/build/images/busybox.tar" "docker://$R/lib/web:1" || exit 2
+digest=$(skopeo inspect --creds user:secret --cert-dir "/etc/containers/certs.d/$R" "docker://$R/lib/web:1" | jq -r .Digest)
+mkdir l && tar -xf "$TOP/build/images/busybox.tar" -C l
+python3 - <<'P'
+import hashlib, json
+def put(d):
+    b = json.dumps(d).encode(); h = hashlib.sha256(b).hexdigest()
+    open("l/blobs/sha256/" + h, "wb").write(b)
+    return dict(digest="sha256:" + h, size=len(b))
+i = json.load(open("l/index.json")); e = i["manifests"][0]
+m = json.load(open("l/blobs/sha256/" + e["digest"][7:]))
+c = json.load(open("l/blobs/sha256/" + m["config"]["digest"][7:]))
+o = []
+for arch in ("s390x", "amd64"):
+    m["config"].update(put(dict(c, architecture=arch)))
+    o.append(dict(put(m), mediaType="application/vnd.oci.image.manifest.v1+json", platform=dict(os="linux", architecture=arch)))
+open("ours", "w").write(o[1]["digest"])
+x = dict(put(dict(schemaVersion=2, mediaType="application/vnd.oci.image.index.v1+json", manifests=o)), mediaType="application/vnd.oci.image.index.v1+json", annotations={"org.opencontainers.image.ref.name": "two"})
+json.dump(dict(schemaVersion=2, manifests=[x]), open("l/index.json", "w"))
+P
+skopeo copy -q --all --dest-creds user:secret --dest-cert-dir "/etc/containers/certs.d/$R" oci:l:two "docker://$R/lib/two:1" || exit 2
+
+auth() { printf '{"auths":{"%s":{"auth":"%s"},"%s":{"auth":"%s"},"%s":{"auth":"%s"}}}' "$R" "$2" "$OLD" "$2" "$CUT" "$2" >"$1"; }
+auth good.json "$(printf user:secret | base64)"
+auth bad.json "$(printf user:guess | base64)"
+count() { hyb image ls -o json | jq length; }
+
+fails "no password" 5 "pull '$R/lib/web:1': .*(unauthorized|authentication required)" hyb image pull "$R/lib/web:1"
+fails "a wrong password" 5 "hint: .skopeo login $R" hyb image pull --authfile bad.json "$R/lib/web:1"
+fails "an expired certificate" 1 "certificate has expired" hyb image pull --authfile good.json "$OLD/lib/web:1"
+mv "/etc/containers/certs.d/$R/ca.crt" ca.away
+fails "an unknown CA" 1 "x509: certificate signed by unknown authority" hyb image pull --authfile good.json "$R/lib/web:1"
+mv ca.away "/etc/containers/certs.d/$R/ca.crt"
+fails "a digest that is not there" 4 "manifest unknown" hyb image pull --authfile good.json "$R/lib/web@sha256:$(printf x | sha256sum | cut -c1-64)"
+is "nothing came of all that" "$(count)" 0
+check "pull" hyb image pull --authfile good.json "$R/lib/web:1"
+is "the digest is the registry's" "$(hyb image inspect "$R/lib/web:1" | jq -r .digest)" "$digest"
+check "pull by digest" hyb image pull --authfile good.json "$R/lib/web@$digest"
+check "an index: this host's image" hyb image pull --authfile good.json "$R/lib/two:1"
+is "by its digest" "$(hyb image inspect "$R/lib/two:1" | jq -r '.digest + " " + .architecture')" "$(cat ours) amd64"
+hyb image rm "$digest" >/dev/null 2>&1
+check "cut twice, and there in the end" hyb image pull --authfile good.json "$CUT/lib/web:1"
+is "the same image" "$(hyb image inspect "$CUT/lib/web:1" | jq -r .digest)" "$digest"
+like "it was cut" "$(cat cuts)" '^([3-9]|[1-9][0-9]+)$'
+
+# registries.conf: a short name that leads here; policy.json.
+printf '[[registry]]\nprefix = "docker.io/library"\nlocation = "%s/lib"\n' "$R" >/etc/containers/registries.conf.d/900-test.conf
+check "a short name by registries.conf" hyb image pull --authfile good.json web:1
+is "under its own name" "$(hyb image inspect web:1 | jq -r .digest)" "$digest"
+echo '{"default":[{"type":"reject"}]}' >/etc/containers/policy.json
+fails "a policy that rejects" 1 "rejected by policy" hyb image pull --authfile good.json "$R/lib/two:1"
+echo '{"default":[{"type":"insecureAcceptAnything"}]}' >/etc/containers/policy.json
+
+# Of four pulls at once each is right; a layer with other bytes is refused.
+for i in 1 2 3 4; do hyb image pull --authfile good.json "$R/lib/two:1" >"p$i" 2>&1 & p[i]=$!; done
+bad=0
+for i in 1 2 3 4; do wait "${p[i]}" || bad=$((bad + 1)); done
+is "four pulls at once" $bad 0
+hyb image prune -a >/dev/null
+layer=$(skopeo inspect --creds user:secret --cert-dir "/etc/containers/certs.d/$R" --raw "docker://$R/lib/web:1" | jq -r '.layers[0].digest')
+f=data/docker/registry/v2/blobs/sha256/${layer:7:2}/${layer:7}/data
+printf X | dd of="$f" bs=1 seek=100 conv=notrunc 2>/dev/null
+fails "a layer of another digest" 1 "igest" hyb image pull --authfile good.json "$R/lib/web:1"
+is "it is not in the store" "$(count)" 0
+is "nothing is left of pulls" "$(find "$HYB_ROOT/images/tmp" -mindepth 1 | wc -l)" 0
+cd "$TOP" || exit 2
+umount -l /etc/containers
