@@ -129,6 +129,7 @@ int image_store_open(const struct image_store_config *config,
 		return err_sys(e, ENOMEM, "image store");
 	s->dir_fd = s->erofs_fd = s->meta_fd = s->tmp_fd = s->lock_fd = -1;
 	pthread_mutex_init(&s->lock, NULL);
+	store_pull_init(s);
 	r = set_config(s, config);
 	if (r < 0)
 		err_sys(e, ENOMEM, "image store");
@@ -154,6 +155,7 @@ void image_store_close(struct image_store *s)
 	cleanup_close(&s->meta_fd);
 	cleanup_close(&s->tmp_fd);
 	cleanup_close(&s->lock_fd);
+	pthread_cond_destroy(&s->pulled);
 	pthread_mutex_destroy(&s->lock);
 	free(s->dir);
 	free(s->program);

@@ -130,7 +130,9 @@ struct image_pull {
 };
 
 /* Fetches with skopeo, which runs as the store's uid in a folder of its own,
- * then loads. The digest is that of the registry's manifest. */
+ * then loads. The digest is that of the registry's manifest. Of several calls
+ * at once for the same, with the same credentials, one fetches and the others
+ * wait for it. */
 int image_store_pull(struct image_store *s, const struct image_pull *p,
 		     image_progress progress, void *arg,
 		     struct image_info **ret, struct err *e);

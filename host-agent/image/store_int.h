@@ -36,7 +36,12 @@ struct image_store {
 	size_t n_images, cap_images;
 	struct store_name *names;
 	size_t n_names, cap_names;
+	struct pulling *pulls; /* those under way */
+	pthread_cond_t pulled; /* one of them has ended */
 };
+
+/* ---- store_once.c ---- */
+void store_pull_init(struct image_store *s);
 
 /* ---- store_index.c: all with the lock held ---- */
 

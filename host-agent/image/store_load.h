@@ -22,4 +22,10 @@ struct load {
 int store_load(struct image_store *s, const struct load *l,
 	       struct image_info ***ret, struct err *e);
 
+/* image_store_pull(), whoever else pulls the same. deadline_ms is of
+ * CLOCK_MONOTONIC. */
+int store_pull_now(struct image_store *s, const struct image_pull *p,
+		   uint64_t deadline_ms, image_progress progress, void *arg,
+		   struct image_info **ret, struct err *e);
+
 #endif

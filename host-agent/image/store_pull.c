@@ -362,14 +362,13 @@ static int load_fetched(const struct pull *u, struct image_info **ret,
 	return r;
 }
 
-int image_store_pull(struct image_store *s, const struct image_pull *p,
-		     image_progress progress, void *arg,
-		     struct image_info **ret, struct err *e)
+int store_pull_now(struct image_store *s, const struct image_pull *p,
+		   uint64_t deadline_ms, image_progress progress, void *arg,
+		   struct image_info **ret, struct err *e)
 {
-	uint64_t timeout = p->timeout_ms ? p->timeout_ms : s->c.timeout_ms;
 	struct pull u = {.s = s,
 			 .p = p,
-			 .deadline_ms = now_ms() + timeout,
+			 .deadline_ms = deadline_ms,
 			 .progress = progress,
 			 .arg = arg};
 	struct err ignored = ERR_INIT;

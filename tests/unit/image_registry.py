@@ -4,7 +4,8 @@
 
 usage: image_registry.py LAYOUT PORT-FILE
 Repositories: "good" answers as the layout is; "broken" cuts every layer short;
-"locked" wants a password; "stalled" never answers a layer."""
+"locked" wants a password; "stalled" never answers a layer; "counted" takes its
+time, and writes a line to PORT-FILE.count for each layer it is asked for."""
 import http.server
 import json
 import os
@@ -57,6 +58,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         is_layer = not data.startswith(b"{")
         if is_layer and repository == "broken":
             data = data[:-512] + bytes(range(256)) * 2
+        if is_layer and repository == "counted":
+            with open(sys.argv[2] + ".count", "a") as f:
+                f.write("layer\n")
+            time.sleep(1)
         if is_layer and repository == "stalled":
             time.sleep(60)
         return self.answer(

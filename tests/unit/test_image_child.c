@@ -2,6 +2,7 @@
 /* What holds hyb-image in, work that is watched, cancelled or short of space,
  * and pulling from a registry. */
 #include <sched.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -311,15 +312,103 @@ static void test_pull(void **state)
 	layout_done(&l);
 }
 
+struct puller {
+	pthread_t thread;
+	struct image_pull p;
+	image_progress progress;
+	struct image_info *info;
+	struct err err;
+	int r;
+};
+
+static void *on_puller(void *arg)
+{
+	struct puller *u = arg;
+
+	u->r = image_store_pull(store, &u->p, u->progress, NULL, &u->info,
+				&u->err);
+	return NULL;
+}
+
+static int give_up(void *arg, const char *phase, uint64_t done, uint64_t total)
+{
+	(void)arg;
+	(void)phase;
+	(void)done;
+	(void)total;
+	return 1;
+}
+
+static size_t layers_asked(void)
+{
+	struct stat st;
+
+	if (stat(at("port.count"), &st) < 0)
+		return 0;
+	return (size_t)st.st_size / 6;
+}
+
+/* first_gives_up: the first one starts alone, and cancels. */
+static void pull_at_once(const char *what, bool first_gives_up, int want)
+{
+	struct puller u[4] = {{.r = 1}};
+	char ref[200];
+	size_t i;
+
+	snprintf(ref, sizeof(ref), "%s/%s", host, what);
+	for (i = 0; i < ARRAY_SIZE(u); i++) {
+		const struct timespec tick = {0, 50000000};
+
+		u[i].p = (struct image_pull){.reference = ref,
+					     .no_tls_verify = true,
+					     .timeout_ms = 20000};
+		u[i].progress = first_gives_up && i == 0 ? give_up : NULL;
+		assert_int_equal(
+			pthread_create(&u[i].thread, NULL, on_puller, &u[i]),
+			0);
+		if (i == 0)
+			nanosleep(&tick, NULL);
+	}
+	for (i = 0; i < ARRAY_SIZE(u); i++) {
+		int wanted = first_gives_up && i == 0 ? -ECANCELED : want;
+
+		pthread_join(u[i].thread, NULL);
+		if (u[i].r != wanted)
+			fail_msg("pull %zu: %d '%s'", i, u[i].r, u[i].err.msg);
+		if (u[i].r == 0)
+			image_info_free(u[i].info);
+	}
+	assert_int_equal(count_files("images/tmp"), 0);
+}
+
+static void test_pull_once(void **state)
+{
+	struct layout l;
+	char ref[200];
+
+	(void)state;
+	layout_make(&l, "web", "web:1", "d bin\nf bin/x hello", NULL);
+	start_registry(l.dir);
+	pull_at_once("counted", false, 0);
+	assert_int_equal(layers_asked(), 1);
+	snprintf(ref, sizeof(ref), "%s/counted:latest", host);
+	get_ok(ref, l.manifest_digest);
+	pull_at_once("counted:none", false, -ENOENT);
+	pull_at_once("counted", true, 0);
+	assert_true(layers_asked() <= 3);
+	check_clean(1);
+	kill(registry, SIGKILL);
+	waitpid(registry, NULL, 0);
+	layout_done(&l);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_confined),
-		TEST(test_progress),
-		TEST(test_disk_full),
-		TEST(test_pull),
+		TEST(test_confined), TEST(test_progress),  TEST(test_disk_full),
+		TEST(test_pull),     TEST(test_pull_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

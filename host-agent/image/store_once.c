@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What several pull at once is fetched once. The first one works; those that
+ * come meanwhile wait for it and have its result, good or bad. Who cancels
+ * cancels for themselves only: when the first one does, one of those who wait
+ * begins anew.
+ *
+ * Only calls with the same credentials are the same: nobody gets an image by
+ * another's password.
+ */
+#include "host-agent/image/store_load.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "common/base/cleanup.h"
+#include "common/base/fd.h"
+#include "host-agent/image/image_ref.h"
+
+#define TICK_MS 250
+
+/* A pull under way. The worker's call lasts as long as it is in the list, so
+ * that what p points to does. All belongs to the store's lock. */
+struct pulling {
+	struct pulling *next;
+	char full[sizeof(((struct image_ref *)0)->full)];
+	const struct image_pull *p;
+	unsigned int refs; /* the worker and those who wait */
+	bool done;
+	int result;
+	char digest[72];
+	struct err err;
+};
+
+void store_pull_init(struct image_store *s)
+{
+	pthread_condattr_t a;
+
+	pthread_condattr_init(&a);
+	pthread_condattr_setclock(&a, CLOCK_MONOTONIC);
+	pthread_cond_init(&s->pulled, &a);
+	pthread_condattr_destroy(&a);
+}
+
+static bool is_same_call(const struct image_pull *a, const struct image_pull *b)
+{
+	if (a->no_tls_verify != b->no_tls_verify ||
+	    a->as_caller != b->as_caller || !a->authfile != !b->authfile)
+		return false;
+	if (a->as_caller &&
+	    (a->caller_uid != b->caller_uid || a->caller_gid != b->caller_gid))
+		return false;
+	return !a->authfile || strcmp(a->authfile, b->authfile) == 0;
+}
+
+static struct pulling *find(const struct image_store *s, const char *full,
+			    const struct image_pull *p)
+{
+	struct pulling *x;
+
+	for (x = s->pulls; x; x = x->next) {
+		if (strcmp(x->full, full) == 0 && is_same_call(x->p, p))
+			return x;
+	}
+	return NULL;
+}
+
+static void put(struct pulling *x)
+{
+	if (--x->refs == 0)
+		free(x);
+}
+
+static void leave_list(struct image_store *s, const struct pulling *x)
+{
+	struct pulling **at = &s->pulls;
+
+	while (*at != x)
+		at = &(*at)->next;
+	*at = x->next;
+}
+
+struct waiter {
+	uint64_t deadline_ms;
+	image_progress progress;
+	void *arg;
+};
+
+/* With the lock held. 0: it has ended. */
+static int wait_for(struct image_store *s, const struct pulling *x,
+		    const struct waiter *w, struct err *e)
+{
+	while (!x->done) {
+		uint64_t until = now_ms() + TICK_MS;
+		const struct timespec ts = {
+			.tv_sec = (time_t)(until / 1000),
+			.tv_nsec = (long)(until % 1000) * 1000000,
+		};
+		int r = 0;
+
+		pthread_cond_timedwait(&s->pulled, &s->lock, &ts);
+		if (x->done)
+			break;
+		if (now_ms() > w->deadline_ms)
+			return err_set(e, ETIMEDOUT,
+				       "the registry did not deliver in time");
+		pthread_mutex_unlock(&s->lock);
+		if (w->progress)
+			r = w->progress(w->arg, "fetch", 0, 0);
+		pthread_mutex_lock(&s->lock);
+		if (r != 0)
+			return err_set(e, ECANCELED, "cancelled");
+	}
+	return 0;
+}
+
+/* Another pulls the same: 1 where they gave up, and it is to be begun anew. */
+static int follow(struct image_store *s, struct pulling *x,
+		  const struct waiter *w, char digest[72], struct err *e)
+{
+	int r;
+
+	x->refs++;
+	r = wait_for(s, x, w, e);
+	if (r < 0) {
+		err_wrap(e, "pull '%s'", image_ref_familiar(x->full));
+	} else if (x->result == -ECANCELED) {
+		r = 1;
+	} else {
+		r = x->result;
+		if (r < 0 && e)
+			*e = x->err;
+		memcpy(digest, x->digest, sizeof(x->digest));
+	}
+	put(x);
+	return r;
+}
+
+static int work(struct image_store *s, struct pulling *x,
+		const struct waiter *w, struct image_info **ret, struct err *e)
+{
+	struct err err = ERR_INIT;
+	int r = store_pull_now(s, x->p, w->deadline_ms, w->progress, w->arg,
+			       ret, &err);
+
+	pthread_mutex_lock(&s->lock);
+	x->done = true;
+	x->result = r;
+	x->err = err;
+	if (r == 0)
+		memcpy(x->digest, (*ret)->digest, sizeof(x->digest));
+	leave_list(s, x);
+	pthread_cond_broadcast(&s->pulled);
+	put(x);
+	pthread_mutex_unlock(&s->lock);
+	if (r < 0 && e)
+		*e = err;
+	return r;
+}
+
+int image_store_pull(struct image_store *s, const struct image_pull *p,
+		     image_progress progress, void *arg,
+		     struct image_info **ret, struct err *e)
+{
+	const uint64_t ms = p->timeout_ms ? p->timeout_ms : s->c.timeout_ms;
+	const struct waiter w = {now_ms() + ms, progress, arg};
+	struct pulling *x;
+	struct image_ref ref;
+	char digest[72];
+	int r = image_ref_parse(p->reference, &ref, e);
+
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&s->lock);
+	do {
+		x = find(s, ref.full, p);
+		r = x ? follow(s, x, &w, digest, e) : 0;
+	} while (r > 0);
+	if (x || r < 0) {
+		pthread_mutex_unlock(&s->lock);
+		return r < 0 ? r : image_store_get(s, digest, ret, e);
+	}
+	x = calloc(1, sizeof(*x));
+	if (x) {
+		memcpy(x->full, ref.full, sizeof(x->full));
+		x->p = p;
+		x->refs = 1;
+		x->next = s->pulls;
+		s->pulls = x;
+	}
+	pthread_mutex_unlock(&s->lock);
+	return x ? work(s, x, &w, ret, e) : err_sys(e, ENOMEM, "image store");
+}
