@@ -167,8 +167,6 @@ static void test_verbs(void **state)
 		  WORDS("depoly", "x"));
 	check_run(2, "a verb is missing", WORDS("image"));
 	check_run(2, "did you mean `hyb image ls`?", WORDS("image", "sl"));
-	check_run(2, "hyb: image prune: not supported yet",
-		  WORDS("image", "prune"));
 	check_run(2, "hyb: tenant: not supported yet", WORDS("tenant", "ls"));
 	for (i = 0; i < ARRAY_SIZE(later); i++)
 		check_run(2, "not supported yet\nhint: ",
@@ -232,7 +230,7 @@ static void test_complete(void **state)
 	assert_string_equal(text, "plan\nps\npause\nport-forward\n");
 	free(text);
 	text = captured(&status, WORDS("__complete", "--", "image", ""));
-	assert_string_equal(text, "load\npull\nls\ninspect\nrm\n");
+	assert_string_equal(text, "load\nimport\npull\nls\ninspect\nrm\nprune\n");
 	free(text);
 	text = captured(&status, WORDS("__complete", "--", "deploy", "x"));
 	assert_string_equal(text, ":files\n");
