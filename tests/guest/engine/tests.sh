@@ -376,6 +376,6 @@ $RT delete -f c1
 . /spec.sh
 . /seccomp.sh
 . /resources.sh
-. /runtime.sh
 . /bundles.sh
+. /runtime.sh
 echo "1..$n"
