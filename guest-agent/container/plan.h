@@ -86,6 +86,7 @@ struct plan_process {
 	int last_cap;
 	bool no_new_privs;
 	const struct seccomp_filter *seccomp; /* NULL: none */
+	const struct seccomp_filter *floor;   /* before it; NULL: none */
 	struct plan_rlimit *rlimits;	      /* set by the parent */
 	size_t n_rlimits;
 	bool set_oom_score_adj; /* by the parent */

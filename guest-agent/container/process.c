@@ -500,6 +500,8 @@ static int plan_seccomp(struct create *cr, struct err *e)
 	if (r < 0)
 		return r;
 	pp->seccomp = &c->own_filter;
+	if (cr->spec->defaults)
+		pp->floor = seccomp_filter_floor();
 	return c->own_filter.listener ? plan_listener(cr, e) : 0;
 }
 

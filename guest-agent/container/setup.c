@@ -809,6 +809,19 @@ static int step_start(struct setup *s)
 	return n < 0 ? -errno : 0;
 }
 
+/* sock: to hand a listener over. */
+static int install_filters(const struct plan_process *pp, int sock)
+{
+	int r = 0;
+
+	if (pp->floor)
+		r = seccomp_filter_install(pp->floor);
+	if (r < 0 || !pp->seccomp)
+		return r;
+	return pp->seccomp->listener ? notify_install(pp->seccomp, sock)
+				     : seccomp_filter_install(pp->seccomp);
+}
+
 static void run_reaper(struct setup *s)
 {
 	pid_t child;
@@ -831,9 +844,9 @@ static void run_reaper(struct setup *s)
 	}
 	/* A listener's filter is the program's alone: this process would have
 	 * none to answer for it. */
-	if (s->p->process.seccomp && s->p->process.no_new_privs &&
-	    !s->p->process.seccomp->listener)
-		seccomp_filter_install(s->p->process.seccomp);
+	if (s->p->process.no_new_privs &&
+	    !(s->p->process.seccomp && s->p->process.seccomp->listener))
+		install_filters(&s->p->process, -1);
 	/* Its ends of the sockets must go, or nobody would see the program
 	 * start. Descriptors 0-2 stay: a terminal's hang-up is for it, too. */
 	close_range(3, ~0U, 0);
@@ -869,12 +882,8 @@ static int step_filter(struct setup *s)
 
 	if (pp->reaper)
 		run_reaper(s);
-	if (pp->seccomp) {
-		s->what = "seccomp";
-		r = pp->seccomp->listener
-			    ? notify_install(pp->seccomp, s->start)
-			    : seccomp_filter_install(pp->seccomp);
-	}
+	s->what = "seccomp";
+	r = install_filters(pp, s->start);
 	if (r == 0 && !pp->no_new_privs)
 		r = drop_privileges(s);
 	if (r == 0)

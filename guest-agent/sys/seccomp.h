@@ -26,6 +26,11 @@ void seccomp_filter_done(struct seccomp_filter *f);
 /* The default profile (docs/container.md): compiled at the first call and kept
  * for the life of the process. *ret is not the caller's to free. */
 int seccomp_filter_default(const struct seccomp_filter **ret, struct err *e);
+/* What holds below any profile of a VM's container: sockets of AF_VSOCK (the
+ * way to the host and to the agent) and AF_ALG answer EPERM, other
+ * architectures kill. To be installed first: the kernel takes the strictest
+ * answer of all filters. */
+const struct seccomp_filter *seccomp_filter_floor(void);
 /* From an OCI configuration. Errors name the JSON path. -ENOTSUP: this kernel
  * lacks something that it asks for. */
 int seccomp_filter_compile(const struct oci_seccomp *config,

@@ -438,6 +438,25 @@ static void bad_profiles_are_refused(void **state)
 	}
 }
 
+static void the_floor_holds(void **state)
+{
+	const struct seccomp_filter *f = seccomp_filter_floor();
+	struct seccomp_data d = {.nr = 20, .arch = AUDIT_ARCH_I386};
+	int nr;
+
+	(void)state;
+	for (nr = 0; nr < 1000; nr++) {
+		assert_int_equal(ask(f, nr, AF_VSOCK),
+				 nr == SYS_socket ? EPERM_ : SECCOMP_RET_ALLOW);
+		assert_int_equal(ask(f, 0x40000000 | nr, 0),
+				 SECCOMP_RET_KILL_PROCESS);
+	}
+	assert_int_equal(ask(f, SYS_socket, AF_ALG), EPERM_);
+	assert_int_equal(ask(f, SYS_socket, AF_ALG | 5ULL << 32), EPERM_);
+	assert_int_equal(ask(f, SYS_socket, AF_INET), SECCOMP_RET_ALLOW);
+	assert_int_equal(run(f, &d), SECCOMP_RET_KILL_PROCESS);
+}
+
 /* -------------------------------------------------------------- the table */
 
 #define TABLE "tests/golden/seccomp/default.tsv"
@@ -535,6 +554,7 @@ int main(void)
 		cmocka_unit_test(new_calls_have_rules),
 		cmocka_unit_test(a_listener_is_asked),
 		cmocka_unit_test(bad_profiles_are_refused),
+		cmocka_unit_test(the_floor_holds),
 		cmocka_unit_test(the_table_is_true),
 	};
 

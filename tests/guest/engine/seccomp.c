@@ -235,22 +235,24 @@ static int answer_all(int listener)
 {
 	struct seccomp_notif req;
 	struct seccomp_notif_resp resp;
+	int last;
 
-	for (;;) {
+	do {
 		memset(&req, 0, sizeof(req));
 		if (ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &req) < 0)
 			return errno == ENOENT ? 0 : die("RECV");
+		/* Once: it may be set as soon as the answer is there. */
+		last = table->done;
 		memset(&resp, 0, sizeof(resp));
 		resp.id = req.id;
-		if (table->done)
+		if (last)
 			resp.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
 		else
 			resp.error = -ENOMEDIUM;
 		if (ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &resp) < 0)
 			return die("SEND");
-		if (table->done)
-			return 0;
-	}
+	} while (!last);
+	return 0;
 }
 
 static int x32(void *arg)
