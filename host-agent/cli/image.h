@@ -5,8 +5,15 @@
 
 #include "host-agent/cli/out.h"
 
+struct cli;
+
 /* Rows of images as a table or as JSON on standard output. */
 void image_print(const json_t *rows, enum out_format format, bool whole);
+
+/* The archive becomes an image of this name, which is shown: 0, or the status
+ * with *e set. */
+int image_take(struct cli *cli, const char *name, enum out_format format,
+	       const char *file, struct err *e);
 
 /* The sentences about what was left out, on standard error. */
 void image_print_skipped(const json_t *reply);

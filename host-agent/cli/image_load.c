@@ -125,6 +125,17 @@ static int load(struct cli *cli, const struct args *a, const char *method,
 	return st == CLI_USAGE ? CLI_FAILED : st;
 }
 
+int image_take(struct cli *cli, const char *name, enum out_format format,
+	       const char *file, struct err *e)
+{
+	const struct args a = {.name = name, .format = format};
+	_cleanup_close_ int fd = open_source(file, e);
+
+	if (fd < 0)
+		return CLI_FAILED;
+	return load(cli, &a, HOST_IFACE "ImageLoad", file, fd, e);
+}
+
 static int run(struct cli *cli, const void *args, int n, char **words)
 {
 	_cleanup_close_ int fd = -1;

@@ -22,6 +22,7 @@ const struct verb *const cli_verbs[] = {
 	&cli_verb_port_forward,
 	&cli_verb_image_load,
 	&cli_verb_image_import,
+	&cli_verb_image_build,
 	&cli_verb_image_pull,
 	&cli_verb_image_ls,
 	&cli_verb_image_inspect,

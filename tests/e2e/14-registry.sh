@@ -147,5 +147,17 @@ printf X | dd of="$f" bs=1 seek=100 conv=notrunc 2>/dev/null
 fails "a layer of another digest" 1 "igest" hyb image pull --authfile good.json "$R/lib/web:1"
 is "it is not in the store" "$(count)" 0
 is "nothing is left of pulls" "$(find "$HYB_ROOT/images/tmp" -mindepth 1 | wc -l)" 0
+# A Dockerfile, by buildah: with a storage of its own, without an overlay.
+export CONTAINERS_STORAGE_CONF=$WORK/storage.conf
+printf '[storage]\ndriver = "vfs"\ngraphroot = "%s/graph"\nrunroot = "%s/run"\n' "$WORK" "$WORK" >storage.conf
+mkdir ctx && cp /bin/busybox ctx/
+printf 'FROM scratch\nCOPY busybox /bin/busybox\nRUN ["/bin/busybox", "touch", "/made"]\nENV A=b\nCMD ["/bin/busybox", "sh"]\n' >ctx/Dockerfile
+check "build" hyb image build ctx -t built:1
+is "what the Dockerfile says" "$(hyb image inspect built:1 | jq -c '[.config.cmd, .config.env[-1]]')" '[["/bin/busybox","sh"],"A=b"]'
+sed 's/touch/false/' ctx/Dockerfile >ctx/Bad
+fails "a command that fails" 1 "hyb: image build 'ctx': buildah build: exit status 1" hyb image build ctx -f ctx/Bad -t built:2
+fails "no folder" 1 "image build 'none': open 'none': No such file" hyb image build none -t x
+fails "no name" 2 "-t NAME is missing" hyb image build ctx
+is "nothing is left of builds" "$(find /var/tmp -maxdepth 1 -name 'hyb-build.*' | wc -l)" 0
 cd "$TOP" || exit 2
 umount -l /etc/containers
