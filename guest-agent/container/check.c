@@ -222,10 +222,11 @@ static int check_device(const struct oci_device *d, size_t i, struct err *e)
 			       "linux.devices[%zu].type: must be c, u, b or p, "
 			       "not '%.32s'",
 			       i, d->type);
-	if (strncmp(d->path, "/dev/", 5) != 0 || !d->path[5])
+	if (d->path[0] != '/' || !d->path[strspn(d->path, "/")] ||
+	    strcmp(d->path, "/dev/") == 0)
 		return err_set(e, EINVAL,
-			       "linux.devices[%zu].path: '%.256s' is not below "
-			       "/dev",
+			       "linux.devices[%zu].path: '%.256s' is not the "
+			       "path of a node",
 			       i, d->path);
 	if (type != 'p' && !d->major.set)
 		return err_set(e, EINVAL,

@@ -45,6 +45,22 @@ bool container_id_is_valid(const char *id)
 	return true;
 }
 
+int container_id_check(const char *id, struct err *e)
+{
+	const char *c;
+
+	if (container_id_is_valid(id))
+		return 0;
+	for (c = id; *c; c++)
+		if (!isalnum((unsigned char)*c) && !strchr("_+-.,", *c) &&
+		    isprint((unsigned char)*c))
+			return err_set(e, EINVAL,
+				       "the container's id is not valid: "
+				       "invalid character `%c` in the ID",
+				       *c);
+	return err_set(e, EINVAL, "the container's id is not valid");
+}
+
 struct container *container_new(const char *id)
 {
 	struct container *c = calloc(1, sizeof(*c));
@@ -231,7 +247,7 @@ static int plan_rest(struct create *cr, struct err *e)
 			return r;
 	}
 	p->n_sysctls = lx->n_sysctl;
-	return 0;
+	return plan_devices(cr, e);
 }
 
 /* ------------------------------------------------------------------ cgroup */
@@ -258,6 +274,7 @@ static int name_cgroup(struct container *c, const struct container_spec *spec,
 static int make_cgroup(struct create *cr, struct err *e)
 {
 	struct container *c = cr->c;
+	uint64_t frozen = 0;
 	unsigned int have;
 	int fd, r;
 
@@ -269,6 +286,19 @@ static int make_cgroup(struct create *cr, struct err *e)
 	fd = cgroup_make(engine.cgroup_root, c->cgroup, &have, e);
 	if (fd < 0)
 		return fd;
+	/* One that was there before: what is in it must not be ended with a
+	 * creation that fails. */
+	cgroup_read_u64(fd, "cgroup.freeze", &frozen);
+	if (frozen == 1) {
+		close(fd);
+		return err_set(e, EBUSY,
+			       "linux.cgroupsPath: container's cgroup "
+			       "unexpectedly frozen");
+	}
+	if (cgroup_pids(fd, NULL, 0) > 0)
+		container_warn(c,
+			       "linux.cgroupsPath: container's cgroup is not "
+			       "empty");
 	c->cgroup_fd = fd;
 	r = resources_apply(fd, have, cr->config->lx->resources,
 			    cr->spec->defaults, false, e);
@@ -620,8 +650,9 @@ int container_create(const struct container_spec *spec, struct container **ret,
 
 	if (failure)
 		memset(failure, 0, sizeof(*failure));
-	if (!container_id_is_valid(spec->id))
-		return err_set(e, EINVAL, "the container's id is not valid");
+	r = container_id_check(spec->id, e);
+	if (r < 0)
+		return r;
 	r = container_engine_setup(false, 0, e);
 	if (r == 0)
 		r = config_check(spec->config, spec->defaults, e);

@@ -99,6 +99,8 @@ struct container_spec {
 	 * caller's. Not used where process.terminal is true: then a terminal
 	 * is made inside the container, see container_take_console(). */
 	int stdio[3];
+	/* "K=V" on top of process.env; NULL: nothing. Read during the call. */
+	const char *const *env;
 	/* Descriptors 3 to 2 + n are the program's, too (not with `init`). */
 	unsigned int preserve_fds;
 	/* The bundle's folder, which hooks are told; may be NULL. */
@@ -245,6 +247,9 @@ struct container_exec_spec {
 	size_t n_add_groups;
 	bool no_new_privs; /* set even where the container has it not */
 	bool even_paused;
+	bool even_created; /* its program has not begun yet */
+	/* A cgroup below the container's own that exists; NULL: its own. */
+	const char *cgroup;
 	/* A cgroup of its own below the container's: what the process starts
 	 * can be killed whole, see container_kill_group(). One word without a
 	 * slash; -EBUSY while processes of an earlier exec are in it. NULL: in
@@ -297,5 +302,7 @@ static inline void cleanup_container(struct container **c)
 
 /* Is it an id that a container may have? */
 bool container_id_is_valid(const char *id);
+/* The same, with what is wrong. */
+int container_id_check(const char *id, struct err *e);
 
 #endif

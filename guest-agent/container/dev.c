@@ -87,7 +87,9 @@ static int make_extra(const struct create *cr, int dir,
 	int64_t uid, gid;
 	mode_t type;
 
-	/* Below /dev and of a known type: config_check(). */
+	/* Elsewhere is the child's; the type is known: config_check(). */
+	if (strncmp(d->path, "/dev/", 5) != 0)
+		return 0;
 	path = d->path + strlen("/dev/");
 	slash = strrchr(path, '/');
 	type = node_type(d->type);
@@ -121,6 +123,55 @@ static int make_extra(const struct create *cr, int dir,
 			 makedev((unsigned int)d->major.value,
 				 (unsigned int)d->minor.value),
 			 (struct owner){(uid_t)uid, (gid_t)gid}, e);
+}
+
+/* Without the slashes at its end; NULL: below /dev, or no memory. */
+static char *path_elsewhere(struct plan *p, const struct oci_device *d)
+{
+	size_t len = strlen(d->path);
+	char *path;
+
+	if (strncmp(d->path, "/dev/", 5) == 0)
+		return NULL;
+	path = plan_strdup(p, d->path);
+	while (path && len > 1 && path[len - 1] == '/')
+		path[--len] = '\0';
+	return path;
+}
+
+int plan_devices(struct create *cr, struct err *e)
+{
+	const struct oci_linux *lx = cr->config->lx;
+	struct plan *p = cr->plan;
+	size_t i;
+
+	p->devices =
+		arena_alloc(p->arena, lx->n_devices + 1, sizeof(*p->devices));
+	if (!p->devices)
+		return err_sys(e, ENOMEM, "linux.devices");
+	for (i = 0; i < lx->n_devices; i++) {
+		const struct oci_device *d = &lx->devices[i];
+		char *path = path_elsewhere(p, d);
+
+		if (!path)
+			continue;
+		if (cr->spec->defaults)
+			return err_set(e, EINVAL,
+				       "linux.devices[%zu].path: '%.256s' is "
+				       "not below /dev",
+				       i, d->path);
+		p->devices[p->n_devices++] = (struct plan_device){
+			.path = path,
+			.mode = node_type(d->type) |
+				(d->file_mode.set
+					 ? (mode_t)d->file_mode.value & 07777
+					 : 0666),
+			.rdev = makedev((unsigned int)d->major.value,
+					(unsigned int)d->minor.value),
+			.uid = d->uid.set ? (uid_t)d->uid.value : p->setup_uid,
+			.gid = d->gid.set ? (gid_t)d->gid.value : p->setup_gid};
+	}
+	return 0;
 }
 
 int dev_make(struct create *cr, const struct plan_mount *m, struct err *e)

@@ -217,6 +217,51 @@ static int group_open(const struct container *c, const char *name, int *ret,
 	return 0;
 }
 
+/* One that somebody made below the container's own. */
+static int subgroup_open(const struct container *c, const char *path, int *ret,
+			 struct err *e)
+{
+	char copy[HYB_CGROUP_PATH_MAX], *save = NULL, *word;
+	int n = snprintf(copy, sizeof(copy), "%s", path);
+
+	if (n < 0 || (size_t)n >= sizeof(copy))
+		return err_sys(e, ENAMETOOLONG, "cgroup");
+	for (word = strtok_r(copy, "/", &save); word;
+	     word = strtok_r(NULL, "/", &save))
+		if (strcmp(word, "..") == 0)
+			return err_set(e, EINVAL,
+				       "cgroup: %s is not a sub cgroup path",
+				       path);
+	if (c->cgroup_fd < 0)
+		return err_set(e, ENOTSUP, "cgroup: the container has none");
+	path += strspn(path, "/");
+	*ret = cgroup_open(c->cgroup_fd, *path ? path : ".");
+	return *ret < 0 ? err_sys(e, -*ret, "open cgroup '%s'", path) : 0;
+}
+
+/* Where the first process went: one that gave its children controllers may
+ * have no process itself. By the kernel's word, not the container's. */
+static int first_group_open(const struct container *c)
+{
+	_cleanup_free_ char *text = NULL;
+	char path[48], *line;
+	size_t own = strlen(c->cgroup), len;
+	int r;
+
+	snprintf(path, sizeof(path), "/proc/%d/cgroup", (int)c->pid);
+	r = file_read(AT_FDCWD, path, 65536, &text, &len, NULL);
+	if (r < 0)
+		return r;
+	line = strstr(text, "0::/");
+	if (!line || (line != text && line[-1] != '\n'))
+		return -ENOENT;
+	line += strlen("0::/");
+	line[strcspn(line, "\n")] = '\0';
+	if (strncmp(line, c->cgroup, own) != 0 || line[own] != '/')
+		return -ENOENT;
+	return cgroup_open(c->cgroup_fd, line + own + 1);
+}
+
 int container_kill_group(struct container *c, const char *group)
 {
 	_cleanup_close_ int fd = -1;
@@ -238,6 +283,26 @@ static void group_leave(const struct container *c, pid_t pid)
 }
 
 /* --------------------------------------------------------------- the clone */
+
+/* In the cgroup, or where that one takes no process, in the first one's. */
+static pid_t clone_into(const struct container *c, struct plan *p,
+			struct clone_args *args, bool own)
+{
+	_cleanup_close_ int other = -1;
+	pid_t pid = sys_clone3(args);
+
+	if (pid < 0 && errno == EBUSY && own && args->cgroup) {
+		other = first_group_open(c);
+		args->cgroup = (uint64_t)(unsigned int)other;
+		if (other >= 0)
+			pid = sys_clone3(args);
+		else
+			errno = EBUSY;
+	}
+	if (pid == 0)
+		setup_run_exec(p, c->pidfd, c->namespaces & ~CLONE_NEWPID);
+	return pid;
+}
 
 static int exec_clone(struct container *c, struct plan *p, int cgroup_fd,
 		      struct spawned *s, struct err *e)
@@ -268,10 +333,8 @@ static int exec_clone(struct container *c, struct plan *p, int cgroup_fd,
 		affinity_leave(&saved);
 		return err_sys(e, err, "join the pid namespace");
 	}
-	pid = sys_clone3(&args);
+	pid = clone_into(c, p, &args, cgroup_fd == c->cgroup_fd);
 	err = errno;
-	if (pid == 0)
-		setup_run_exec(p, c->pidfd, c->namespaces & ~CLONE_NEWPID);
 	affinity_leave(&saved);
 	/* As in namespaces_leave(): must not fail. */
 	if ((c->namespaces & CLONE_NEWPID) && setns(own, CLONE_NEWPID) < 0)
@@ -352,7 +415,8 @@ int container_exec(struct container *c, const struct container_exec_spec *spec,
 	if (failure)
 		memset(failure, 0, sizeof(*failure));
 	if (c->status != CONTAINER_RUNNING &&
-	    !(c->status == CONTAINER_PAUSED && spec->even_paused))
+	    !(c->status == CONTAINER_PAUSED && spec->even_paused) &&
+	    !(c->status == CONTAINER_CREATED && spec->even_created))
 		return err_set(e, EINVAL, "the container is %s, not running",
 			       container_status_name(c->status));
 	p = plan_new(e);
@@ -362,7 +426,8 @@ int container_exec(struct container *c, const struct container_exec_spec *spec,
 	if (r == 0)
 		r = exec_null(&p->process, &null, e);
 	if (r == 0)
-		r = group_open(c, spec->group, &group, e);
+		r = spec->cgroup ? subgroup_open(c, spec->cgroup, &group, e)
+				 : group_open(c, spec->group, &group, e);
 	if (r == 0)
 		r = exec_run(c, p, group, &s, &console, failure, e);
 	if (r < 0) {

@@ -108,7 +108,9 @@ int plan_mounts(struct create *cr, struct err *e);
 int mount_map_own(struct create *cr, struct plan_mount *m,
 		  const struct oci_mount *om, struct err *e);
 int mounts_map(struct create *cr, int userns_fd, struct err *e);
-/* dev.c: a detached tmpfs with the device nodes; options of the mount. */
+/* dev.c: those of linux.devices that are not below /dev, for the child. */
+int plan_devices(struct create *cr, struct err *e);
+/* A detached tmpfs with the device nodes; options of the mount. */
 int dev_make(struct create *cr, const struct plan_mount *m, struct err *e);
 /* rootfs.c */
 int rootfs_open(struct create *cr, struct err *e);

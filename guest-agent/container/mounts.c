@@ -311,6 +311,9 @@ static int make_mount(struct create *cr, struct plan_mount *m, struct err *e)
 	if (is_childs(cr, m))
 		return 0;
 	if (m->special == MOUNT_DEV) {
+		/* Only when all that is to be in it is there. */
+		cr->plan->dev_readonly = m->set & MOUNT_ATTR_RDONLY;
+		m->set &= ~(uint64_t)MOUNT_ATTR_RDONLY;
 		fd = dev_make(cr, m, e);
 		if (fd < 0)
 			return fd;

@@ -71,6 +71,14 @@ struct plan_sysctl {
 	const char *value;
 };
 
+struct plan_device {
+	const char *path;
+	mode_t mode; /* with the type */
+	dev_t rdev;
+	uid_t uid; /* as the child's user namespace has them */
+	gid_t gid;
+};
+
 /* The process itself; shared by create and exec. */
 struct plan_process {
 	char **argv, **envp;
@@ -125,7 +133,7 @@ struct plan {
 
 	/* -1: sent by the parent once the user namespace has its mappings */
 	int root_fd;
-	bool root_readonly;
+	bool root_readonly, dev_readonly;
 	unsigned long root_propagation;
 	bool root_propagation_rec;
 	struct plan_mount *mounts;
@@ -133,6 +141,9 @@ struct plan {
 	const char **masked, **readonly;
 	struct plan_sysctl *sysctls;
 	size_t n_sysctls;
+	/* Nodes that the child makes where they are to be. */
+	struct plan_device *devices;
+	size_t n_devices;
 
 	struct plan_process process;
 	/* HOME was not in the configuration: it is the user's. */

@@ -147,7 +147,7 @@ static int plan_args(struct create *cr, struct err *e)
 	p->process.argv = arena_strv(p->arena, op->args);
 	if (!p->process.argv)
 		return no_memory(e);
-	p->process.envp = plan_env(p->arena, op->env, NULL);
+	p->process.envp = plan_env(p->arena, op->env, cr->spec->env);
 	if (!p->process.envp)
 		return no_memory(e);
 	p->process.cwd = plan_strdup(p, op->cwd);

@@ -360,14 +360,20 @@ int resources_apply(int cgroup_fd, unsigned int have,
 /* ------------------------------------------------------------------ devices */
 
 /* The configuration's rules, and the short list behind them: what every
- * container may use is not for a rule to take away. */
+ * container may use is not for a rule to take away. Nodes may be made, as with
+ * other runtimes: that opens none of them. */
 static int load_rules(const struct oci_resources *res, struct err *e)
 {
+	static const struct dev_rule nodes[] = {{true, 'c', -1, -1, DEV_MKNOD},
+						{true, 'b', -1, -1, DEV_MKNOD}};
+	size_t n = res ? res->n_devices : 0, i,
+	       all = n + ARRAY_SIZE(nodes) + devfilter_short_list_n;
 	_cleanup_free_ struct dev_rule *rules = NULL;
-	size_t n = res->n_devices, i;
 	int r;
 
-	rules = calloc(n + devfilter_short_list_n, sizeof(*rules));
+	if (all > HYB_DEV_RULES_MAX)
+		return err_set(e, E2BIG, "linux.resources.devices: too many");
+	rules = calloc(all, sizeof(*rules));
 	if (!rules)
 		return err_sys(e, ENOMEM, "linux.resources.devices");
 	for (i = 0; i < n; i++) {
@@ -376,9 +382,10 @@ static int load_rules(const struct oci_resources *res, struct err *e)
 		if (r < 0)
 			return r;
 	}
-	memcpy(rules + n, devfilter_short_list,
+	memcpy(rules + n, nodes, sizeof(nodes));
+	memcpy(rules + n + ARRAY_SIZE(nodes), devfilter_short_list,
 	       devfilter_short_list_n * sizeof(*rules));
-	return devfilter_load(rules, n + devfilter_short_list_n, e);
+	return devfilter_load(rules, all, e);
 }
 
 int resources_devices(int cgroup_fd, const struct oci_resources *res,
@@ -386,7 +393,7 @@ int resources_devices(int cgroup_fd, const struct oci_resources *res,
 {
 	_cleanup_close_ int own = -1;
 
-	if (!defaults && res && res->n_devices) {
+	if (!defaults) {
 		own = load_rules(res, e);
 		return own < 0 ? own : devfilter_attach(own, cgroup_fd, e);
 	}

@@ -55,6 +55,9 @@ struct setup {
 	bool undo_root; /* attached in a namespace that outlives us */
 };
 
+/* Options of a tmpfs: there are no more of them by far. */
+#define MNT_OPTIONS_SMALL 32
+
 struct step {
 	const char *name;
 	int (*run)(struct setup *s);
@@ -370,6 +373,31 @@ static int do_remount(struct setup *s, const struct plan_mount *m)
 	return r;
 }
 
+/* A tmpfs whose mode nobody says has that of the folder which it covers. */
+static int new_mount(struct setup *s, const struct plan_mount *m,
+		     const char **what)
+{
+	struct mnt_option options[MNT_OPTIONS_SMALL];
+	_cleanup_close_ int covered = -1;
+	size_t i, n = m->n_options;
+	struct stat st;
+	char mode[16];
+
+	for (i = 0; i < n; i++)
+		if (strcmp(m->options[i].key, "mode") == 0)
+			break;
+	if (i == n && n < MNT_OPTIONS_SMALL && m->special == MOUNT_PLAIN &&
+	    strcmp(m->type, "tmpfs") == 0)
+		covered = rootpath_open(s->root, m->destination, O_PATH);
+	if (covered < 0 || fstat(covered, &st) < 0 || !S_ISDIR(st.st_mode))
+		return mnt_new(m->type, m->source, m->options, n, m->set, what);
+	if (n)
+		memcpy(options, m->options, n * sizeof(*options));
+	snprintf(mode, sizeof(mode), "%04o", (unsigned int)st.st_mode & 07777);
+	options[n] = (struct mnt_option){"mode", mode};
+	return mnt_new(m->type, m->source, options, n + 1, m->set, what);
+}
+
 static int do_mount(struct setup *s, const struct plan_mount *m)
 {
 	_cleanup_close_ int fd = m->fd, target = -1;
@@ -381,8 +409,7 @@ static int do_mount(struct setup *s, const struct plan_mount *m)
 	if (m->remount)
 		return do_remount(s, m);
 	if (fd < 0) {
-		fd = mnt_new(m->type, m->source, m->options, m->n_options,
-			     m->set, &what);
+		fd = new_mount(s, m, &what);
 		if (fd < 0)
 			return blame(s, m, what, fd);
 	}
@@ -415,6 +442,63 @@ static int step_mounts(struct setup *s)
 	}
 	s->what = NULL;
 	return 0;
+}
+
+/* A user namespace may make no nodes: the machine's own, where it has the
+ * same. */
+static int bind_device(struct setup *s, const struct plan_device *d)
+{
+	_cleanup_close_ int tree = -1, target = -1;
+	struct stat st;
+
+	tree = mnt_clone(AT_FDCWD, d->path, false);
+	if (tree < 0)
+		return -EPERM;
+	if (fstat(tree, &st) < 0 || st.st_rdev != d->rdev ||
+	    (st.st_mode & S_IFMT) != (d->mode & S_IFMT))
+		return -EPERM;
+	target = rootpath_make_file(s->root, d->path);
+	return target < 0 ? target : mnt_attach(tree, target);
+}
+
+static int make_device(struct setup *s, const struct plan_device *d)
+{
+	const char *slash = strrchr(d->path, '/'), *name = slash + 1;
+	_cleanup_close_ int up = -1;
+	char parent[256];
+
+	if ((size_t)(slash - d->path) >= sizeof(parent))
+		return -ENAMETOOLONG;
+	memcpy(parent, d->path, (size_t)(slash - d->path));
+	parent[slash - d->path] = '\0';
+	up = rootpath_make_dir(s->root, parent);
+	if (up < 0)
+		return up;
+	if (mknodat(up, name, d->mode, d->rdev) < 0) {
+		if (errno == EPERM)
+			return bind_device(s, d);
+		if (errno != EEXIST || unlinkat(up, name, 0) < 0 ||
+		    mknodat(up, name, d->mode, d->rdev) < 0)
+			return -errno;
+	}
+	/* mknodat() applies the umask. */
+	if (fchownat(up, name, d->uid, d->gid, AT_SYMLINK_NOFOLLOW) < 0 ||
+	    fchmodat(up, name, d->mode & 07777, 0) < 0)
+		return -errno;
+	return 0;
+}
+
+static int step_devices(struct setup *s)
+{
+	size_t i;
+	int r = 0;
+
+	for (i = 0; r == 0 && i < s->p->n_devices; i++) {
+		s->what = s->p->devices[i].path;
+		r = make_device(s, &s->p->devices[i]);
+	}
+	s->what = r < 0 ? s->what : NULL;
+	return r;
 }
 
 /* Through the procfs that was just mounted: no path can be in between. */
@@ -583,8 +667,9 @@ static int step_mask(struct setup *s)
 static int step_readonly(struct setup *s)
 {
 	const char *const *list = s->p->readonly;
+	_cleanup_close_ int cwd = -1;
 	size_t i;
-	int base, r;
+	int base, r = 0;
 
 	for (i = 0; list && list[i]; i++) {
 		const char *path = list[i];
@@ -599,9 +684,16 @@ static int step_readonly(struct setup *s)
 		if (r < 0)
 			return r;
 	}
+	s->what = "/dev";
+	if (s->p->dev_readonly && s->dev >= 0)
+		r = mnt_set(s->dev, MOUNT_ATTR_RDONLY, 0, 0, false);
+	if (r < 0)
+		return r;
 	s->what = NULL;
 	if (!s->p->root_readonly)
 		return 0;
+	/* While it can be made; what is wrong with it is told later. */
+	cwd = rootpath_make_dir(s->root, s->p->process.cwd);
 	s->what = "/";
 	r = mnt_set(s->root, MOUNT_ATTR_RDONLY, 0, 0, false);
 	s->what = NULL;
@@ -940,6 +1032,7 @@ static const struct step create_steps[] = {
 	{"loopback", step_loopback},
 	{"root", step_root},
 	{"mount", step_mounts},
+	{"device", step_devices},
 	{"sysctl", step_sysctls},
 	{"terminal", step_console},
 	{"masked path", step_mask},

@@ -8,6 +8,7 @@
 #include <sys/prctl.h>
 #include <sys/statvfs.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/base/cleanup.h"
@@ -115,16 +116,36 @@ int parse_format(const char *text, bool *ret_json)
 		       : -EINVAL;
 }
 
-int print_json(json_t *json, struct err *e)
+static int print(json_t *json, size_t flags, struct err *e)
 {
-	_cleanup_free_ char *text =
-		json ? json_dumps(json, JSON_INDENT(2)) : NULL;
+	_cleanup_free_ char *text = json ? json_dumps(json, flags) : NULL;
 
 	json_decref(json);
 	if (!text)
 		return err_sys(e, ENOMEM, "JSON");
 	puts(text);
 	return 0;
+}
+
+int print_json(json_t *json, struct err *e)
+{
+	return print(json, JSON_INDENT(2), e);
+}
+
+int print_json_line(json_t *json, struct err *e)
+{
+	return print(json, JSON_COMPACT, e);
+}
+
+void format_time(uint64_t ns, char *out, size_t size)
+{
+	time_t t = (time_t)(ns / 1000000000u);
+	char stamp[32];
+	struct tm tm;
+
+	strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%S", gmtime_r(&t, &tm));
+	snprintf(out, size, "%s.%09uZ", stamp,
+		 (unsigned int)(ns % 1000000000u));
 }
 
 int write_pid_file(const char *path, pid_t pid, struct err *e)
@@ -157,13 +178,30 @@ int send_pidfd(const char *socket_path, int pidfd, struct err *e)
 	return send_fd(socket_path, "pidfd", pidfd, e);
 }
 
-/* As many as may be handed on: no more are likely, and each must be open. */
+/* As many as may be handed on: no more are likely. */
 #define PRESERVE_MAX 4096
+
+/* What is not open is not open in the container either, and until then its
+ * number is nothing's of ours: /dev/null has it, up to the exec. */
+static int hold_number(int fd, int *null)
+{
+	if (fcntl(fd, F_GETFD) >= 0)
+		return 0;
+	if (*null < 0)
+		*null = open("/dev/null", O_PATH | O_CLOEXEC);
+	if (*null == fd) {
+		*null = -1;
+		return 0;
+	}
+	return *null < 0 || dup3(*null, fd, O_CLOEXEC) < 0 ? -errno : 0;
+}
 
 int parse_preserve(const char *text, unsigned int *ret, struct err *e)
 {
 	const char *listen = getenv("LISTEN_FDS");
 	uint64_t n = 0, more = 0, i;
+	_cleanup_close_ int null = -1;
+	int r;
 
 	if (text && parse_u64(text, 0, PRESERVE_MAX, &n) < 0)
 		return err_set(e, EINVAL,
@@ -172,12 +210,12 @@ int parse_preserve(const char *text, unsigned int *ret, struct err *e)
 			       text);
 	if (listen && parse_u64(listen, 0, PRESERVE_MAX, &more) == 0)
 		n += more;
-	for (i = 3; i < 3 + n; i++)
-		if (fcntl((int)i, F_GETFD) < 0)
-			return err_set(e, EBADF,
-				       "--preserve-fds: descriptor %llu is not "
-				       "open",
+	for (i = 3; i < 3 + n; i++) {
+		r = hold_number((int)i, &null);
+		if (r < 0)
+			return err_sys(e, -r, "--preserve-fds: descriptor %llu",
 				       (unsigned long long)i);
+	}
 	*ret = (unsigned int)n;
 	return 0;
 }

@@ -235,6 +235,19 @@ static int check_console(const struct oci_runtime *config,
 	return 0;
 }
 
+static int plan_sdnotify(const struct options *o, const char *id,
+			 struct sdnotify *n, struct oci_runtime *config,
+			 struct err *e)
+{
+	_cleanup_free_ char *root = realpath(o->root, NULL);
+	char dir[PATH_MAX * 2];
+
+	if (!root)
+		return err_sys(e, errno, "root '%s'", o->root);
+	snprintf(dir, sizeof(dir), "%s/%s", root, id);
+	return sdnotify_plan(n, config, dir, e);
+}
+
 static int create(const struct options *o, struct create_args *a, int dir,
 		  struct err *e)
 {
@@ -245,6 +258,7 @@ static int create(const struct options *o, struct create_args *a, int dir,
 	struct container_failure failure = {.exit_code = 0};
 	struct container_info info;
 	struct container *c = NULL;
+	_cleanup_(sdnotify_done) struct sdnotify notify = {.config = NULL};
 	char root[PATH_MAX * 2];
 	size_t len = 0;
 	int r;
@@ -268,7 +282,10 @@ static int create(const struct options *o, struct create_args *a, int dir,
 	spec.start_listen_fd = listen_fd;
 	spec.preserve_fds = a->n_preserve;
 	spec.cgroup_name = config->lx ? config->lx->cgroups_path : NULL;
+	spec.env = (const char *const *)notify.env;
 	r = read_annotations(config, &spec, e);
+	if (r == 0)
+		r = plan_sdnotify(o, a->id, &notify, config, e);
 	if (r == 0)
 		r = find_root(config, bundle, &spec, root, sizeof(root), e);
 	/* Relative to the bundle are binds, too; --pid-file and the sockets
@@ -348,7 +365,7 @@ static int start_and_wait(const struct options *o, const struct create_args *a,
 	pidfd = pidfd_open(s.pid, 0);
 	if (pidfd < 0)
 		return err_sys(e, errno, "the process is gone");
-	r = start_id(o, a->id, e);
+	r = start_id(o, a->id, !a->detach, e);
 	if (r != 0 || a->detach)
 		return r;
 	return attend(pidfd, a->console);

@@ -11,7 +11,9 @@
 
 #include "common/base/cleanup.h"
 #include "common/base/fd.h"
+#include "common/base/log.h"
 #include "common/base/parse.h"
+#include "guest-agent/sys/caps.h"
 
 /* An exec that fails is told by this number, so that it is not taken for the
  * end of a program: what runc and crun end with. */
@@ -95,7 +97,11 @@ static int take_more(struct exec_args *a, int opt, const char *word)
 	if (opt == 'e' && a->n_env < ENV_MAX) {
 		a->env[a->n_env++] = word;
 	} else if (opt == 'c' && a->n_caps < CAPS_MAX) {
-		a->caps[a->n_caps++] = word;
+		/* As in a configuration: left out, and told. */
+		if (caps_parse(word) < 0 || caps_parse(word) > caps_last())
+			log_warn("--cap: '%s' is unknown", word);
+		else
+			a->caps[a->n_caps++] = word;
 	} else if (opt == 'g' && a->spec.n_add_groups < GROUPS_MAX) {
 		if (parse_u64(word, 0, INT32_MAX, &gid) < 0)
 			return -EINVAL;
@@ -142,6 +148,9 @@ static int take_option(struct exec_args *a, int opt)
 	case 'I':
 		a->spec.even_paused = true;
 		return 0;
+	case 'C':
+		a->spec.cgroup = optarg;
+		return 0;
 	case 'S':
 		return 0; /* nothing is adopted */
 	case 'e':
@@ -163,9 +172,6 @@ static int refuse(int opt)
 		return usage_error(v, "--apparmor is not supported");
 	case 'L':
 		return usage_error(v, "--process-label is not supported");
-	case 'C':
-		return usage_error(v, "--cgroup is not supported: a program "
-				      "runs in its container's cgroup");
 	default:
 		return usage_error(v, NULL);
 	}
@@ -227,8 +233,8 @@ static int follow(const struct exec_args *a, struct container_process *p,
 	if (r == 0 && a->pid_file)
 		r = write_pid_file(a->pid_file, p->pid, e);
 	/* Nobody would know of it. */
-	if (r < 0)
-		pidfd_send_signal(p->pidfd, SIGKILL, NULL, 0);
+	if (r < 0 && pidfd_send_signal(p->pidfd, SIGKILL, NULL, 0) == 0)
+		wait_exit(p->pidfd);
 	if (r < 0 || a->detach)
 		return r;
 	return attend(p->pidfd, a->console_socket ? -1 : p->console);
@@ -249,6 +255,9 @@ static int exec_one(const struct options *o, int argc, char **argv,
 		r = load(o, a.id, true, false, &l, e);
 	if (r != 0)
 		return r;
+	if (l.status == CONTAINER_PAUSED && !a.spec.even_paused)
+		return err_set(e, EBUSY, "cannot exec in a paused container");
+	a.spec.even_created = true;
 	r = container_exec(l.c, &a.spec, &p, NULL, e);
 	if (r < 0)
 		return err_wrap(e, "exec in '%s'", a.id);

@@ -6,7 +6,7 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
+#include <string.h>
 
 #include "common/base/cleanup.h"
 #include "common/base/json.h"
@@ -37,16 +37,13 @@ static json_t *describe(const struct options *o, const char *id)
 	_cleanup_(store_state_done) struct store_state s = {.id = NULL};
 	_cleanup_close_ int dir = -1, pidfd = -1;
 	enum container_status status;
-	char stamp[32];
-	struct tm tm;
-	time_t t;
+	char stamp[48];
 
 	dir = store_open(o->root, id, NULL);
 	if (dir < 0 || store_read(dir, &s, NULL) < 0)
 		return NULL;
 	status = store_status(dir, &s, &pidfd);
-	t = (time_t)(s.created_at / 1000000000u);
-	strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&t, &tm));
+	format_time(s.created_at, stamp, sizeof(stamp));
 	return json_pack("{ss ss si ss ss ss* ss ss}", "ociVersion",
 			 HYB_OCI_RUNTIME_VERSION, "id", s.id, "pid",
 			 status == CONTAINER_STOPPED ? 0 : (int)s.pid, "status",
@@ -54,47 +51,71 @@ static json_t *describe(const struct options *o, const char *id)
 			 "rootfs", s.rootfs, "created", stamp, "owner", "root");
 }
 
-static void print_row(const json_t *c, bool quiet)
+/* Columns as wide as what is in them. */
+static void print_table(const json_t *all)
 {
-	if (quiet)
-		puts(json_text(c, "id"));
-	else
-		printf("%-24s %-10d %-10s %-24s %-20s %s\n", json_text(c, "id"),
+	int id = 11, bundle = 11, n;
+	const json_t *c;
+	size_t i;
+
+	json_array_foreach(all, i, c) {
+		n = (int)strlen(json_text(c, "id"));
+		id = n > id ? n : id;
+		n = (int)strlen(json_text(c, "bundle"));
+		bundle = n > bundle ? n : bundle;
+	}
+	printf("%-*s %-11s %-11s %-*s %-30s %s\n", id, "ID", "PID", "STATUS",
+	       bundle, "BUNDLE", "CREATED", "OWNER");
+	json_array_foreach(all, i, c)
+		printf("%-*s %-11d %-11s %-*s %-30s %s\n", id,
+		       json_text(c, "id"),
 		       (int)json_integer_value(json_object_get(c, "pid")),
-		       json_text(c, "status"), json_text(c, "bundle"),
+		       json_text(c, "status"), bundle, json_text(c, "bundle"),
 		       json_text(c, "created"), json_text(c, "owner"));
+}
+
+static json_t *describe_all(const struct options *o, struct dirent **names,
+			    int n)
+{
+	json_t *all = json_array(), *one;
+	int i;
+
+	for (i = 0; i < n; i++) {
+		one = container_id_is_valid(names[i]->d_name)
+			      ? describe(o, names[i]->d_name)
+			      : NULL;
+		if (one)
+			json_array_append_new(all, one);
+	}
+	return all;
 }
 
 int verb_list(const struct options *o, int argc, char **argv, struct err *e)
 {
-	_cleanup_closedir_ DIR *d = NULL;
 	bool as_json = false, quiet = false;
+	struct dirent **names = NULL;
 	json_t *all, *one;
-	struct dirent *entry;
 	size_t i;
-	int r;
+	int r, n;
 
 	r = parse_args(argc, argv, &as_json, &quiet);
 	if (r != 0)
 		return r;
-	d = opendir(o->root);
-	if (!d && errno != ENOENT)
+	n = scandir(o->root, &names, NULL, alphasort);
+	/* The usual folder is made by the first container. */
+	if (n < 0 && (errno != ENOENT || o->own_root))
 		return err_sys(e, errno, "open '%s'", o->root);
-	all = json_array();
-	while (d && (entry = readdir(d))) {
-		if (!container_id_is_valid(entry->d_name))
-			continue;
-		one = describe(o, entry->d_name);
-		if (one)
-			json_array_append_new(all, one);
-	}
+	all = describe_all(o, names, n);
+	while (n > 0)
+		free(names[--n]);
+	free(names);
 	if (as_json && !quiet)
-		return print_json(all, e);
+		return print_json_line(all, e);
 	if (!quiet)
-		printf("%-24s %-10s %-10s %-24s %-20s %s\n", "ID", "PID",
-		       "STATUS", "BUNDLE", "CREATED", "OWNER");
+		print_table(all);
 	json_array_foreach(all, i, one)
-		print_row(one, quiet);
+		if (quiet)
+			puts(json_text(one, "id"));
 	json_decref(all);
 	return 0;
 }

@@ -5,7 +5,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "common/base/cleanup.h"
@@ -25,14 +24,15 @@ static const struct verb verbs[] = {
 	 "create, start, wait for the end, delete", verb_run},
 	{"start", "start ID", "let it execute its program", verb_start},
 	{"state", "state ID", "print its state as JSON", verb_state},
-	{"kill", "kill [-a|--all] ID [SIGNAL]", "send a signal (TERM)",
-	 verb_kill},
-	{"delete", "delete [-f|--force] ID", "undo what create made",
-	 verb_delete},
+	{"kill",
+	 "kill [-a|--all] ID [SIGNAL] | kill [-a] --regex PATTERN [SIGNAL]",
+	 "send a signal (TERM)", verb_kill},
+	{"delete", "delete [-f|--force] ID | delete [-f] --regex PATTERN",
+	 "undo what create made", verb_delete},
 	{"exec",
 	 "exec [--cwd DIR] [-e K=V] [-u USER] [-g GID] [-c CAP] [-t] [-d] "
 	 "[--console-socket PATH] [--pid-file FILE] [--no-new-privs] "
-	 "[--preserve-fds N] [--ignore-paused] ID PROGRAM [ARG...] | "
+	 "[--preserve-fds N] [--ignore-paused] [--cgroup PATH] ID PROGRAM [ARG...] | "
 	 "exec -p|--process FILE ID",
 	 "run another program in it", verb_exec},
 	{"update",
@@ -86,8 +86,9 @@ static void print_help(void)
 {
 	size_t i;
 
-	puts("usage: hyb-runtime [--root DIR] [--log FILE] [--log-format "
-	     "text|json] [--debug] VERB ...\n");
+	puts("NAME:\n   hyb-runtime - run OCI containers\n\nUSAGE:\n   "
+	     "hyb-runtime [--root DIR] [--log FILE] [--log-format "
+	     "text|json] [--debug] VERB ...\n\nVERBS:");
 	for (i = 0; i < ARRAY_SIZE(verbs); i++)
 		printf("  %-8s %s\n", verbs[i].name, verbs[i].help);
 }
@@ -114,6 +115,7 @@ static int parse_options(int argc, char **argv, struct options *o)
 		switch (opt) {
 		case 'r':
 			o->root = optarg;
+			o->own_root = true;
 			break;
 		case 'l':
 			o->log = optarg;
@@ -155,38 +157,6 @@ static int parse_options(int argc, char **argv, struct options *o)
 	return 0;
 }
 
-/* What engines on top read: to their log file, as text or JSON. */
-static void report(const struct options *o, const struct err *e)
-{
-	/* "file:" is crun's way to say so. */
-	const char *path = o->log && strncmp(o->log, "file:", 5) == 0
-				   ? o->log + 5
-				   : o->log;
-	_cleanup_fclose_ FILE *f = path ? fopen(path, "ae") : NULL;
-	char stamp[32];
-	time_t now = time(NULL);
-	struct tm tm;
-	json_t *json;
-	char *text;
-
-	fprintf(stderr, "hyb-runtime: %s\n", e->msg);
-	if (!f)
-		return;
-	if (!o->log_json) {
-		fprintf(f, "hyb-runtime: %s\n", e->msg);
-		return;
-	}
-	strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%SZ",
-		 gmtime_r(&now, &tm));
-	json = json_pack("{ss ss ss}", "level", "error", "msg", e->msg, "time",
-			 stamp);
-	text = json ? json_dumps(json, JSON_COMPACT) : NULL;
-	if (text)
-		fprintf(f, "%s\n", text);
-	free(text);
-	json_decref(json);
-}
-
 /* 0-2 must be something, or the first file opened would be a standard
  * stream. */
 static void open_std(void)
@@ -205,6 +175,7 @@ int main(int argc, char **argv)
 	struct err e = ERR_INIT;
 	const struct verb *v;
 	struct options o;
+	bool help;
 	int r;
 
 	open_std();
@@ -215,10 +186,14 @@ int main(int argc, char **argv)
 	if (optind >= argc)
 		return usage_error(NULL, "a verb is needed");
 	v = find_verb(argv[optind]);
+	help = optind + 1 < argc && (strcmp(argv[optind + 1], "-h") == 0 ||
+				     strcmp(argv[optind + 1], "--help") == 0);
 	if (!v)
-		return usage_error(NULL, "there is no verb '%s'", argv[optind]);
-	if (optind + 1 < argc && (strcmp(argv[optind + 1], "-h") == 0 ||
-				  strcmp(argv[optind + 1], "--help") == 0)) {
+		return usage_error(NULL,
+				   help ? "No help topic for '%s'"
+					: "there is no verb '%s'",
+				   argv[optind]);
+	if (help) {
 		printf("NAME:\n   hyb-runtime %s - %s\n\nUSAGE:\n   "
 		       "hyb-runtime [OPTIONS] %s\n",
 		       v->name, v->help, v->usage);
@@ -234,15 +209,17 @@ int main(int argc, char **argv)
 	    v->run == verb_exec) {
 		r = exe_protect(argv, &e);
 		if (r < 0) {
-			report(&o, &e);
+			report_error(&o, &e);
 			return 1;
 		}
 	}
 	argc -= optind;
 	argv += optind;
 	optind = 0;
+	debug_line(&o, "%s begins", v->name);
 	r = v->run(&o, argc, argv, &e);
+	debug_line(&o, "%s ends with %d", v->name, r < 0 ? 1 : r);
 	if (e.code)
-		report(&o, &e);
+		report_error(&o, &e);
 	return r < 0 ? 1 : r;
 }

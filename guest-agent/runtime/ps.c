@@ -101,7 +101,7 @@ static int print_plain(const pid_t *pids, int n, bool as_json, struct err *e)
 	json = json_array();
 	for (i = 0; i < n; i++)
 		json_array_append_new(json, json_integer(pids[i]));
-	return print_json(json, e);
+	return print_json_line(json, e);
 }
 
 int verb_ps(const struct options *o, int argc, char **argv, struct err *e)

@@ -45,7 +45,21 @@ static void go_raw(struct relay *r)
 		return;
 	raw = r->saved;
 	cfmakeraw(&raw);
+	/* Lines end here as this terminal wants it: see end_lines_plainly(). */
+	raw.c_oflag |= OPOST;
 	r->raw = tcsetattr(STDIN_FILENO, TCSANOW, &raw) == 0;
+}
+
+/* The container's terminal leaves line ends as they are, for where its output
+ * goes may be a file. */
+static void end_lines_plainly(int console)
+{
+	struct termios t;
+
+	if (tcgetattr(console, &t) == 0) {
+		t.c_oflag &= ~(tcflag_t)ONLCR;
+		tcsetattr(console, TCSANOW, &t);
+	}
 }
 
 static void on_signal(const struct relay *r)
@@ -133,6 +147,7 @@ int attend(int pidfd, int console)
 	r.signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (console >= 0) {
 		copy_size(console);
+		end_lines_plainly(console);
 		go_raw(&r);
 	}
 	while (turn(&r, &ended))

@@ -13,6 +13,7 @@ struct options {
 	const char *root;
 	const char *log;
 	bool log_json, debug;
+	bool own_root; /* --root was given */
 };
 
 /* A verb: argv[0] is its name. 0 or the exit code; on failure e says why. */
@@ -41,8 +42,10 @@ int verb_refused(const struct options *o, int argc, char **argv, struct err *e);
 int verb_features(const struct options *o, int argc, char **argv,
 		  struct err *e);
 
-/* Lets a created one run; undoes and forgets one. */
-int start_id(const struct options *o, const char *id, struct err *e);
+/* Lets a created one run (and waits until it says that it is ready, where
+ * NOTIFY_SOCKET wants to know, unless foreground: the caller stays); undoes and forgets one. */
+int start_id(const struct options *o, const char *id, bool foreground,
+	     struct err *e);
 int delete_id(const struct options *o, const char *id, bool force,
 	      struct err *e);
 /* Failures are warnings, as the specification says. */
@@ -54,17 +57,33 @@ int wait_exit(int pidfd);
  * terminal's master (-1: none) to standard input and output. Its exit code. */
 int attend(int pidfd, int console);
 /* N of --preserve-fds, with what LISTEN_FDS asks for: descriptors 3 to 2 + *ret
- * are there. text may be NULL. */
+ * are the container's, and as long as they are not open, nobody else's. text
+ * may be NULL. */
 int parse_preserve(const char *text, unsigned int *ret, struct err *e);
 /* "text", "table" or "json" of -f: is it the last? -EINVAL: neither. */
 int parse_format(const char *text, bool *ret_json);
-/* Prints and frees json, which may be NULL. */
+/* Prints and frees json, which may be NULL: over many lines, or on one. */
 int print_json(json_t *json, struct err *e);
+int print_json_line(json_t *json, struct err *e);
+/* "2026-01-01T00:00:00.000000000Z" */
+void format_time(uint64_t ns, char *out, size_t size);
+/* Calls fn for each container whose id the extended regular expression
+ * matches; the first failure is the result, the others are tried all the
+ * same. */
+int for_each_match(const struct options *o, const char *pattern,
+		   int (*fn)(const struct options *o, const char *id, void *arg,
+			     struct err *e),
+		   void *arg, struct err *e);
 
 /* Something is wrong with the command line: prints the usage; 2. */
 int usage_error(const struct verb *v, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 const struct verb *find_verb(const char *name);
+/* With --debug: a line to the log file, or to standard error. */
+void debug_line(const struct options *o, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+/* What engines on top read: the error to standard error, and to the log. */
+void report_error(const struct options *o, const struct err *e);
 
 /* A container from its folder. with_config: for exec. */
 struct loaded {
@@ -88,6 +107,25 @@ int load(const struct options *o, const char *id, bool with_config,
 /* CVE-2019-5736: goes on as a process whose /proc/self/exe cannot be opened
  * for writing, whoever gets hold of it. Returns only when that is so. */
 int exe_protect(char **argv, struct err *e);
+
+/* What a service manager handed to us, for the container: environment and a
+ * mount of its configuration. */
+struct sdnotify {
+	char *env[6];
+	char source[4096];
+	struct oci_mount *mounts;
+	struct oci_runtime *config;
+};
+/* dir: the container's folder. config is changed until sdnotify_done(). */
+int sdnotify_plan(struct sdnotify *n, struct oci_runtime *config,
+		  const char *dir, struct err *e);
+void sdnotify_done(struct sdnotify *n);
+/* The socket that the container was given, now somebody's; -1: none. */
+int sdnotify_listen(int dir);
+/* Until it is ready or has ended: hands on the former. Aside: by a process of
+ * its own. */
+void sdnotify_forward(int sock, int pidfd, pid_t pid);
+void sdnotify_forward_aside(int sock, int pidfd, pid_t pid);
 
 int write_pid_file(const char *path, pid_t pid, struct err *e);
 /* Sends a terminal's master to the caller's socket. */

@@ -33,10 +33,11 @@ void store_state_done(struct store_state *s)
 static int path_of(const char *root, const char *id, char *out, size_t size,
 		   struct err *e)
 {
-	int n;
+	int n, r;
 
-	if (!container_id_is_valid(id))
-		return err_set(e, EINVAL, "the container's id is not valid");
+	r = container_id_check(id, e);
+	if (r < 0)
+		return r;
 	n = snprintf(out, size, "%s/%s", root, id);
 	if (n < 0 || (size_t)n >= size)
 		return err_sys(e, ENAMETOOLONG, "root '%s'", root);

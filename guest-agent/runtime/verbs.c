@@ -60,14 +60,18 @@ static void run_poststart(const struct loaded *l)
 			log_warn("%s", e.msg);
 }
 
-int start_id(const struct options *o, const char *id, struct err *e)
+int start_id(const struct options *o, const char *id, bool foreground,
+	     struct err *e)
 {
 	_cleanup_(loaded_done) struct loaded l = LOADED_INIT;
+	_cleanup_close_ int ready = -1;
 	int r;
 
 	r = load(o, id, false, true, &l, e);
 	if (r != 0)
 		return r;
+	if (l.status == CONTAINER_CREATED)
+		ready = sdnotify_listen(l.dir);
 	r = container_start(l.c, NULL, e);
 	/* Once asked it is started or has ended; nobody can ask again. */
 	if (l.status == CONTAINER_CREATED)
@@ -77,6 +81,11 @@ int start_id(const struct options *o, const char *id, struct err *e)
 		if (r == 0)
 			run_poststart(&l);
 	}
+	if (r == 0 && ready >= 0 && foreground)
+		sdnotify_forward_aside(ready, container_pidfd(l.c),
+				       l.state.pid);
+	else if (r == 0 && ready >= 0)
+		sdnotify_forward(ready, container_pidfd(l.c), l.state.pid);
 	return r < 0 ? err_wrap(e, "start '%s'", id) : 0;
 }
 
@@ -86,12 +95,13 @@ int verb_start(const struct options *o, int argc, char **argv, struct err *e)
 	int r;
 
 	r = only_id("start", argc, argv, &id);
-	return r != 0 ? r : start_id(o, id, e);
+	return r != 0 ? r : start_id(o, id, false, e);
 }
 
 static int print_state(const struct loaded *l, struct err *e)
 {
 	json_t *json = json_object(), *notes = json_object();
+	char stamp[48];
 	size_t i;
 
 	json_object_set_new(json, "ociVersion",
@@ -107,6 +117,8 @@ static int print_state(const struct loaded *l, struct err *e)
 	if (l->state.rootfs)
 		json_object_set_new(json, "rootfs",
 				    json_string(l->state.rootfs));
+	format_time(l->state.created_at, stamp, sizeof(stamp));
+	json_object_set_new(json, "created", json_string(stamp));
 	json_object_set_new(json, "owner", json_string("root"));
 	for (i = 0; i < l->config->n_annotations; i++)
 		json_object_set_new(
@@ -175,7 +187,7 @@ static bool has_own_pids(const struct oci_runtime *config)
 	return false;
 }
 
-static int kill_id(struct loaded *l, int sig, bool all, struct err *e)
+static int kill_loaded(struct loaded *l, int sig, bool all, struct err *e)
 {
 	int r;
 
@@ -190,30 +202,49 @@ static int kill_id(struct loaded *l, int sig, bool all, struct err *e)
 	return container_kill(l->c, sig, all, e);
 }
 
+struct kill_args {
+	int sig;
+	bool all;
+};
+
+static int kill_id(const struct options *o, const char *id, void *arg,
+		   struct err *e)
+{
+	_cleanup_(loaded_done) struct loaded l = LOADED_INIT;
+	const struct kill_args *a = arg;
+	int r;
+
+	r = load(o, id, false, false, &l, e);
+	if (r == 0)
+		r = kill_loaded(&l, a->sig, a->all, e);
+	return r < 0 ? err_wrap(e, "kill '%s'", id) : 0;
+}
+
 int verb_kill(const struct options *o, int argc, char **argv, struct err *e)
 {
-	static const struct option options[] = {{"all", no_argument, NULL, 'a'},
-						{NULL, 0, NULL, 0}};
-	_cleanup_(loaded_done) struct loaded l = LOADED_INIT;
+	static const struct option options[] = {
+		{"all", no_argument, NULL, 'a'},
+		{"regex", no_argument, NULL, 'r'},
+		{NULL, 0, NULL, 0}};
 	const struct verb *v = find_verb("kill");
-	int opt, r, sig = SIGTERM;
-	bool all = false;
+	struct kill_args a = {.sig = SIGTERM};
+	bool regex = false;
+	int opt;
 
-	while ((opt = getopt_long(argc, argv, "a", options, NULL)) >= 0) {
-		if (opt != 'a')
+	while ((opt = getopt_long(argc, argv, "ar", options, NULL)) >= 0) {
+		if (opt != 'a' && opt != 'r')
 			return usage_error(v, NULL);
-		all = true;
+		a.all |= opt == 'a';
+		regex |= opt == 'r';
 	}
 	if (argc - optind < 1 || argc - optind > 2)
 		return usage_error(v, "a container id and at most one signal "
 				      "are needed");
-	if (argc - optind == 2 && find_signal(argv[optind + 1], &sig) < 0)
+	if (argc - optind == 2 && find_signal(argv[optind + 1], &a.sig) < 0)
 		return usage_error(v, "there is no signal '%s'",
 				   argv[optind + 1]);
-	r = load(o, argv[optind], false, false, &l, e);
-	if (r == 0)
-		r = kill_id(&l, sig, all, e);
-	return r < 0 ? err_wrap(e, "kill '%s'", argv[optind]) : 0;
+	return regex ? for_each_match(o, argv[optind], kill_id, &a, e)
+		     : kill_id(o, argv[optind], &a, e);
 }
 
 /* Left by a creation that was killed: there is no state yet. Its process may
@@ -275,21 +306,32 @@ int delete_id(const struct options *o, const char *id, bool force,
 	return store_remove(o->root, id, e);
 }
 
+static int delete_match(const struct options *o, const char *id, void *arg,
+			struct err *e)
+{
+	return delete_id(o, id, *(const bool *)arg, e);
+}
+
 int verb_delete(const struct options *o, int argc, char **argv, struct err *e)
 {
 	static const struct option options[] = {
-		{"force", no_argument, NULL, 'f'}, {NULL, 0, NULL, 0}};
+		{"force", no_argument, NULL, 'f'},
+		{"regex", no_argument, NULL, 'r'},
+		{NULL, 0, NULL, 0}};
 	const struct verb *v = find_verb("delete");
-	bool force = false;
+	bool force = false, regex = false;
 	int opt;
 
-	while ((opt = getopt_long(argc, argv, "f", options, NULL)) >= 0) {
-		if (opt != 'f')
+	while ((opt = getopt_long(argc, argv, "fr", options, NULL)) >= 0) {
+		if (opt != 'f' && opt != 'r')
 			return usage_error(v, NULL);
-		force = true;
+		force |= opt == 'f';
+		regex |= opt == 'r';
 	}
 	if (argc - optind != 1)
 		return usage_error(v, "one container id is needed");
+	if (regex)
+		return for_each_match(o, argv[optind], delete_match, &force, e);
 	return delete_id(o, argv[optind], force, e);
 }
 
