@@ -674,6 +674,7 @@ int container_create(const struct container_spec *spec, struct container **ret,
 	if (r < 0)
 		return r;
 	cr.plan->id = cr.c->id;
+	cr.plan->early = !spec->defaults && !spec->config->hooks;
 	cr.plan->start_fd = spec->start_listen_fd;
 	/* Standard streams first: the plan copies them from the spec. */
 	cr.plan->process.terminal = spec->config->process->terminal;

@@ -146,6 +146,7 @@ struct plan {
 	size_t n_devices;
 
 	struct plan_process process;
+	bool early; /* a program that is missing fails the creation */
 	/* HOME was not in the configuration: it is the user's. */
 	bool home_added;
 	/* What uid 0 of this container has, for an exec as another user. */

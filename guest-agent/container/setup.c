@@ -373,21 +373,28 @@ static int do_remount(struct setup *s, const struct plan_mount *m)
 	return r;
 }
 
+static bool has_mode(const struct plan_mount *m)
+{
+	size_t i;
+
+	for (i = 0; i < m->n_options; i++)
+		if (strcmp(m->options[i].key, "mode") == 0)
+			return true;
+	return false;
+}
+
 /* A tmpfs whose mode nobody says has that of the folder which it covers. */
 static int new_mount(struct setup *s, const struct plan_mount *m,
 		     const char **what)
 {
 	struct mnt_option options[MNT_OPTIONS_SMALL];
 	_cleanup_close_ int covered = -1;
-	size_t i, n = m->n_options;
+	size_t n = m->n_options;
 	struct stat st;
 	char mode[16];
 
-	for (i = 0; i < n; i++)
-		if (strcmp(m->options[i].key, "mode") == 0)
-			break;
-	if (i == n && n < MNT_OPTIONS_SMALL && m->special == MOUNT_PLAIN &&
-	    strcmp(m->type, "tmpfs") == 0)
+	if (!has_mode(m) && n < MNT_OPTIONS_SMALL &&
+	    m->special == MOUNT_PLAIN && strcmp(m->type, "tmpfs") == 0)
 		covered = rootpath_open(s->root, m->destination, O_PATH);
 	if (covered < 0 || fstat(covered, &st) < 0 || !S_ISDIR(st.st_mode))
 		return mnt_new(m->type, m->source, m->options, n, m->set, what);
@@ -416,7 +423,7 @@ static int do_mount(struct setup *s, const struct plan_mount *m)
 	target = open_target(s, m);
 	if (target < 0)
 		return target;
-	r = m->copy_up ? copyup_dir(target, fd) : 0;
+	r = m->copy_up ? copyup_dir(target, fd, has_mode(m)) : 0;
 	if (r == 0)
 		r = mnt_attach(fd, target);
 	if (r < 0)
@@ -822,6 +829,22 @@ static int step_cwd(struct setup *s)
 	return 0;
 }
 
+/* What is not there is told when the container is made, as runc and crun do. */
+static int step_present(struct setup *s)
+{
+	const struct plan_process *pp = &s->p->process;
+	size_t i;
+
+	for (i = 0; s->p->early && pp->candidates[i]; i++)
+		if (faccessat(AT_FDCWD, pp->candidates[i], F_OK, 0) == 0)
+			return 0;
+	if (!s->p->early)
+		return 0;
+	s->what = pp->argv[0];
+	s->exit_code = 127;
+	return -ENOENT;
+}
+
 static int drop_privileges(struct setup *s)
 {
 	const struct plan_process *pp = &s->p->process;
@@ -1042,6 +1065,7 @@ static const struct step create_steps[] = {
 	{"pivot", step_pivot},
 	{"session", step_session},
 	{"working directory", step_cwd},
+	{"exec", step_present},
 	{"process", step_process},
 	{"ready", step_ready},
 	{"start", step_start},

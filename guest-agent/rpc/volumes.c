@@ -192,7 +192,7 @@ static int copy_image(const char *place, int root, const char *image,
 		r = -errno;
 	to = r == 0 ? open_dir(root, FRESH) : -1;
 	if (r == 0)
-		r = to < 0 ? -errno : copyup_dir(from, to);
+		r = to < 0 ? -errno : copyup_dir(from, to, false);
 	/* Whole on the disk before it takes its name. */
 	if (r == 0 && syncfs(root) < 0)
 		r = -errno;

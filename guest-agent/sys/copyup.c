@@ -130,16 +130,18 @@ static int copy_below(int from, int to, int depth)
 	return n < 0 ? -errno : 0;
 }
 
-int copyup_dir(int from, int to)
+int copyup_dir(int from, int to, bool keep_mode)
 {
 	const int flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
 	_cleanup_close_ int in = openat(from, ".", flags);
 	_cleanup_close_ int out = openat(to, ".", flags);
-	struct stat st;
+	struct stat st, own;
 	int r;
 
-	if (in < 0 || out < 0 || fstat(in, &st) < 0)
+	if (in < 0 || out < 0 || fstat(in, &st) < 0 || fstat(out, &own) < 0)
 		return -errno;
+	if (keep_mode)
+		st.st_mode = own.st_mode;
 	r = copy_below(in, out, HYB_COPYUP_DEPTH);
 	return r < 0 ? r : copy_meta(out, &st);
 }
