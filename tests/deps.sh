@@ -10,7 +10,7 @@ packages="
 	libssl-dev libzstd-dev libisal-dev
 	linux-source-6.12 bc bison flex libelf-dev xz-utils zstd cpio rsync
 	busybox-static umoci skopeo erofs-utils jq curl strace python3
-	procps iproute2 patch e2fsprogs scdoc crun runc
+	procps iproute2 patch e2fsprogs scdoc crun runc mmdebstrap
 	mmdebstrap dosfstools mtools syslinux fdisk
 	buildah docker-registry apache2-utils openssl
 "
