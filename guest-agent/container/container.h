@@ -146,6 +146,9 @@ struct container_stats {
 	uint64_t memory_current, memory_peak, memory_reclaimable;
 	uint64_t memory_max; /* UINT64_MAX: no limit */
 	uint64_t cpu_usec, pids_current, oom_kills;
+	uint64_t io_read, io_written; /* bytes */
+	/* PSI, some avg10 in hundredths of a percent */
+	uint64_t memory_pressure, cpu_pressure, io_pressure;
 };
 
 /* Why a start or an exec failed, beside the struct err. */

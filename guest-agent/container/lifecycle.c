@@ -120,6 +120,11 @@ int container_get_stats(const struct container *c, struct container_stats *ret,
 	cgroup_read_u64(c->cgroup_fd, "pids.current", &ret->pids_current);
 	cgroup_read_key(c->cgroup_fd, "memory.events", "oom_kill",
 			&ret->oom_kills);
+	cgroup_read_io(c->cgroup_fd, &ret->io_read, &ret->io_written);
+	cgroup_read_pressure(c->cgroup_fd, "memory.pressure",
+			     &ret->memory_pressure);
+	cgroup_read_pressure(c->cgroup_fd, "cpu.pressure", &ret->cpu_pressure);
+	cgroup_read_pressure(c->cgroup_fd, "io.pressure", &ret->io_pressure);
 	return 0;
 }
 

@@ -295,6 +295,7 @@ int method_wait(void *ctx, struct vl_call *call, struct err *e);
 int method_delete(void *ctx, struct vl_call *call, struct err *e);
 int method_list(void *ctx, struct vl_call *call, struct err *e);
 int method_update_files(void *ctx, struct vl_call *call, struct err *e);
+int method_top(void *ctx, struct vl_call *call, struct err *e);
 int method_stats(void *ctx, struct vl_call *call, struct err *e);
 
 /* ----------------------------------------------------------------- disks.c */

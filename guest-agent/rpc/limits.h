@@ -39,6 +39,11 @@
  * and logs still come through when a port is flooded. */
 #define AGENT_FORWARDS_MAX 192
 
+/* Processes told by a Top, and bytes of the command of each: with all of it
+ * escaped the answer stays below what the host takes. */
+#define AGENT_TOP_MAX	  256
+#define AGENT_TOP_COMMAND 200
+
 /* Processes of Copy, each of which may stand still for as long as its host end
  * does not read. */
 #define AGENT_TREES_MAX 16

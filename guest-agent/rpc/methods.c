@@ -35,6 +35,7 @@ const struct vl_method agent_methods[] = {
 	{IFACE "Delete", 0, 0, LOOKING, method_delete},
 	{IFACE "List", 0, 0, ANY, method_list},
 	{IFACE "Stats", 0, 0, ANY, method_stats},
+	{IFACE "Top", 0, 0, LOOKING, method_top},
 	{IFACE "Events", VL_MORE, 0, ANY, method_events},
 	{IFACE "Exec", VL_UPGRADE, 0, CLAIMED, method_exec},
 	{IFACE "Attach", VL_UPGRADE, 0, LOOKING, method_attach},

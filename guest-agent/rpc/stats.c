@@ -56,13 +56,16 @@ static json_t *slot_stats(const struct slot *s)
 		st.memory_max = UINT64_MAX;
 	max = st.memory_max == UINT64_MAX ? json_null()
 					  : json_integer(clamp(st.memory_max));
-	return json_pack("{s:s,s:I,s:I,s:I,s:o,s:I,s:I,s:I}", "id", s->id,
-			 "memory_current", clamp(st.memory_current),
-			 "memory_peak", clamp(st.memory_peak),
-			 "memory_reclaimable", clamp(st.memory_reclaimable),
-			 "memory_max", max, "cpu_usec", clamp(st.cpu_usec),
-			 "pids_current", clamp(st.pids_current), "oom_kills",
-			 clamp(st.oom_kills));
+	return json_pack(
+		"{s:s,s:I,s:I,s:I,s:o,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I}", "id",
+		s->id, "memory_current", clamp(st.memory_current),
+		"memory_peak", clamp(st.memory_peak), "memory_reclaimable",
+		clamp(st.memory_reclaimable), "memory_max", max, "cpu_usec",
+		clamp(st.cpu_usec), "pids_current", clamp(st.pids_current),
+		"oom_kills", clamp(st.oom_kills), "io_read", clamp(st.io_read),
+		"io_written", clamp(st.io_written), "memory_pressure",
+		clamp(st.memory_pressure), "cpu_pressure",
+		clamp(st.cpu_pressure), "io_pressure", clamp(st.io_pressure));
 }
 
 int method_stats(void *ctx, struct vl_call *call, struct err *e)

@@ -125,6 +125,44 @@ int cgroup_read_key(int fd, const char *file, const char *key, uint64_t *ret)
 	return -ENOENT;
 }
 
+int cgroup_read_io(int fd, uint64_t *ret_read, uint64_t *ret_written)
+{
+	uint64_t v, in = 0, out = 0;
+	char buf[8192], *word, *save = NULL;
+	ssize_t n;
+
+	n = read_small(fd, "io.stat", buf, sizeof(buf));
+	if (n < 0)
+		return (int)n;
+	for (word = strtok_r(buf, " \n", &save); word;
+	     word = strtok_r(NULL, " \n", &save)) {
+		if (strncmp(word, "rbytes=", 7) == 0 &&
+		    parse_u64(word + 7, 0, INT64_MAX, &v) == 0)
+			in += v;
+		else if (strncmp(word, "wbytes=", 7) == 0 &&
+			 parse_u64(word + 7, 0, INT64_MAX, &v) == 0)
+			out += v;
+	}
+	*ret_read = in;
+	*ret_written = out;
+	return 0;
+}
+
+int cgroup_read_pressure(int fd, const char *file, uint64_t *ret)
+{
+	unsigned int whole, part;
+	char buf[256];
+	ssize_t n;
+
+	n = read_small(fd, file, buf, sizeof(buf));
+	if (n < 0)
+		return (int)n;
+	if (sscanf(buf, "some avg10=%3u.%2u", &whole, &part) != 2)
+		return -EINVAL;
+	*ret = (uint64_t)whole * 100 + part;
+	return 0;
+}
+
 static unsigned int read_controllers(int fd, const char *file)
 {
 	unsigned int have = 0;

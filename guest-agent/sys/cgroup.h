@@ -54,6 +54,11 @@ int cgroup_read_u64(int fd, const char *file, uint64_t *ret);
 /* The number behind "key " in a file of such lines; -ENOENT: no such key. */
 int cgroup_read_key(int fd, const char *file, const char *key, uint64_t *ret);
 
+/* Bytes read and written by io.stat, over all devices. */
+int cgroup_read_io(int fd, uint64_t *ret_read, uint64_t *ret_written);
+/* "some avg10" of a file such as memory.pressure, in hundredths of a percent. */
+int cgroup_read_pressure(int fd, const char *file, uint64_t *ret);
+
 /* Kills every process in and below the folder. */
 int cgroup_kill(int fd);
 /* Sends a signal to every process in the folder and below; how many it

@@ -64,6 +64,9 @@ int request_reply(struct request *q, json_t *params, bool continues,
 int request_reply_fds(struct request *q, json_t *params, const int *fds,
 		      size_t n, struct err *e);
 
+/* Has the client left? (stream.c) */
+bool request_is_gone(struct request *q);
+
 /* Parameters of calls that change what runs: a name and, where it may be
  * given, how long to wait for it. */
 struct change_params {
@@ -118,6 +121,9 @@ int on_pause(void *ctx, struct vl_call *call, struct err *e);
 int on_resume(void *ctx, struct vl_call *call, struct err *e);
 int on_restart(void *ctx, struct vl_call *call, struct err *e);
 int on_kill(void *ctx, struct vl_call *call, struct err *e);
+int on_events(void *ctx, struct vl_call *call, struct err *e);
+int on_stats(void *ctx, struct vl_call *call, struct err *e);
+int on_top(void *ctx, struct vl_call *call, struct err *e);
 int on_ps(void *ctx, struct vl_call *call, struct err *e);
 int on_vm_list(void *ctx, struct vl_call *call, struct err *e);
 int on_inspect(void *ctx, struct vl_call *call, struct err *e);

@@ -257,7 +257,7 @@ static void await_drain(struct request *q, const struct target *t)
 	world_unlock(q->api->world);
 }
 
-static bool client_is_gone(struct request *q)
+bool request_is_gone(struct request *q)
 {
 	struct pollfd p = {.fd = q->conn->fd, .events = POLLIN | POLLRDHUP};
 
@@ -295,7 +295,7 @@ static int send_logs(struct request *q, const struct target *t,
 				return 0;
 		if (n == 0 && over)
 			return send_end(q, reader);
-		if (n < 0 || client_is_gone(q))
+		if (n < 0 || request_is_gone(q))
 			return (int)n;
 		world_lock(q->api->world);
 		if (!log_is_over(q, t))

@@ -64,30 +64,6 @@ struct session {
 	bool follow, escape[2];
 };
 
-static int parse_since(const char *s, int64_t *ret_ns, struct err *e)
-{
-	uint64_t span, now = now_realtime_ns();
-	int64_t seconds;
-	uint32_t ns;
-
-	if (!s) {
-		*ret_ns = 0;
-		return 0;
-	}
-	if (parse_duration(s, &span) == 0) {
-		*ret_ns = span < now ? (int64_t)(now - span) : 0;
-		return 0;
-	}
-	if (out_parse_time(s, &seconds, &ns) == 0 && seconds >= 0 &&
-	    seconds < INT64_MAX / 1000000000 - 1) {
-		*ret_ns = seconds * 1000000000 + ns;
-		return 0;
-	}
-	err_set(e, EINVAL, "--since: '%s' is neither a duration nor a time", s);
-	err_hint(e, "like 10m, or 2026-01-31T12:00:00Z");
-	return -EINVAL;
-}
-
 static int parse_tail(const char *s, int64_t *ret, struct err *e)
 {
 	uint64_t v;
@@ -407,7 +383,7 @@ static int open_all(struct cli *cli, const struct args *a, const json_t *names,
 	size_t i;
 	int st, len;
 
-	if (parse_since(a->since, &want.since, e) < 0 ||
+	if (out_parse_since(a->since, &want.since, e) < 0 ||
 	    parse_tail(a->tail, &want.tail, e) < 0)
 		return CLI_USAGE;
 	json_array_foreach(names, i, name) {

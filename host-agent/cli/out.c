@@ -3,6 +3,7 @@
 
 #include "common/base/cleanup.h"
 #include "common/base/fd.h"
+#include "common/base/parse.h"
 
 #include <inttypes.h>
 #include <time.h>
@@ -213,4 +214,28 @@ const char *out_age(const char *stamp, char out[32])
 	snprintf(out, 32, "%s ago",
 		 out_span(t < now ? (uint64_t)(now - t) : 0, span));
 	return out;
+}
+
+int out_parse_since(const char *s, int64_t *ret_ns, struct err *e)
+{
+	uint64_t span, now = now_realtime_ns();
+	int64_t seconds;
+	uint32_t ns;
+
+	if (!s) {
+		*ret_ns = 0;
+		return 0;
+	}
+	if (parse_duration(s, &span) == 0) {
+		*ret_ns = span < now ? (int64_t)(now - span) : 0;
+		return 0;
+	}
+	if (out_parse_time(s, &seconds, &ns) == 0 && seconds >= 0 &&
+	    seconds < INT64_MAX / 1000000000 - 1) {
+		*ret_ns = seconds * 1000000000 + ns;
+		return 0;
+	}
+	err_set(e, EINVAL, "--since: '%s' is neither a duration nor a time", s);
+	err_hint(e, "like 10m, or 2026-01-31T12:00:00Z");
+	return -EINVAL;
 }

@@ -44,6 +44,8 @@ const char *out_elapsed(uint64_t ms, char out[24]);
 const char *out_span(uint64_t seconds, char out[24]);
 /* Seconds since 1970 of "YYYY-MM-DDThh:mm:ss[.fff]Z" (or +hh:mm); -EINVAL. */
 int out_parse_time(const char *s, int64_t *ret_seconds, uint32_t *ret_ns);
+/* --since: such a time, or a span before now ("10m"); NULL: 0. -EINVAL. */
+int out_parse_since(const char *s, int64_t *ret_ns, struct err *e);
 /* "3 minutes ago" of such a time; "" for NULL or a bad one. */
 const char *out_age(const char *stamp, char out[32]);
 

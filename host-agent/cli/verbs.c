@@ -8,6 +8,9 @@ const struct verb *const cli_verbs[] = {
 	&cli_verb_validate,
 	&cli_verb_ps,
 	&cli_verb_vm_ls,
+	&cli_verb_events,
+	&cli_verb_stats,
+	&cli_verb_top,
 	&cli_verb_logs,
 	&cli_verb_exec,
 	&cli_verb_cp,
@@ -52,6 +55,5 @@ const struct verb *const cli_verbs[] = {
 
 /* Verbs that are designed and not built yet: told so, not "unknown". */
 const char *const cli_later[] = {
-	"top",	  "stats",   "scale",  "rollback", "events",
-	"tenant", "convert", "export", "compare",  NULL,
+	"scale", "rollback", "tenant", "convert", "export", "compare", NULL,
 };

@@ -6,7 +6,8 @@
 #include "host-agent/cli/cli.h"
 
 extern const struct verb cli_verb_deploy, cli_verb_plan, cli_verb_validate,
-	cli_verb_ps, cli_verb_logs, cli_verb_exec, cli_verb_cp, cli_verb_start,
+	cli_verb_ps, cli_verb_logs, cli_verb_exec, cli_verb_events,
+	cli_verb_stats, cli_verb_top, cli_verb_cp, cli_verb_start,
 	cli_verb_stop, cli_verb_restart, cli_verb_pause, cli_verb_resume,
 	cli_verb_kill, cli_verb_down, cli_verb_image_load,
 	cli_verb_image_import, cli_verb_image_build, cli_verb_image_prune,

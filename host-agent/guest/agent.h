@@ -131,6 +131,27 @@ struct agent_stats {
 };
 int agent_stats(struct agent *a, uint64_t deadline_ms, struct agent_stats *ret,
 		struct err *e);
+/* Of one container; see io.hyb.Agent. memory_max -1: no limit. */
+struct agent_container_stats {
+	char id[80];
+	int64_t memory_current, memory_peak, memory_reclaimable, memory_max;
+	int64_t cpu_usec, pids_current, oom_kills, io_read, io_written;
+	int64_t memory_pressure, cpu_pressure, io_pressure;
+};
+/* At most HYB_AGENT_CONTAINERS_MAX. */
+int agent_container_stats(struct agent *a, uint64_t deadline_ms,
+			  struct agent_container_stats *ret, size_t *ret_n,
+			  struct err *e);
+
+#define HYB_AGENT_TOP_MAX 256
+struct agent_process {
+	int64_t pid, uid, rss, cpu_usec, threads;
+	char state[8];
+	char command[800]; /* escaped */
+};
+/* At most HYB_AGENT_TOP_MAX. */
+int agent_top(struct agent *a, const char *id, uint64_t deadline_ms,
+	      struct agent_process *ret, size_t *ret_n, struct err *e);
 int agent_shutdown(struct agent *a, uint64_t grace_ms, uint64_t deadline_ms,
 		   struct err *e);
 

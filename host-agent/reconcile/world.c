@@ -141,6 +141,18 @@ static void progress_push(struct subscriber *s, const struct progress *p)
 	s->n++;
 }
 
+static void event_add(struct vm *vm, const struct progress *p)
+{
+	struct world *w = vm->world;
+	struct world_event *ev = &w->events[w->n_events++ % WORLD_EVENTS_MAX];
+
+	ev->time = (int64_t)now_realtime_ns();
+	snprintf(ev->tenant, sizeof(ev->tenant), "%s", vm->tenant);
+	snprintf(ev->object, sizeof(ev->object), "%s", p->object);
+	snprintf(ev->event, sizeof(ev->event), "%s", p->phase);
+	snprintf(ev->message, sizeof(ev->message), "%s", p->message);
+}
+
 void vm_tell(struct vm *vm, const char *container, const char *phase,
 	     const char *fmt, ...)
 {
@@ -159,6 +171,7 @@ void vm_tell(struct vm *vm, const char *container, const char *phase,
 	log_info("%s: %s%s%s", p.object, p.phase, p.message[0] ? ": " : "",
 		 p.message);
 	world_lock(w);
+	event_add(vm, &p);
 	for (s = w->subscribers; s; s = s->next)
 		if (strcmp(s->stack, vm->stack) == 0)
 			progress_push(s, &p);
@@ -408,6 +421,11 @@ int world_open(const struct world_config *config, struct state *state,
 
 	if (!w)
 		return err_sys(e, ENOMEM, "start");
+	w->events = calloc(WORLD_EVENTS_MAX, sizeof(*w->events));
+	if (!w->events) {
+		free(w);
+		return err_sys(e, ENOMEM, "start");
+	}
 	w->config = *config;
 	w->state = state;
 	w->images = images;

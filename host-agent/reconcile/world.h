@@ -182,6 +182,17 @@ struct progress {
 	uint64_t at; /* ms, monotonic */
 };
 
+/* Of what happened lately so much is remembered, oldest first to go. */
+#define WORLD_EVENTS_MAX 512
+
+struct world_event {
+	int64_t time; /* ns of CLOCK_REALTIME */
+	char tenant[STATE_NAME_MAX];
+	char object[160];
+	char event[32];
+	char message[512];
+};
+
 struct subscriber {
 	struct subscriber *next;
 	char stack[STATE_NAME_MAX];
@@ -216,6 +227,10 @@ struct world {
 	pthread_cond_t changed;
 	struct vm *vms;
 	struct subscriber *subscribers;
+	/* Ring: event number n is at n % WORLD_EVENTS_MAX, n_events is the
+	 * next one's number. */
+	struct world_event *events;
+	uint64_t n_events;
 };
 
 /* Loads the state, takes up what is running, starts an actor for every VM. */

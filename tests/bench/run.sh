@@ -7,7 +7,7 @@ cd "$(dirname "$0")/../.."
 export PATH=$PWD/build/default/bin:$PATH
 export HYB_ACCEL=${HYB_ACCEL:-tcg}
 name=${1:-}
-vm_figures="cold_deploy exec logs guest_fixed_memory smallest_vm host_memory"
+vm_figures="cold_deploy exec logs cp guest_fixed_memory smallest_vm host_memory"
 engine_figures="engine_start engine_exec engine_memory engine_many"
 case " $vm_figures image_convert $engine_figures " in
 *" ${name:-exec} "*) ;;

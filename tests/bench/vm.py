@@ -191,6 +191,36 @@ def logs():
            f"median of {ROUNDS}")
 
 
+def cp():
+    """A file of 48 MB in and out again, beside the same bytes through exec and cat."""
+    data = os.urandom(48_000_000)
+    into, out, theirs = [], [], []
+
+    def timed(list_, *args, **kw):
+        begin = time.monotonic()
+        hyb(*args, **kw)
+        list_.append(len(data) / (time.monotonic() - begin) / 1e6)
+
+    with Root() as root:
+        manifest(root.file("s.yaml"), "s", ["sleep", "100000"], memory="192m")
+        hyb("deploy", root.file("s.yaml"))
+        with open(root.file("data"), "wb") as f:
+            f.write(data)
+        for i in range(ROUNDS):
+            timed(into, "cp", root.file("data"), "s/vm/c:/tmp/data")
+            timed(out, "cp", "s/vm/c:/tmp/data", root.file("back"))
+            begin = time.monotonic()
+            got = hyb("exec", "s/vm/c", "--", "cat", "/tmp/data").stdout
+            theirs.append(len(data) / (time.monotonic() - begin) / 1e6)
+            with open(root.file("back"), "rb") as f:
+                if f.read() != data or got != data:
+                    print("bench: cp FAILED: other bytes")
+                    sys.exit(1)
+    a, b, c = (statistics.median(x) for x in (out, into, theirs))
+    figure("cp", a, "MB/s", a / c,
+           f"the same file through exec and cat, {c:.1f} MB/s; in {b:.1f} MB/s; every byte compared; median of {ROUNDS}")
+
+
 def stats(path):
     s = socket.socket(socket.AF_UNIX)
     s.connect(path)
@@ -284,7 +314,7 @@ def host_memory():
            f"QEMU by hand with a blank guest, {c:.0f} MiB; hyb-vsockd alone {b:.1f} MiB resident; median of {ROUNDS}")
 
 
-FIGURES = {"cold_deploy": cold_deploy, "exec": exec_, "logs": logs,
+FIGURES = {"cold_deploy": cold_deploy, "exec": exec_, "logs": logs, "cp": cp,
            "guest_fixed_memory": guest_fixed_memory, "smallest_vm": smallest_vm,
            "host_memory": host_memory}
 

@@ -153,8 +153,7 @@ static void check_run(int status, const char *has, const char *const *in)
 
 static void test_verbs(void **state)
 {
-	static const char *const later[] = {"top",     "stats",	   "scale",
-					    "events",  "rollback", "tenant",
+	static const char *const later[] = {"scale",   "rollback", "tenant",
 					    "convert", "export",   "compare"};
 	size_t i;
 
@@ -230,7 +229,7 @@ static void test_complete(void **state)
 	assert_string_equal(text, "plan\nps\npause\nport-forward\n");
 	free(text);
 	text = captured(&status, WORDS("__complete", "--", "image", ""));
-	assert_string_equal(text, "load\nimport\npull\nls\ninspect\nrm\nprune\n");
+	assert_string_equal(text, "load\nimport\nbuild\npull\nls\ninspect\nrm\nprune\n");
 	free(text);
 	text = captured(&status, WORDS("__complete", "--", "deploy", "x"));
 	assert_string_equal(text, ":files\n");
