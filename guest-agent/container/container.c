@@ -187,7 +187,8 @@ static const char *const default_masked[] = {
 	NULL,
 };
 static const char *const default_readonly[] = {
-	"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", NULL,
+	"/proc/bus",	  "/proc/fs",  "/proc/irq",
+	"/proc/pressure", "/proc/sys", NULL,
 };
 
 /* The configuration's list and the other, as one. */
