@@ -105,6 +105,46 @@ is "it runs" "$(field s/two/idle state)" running
 [ "$(vm_field s/two cid)" != "$CID" ] && ok "another VM" || not_ok "another VM"
 is "which is no restart by policy" "$(hyb inspect s/two | jq -r .restarts)" 0
 
+# stats and top
+hyb exec s/two/idle -- sh -c 'head -c 20000000 /dev/zero >/tmp/some; while :; do :; done' >/dev/null 2>&1 &
+BUSY=$!
+sleep 3
+await "it is busy" 10 bash -c 'hyb top s/two/idle | grep -q "while :"'
+out=$(hyb stats -o json)
+is "stats: what runs" "$(printf %s "$out" | jq -r '[.[] | .vm + "/" + .container] | sort | join(" ")')" "one/count one/idle two/idle"
+is "its members" "$(printf %s "$out" | jq -r '.[0] | keys_unsorted | join(" ")')" "tenant stack vm container state cpu_percent cpu_usec memory memory_reclaimable memory_max memory_peak pids io_read io_written oom_kills memory_pressure cpu_pressure io_pressure"
+is "who is busy" "$(printf %s "$out" | jq -r 'max_by(.cpu_percent) | .vm + " " + (.cpu_percent > 20 | tostring) + " " + (.cpu_percent < 130 | tostring)')" "two true true"
+is "who has memory" "$(printf %s "$out" | jq -r '.[] | select(.vm == "two") | .memory > 20000000')" true
+like "a table" "$(hyb stats s/two)" "^s/two/idle +[0-9.]+% +[0-9.]+ MiB"
+is "--watch goes on" "$(timeout 5 hyb stats --watch --interval 300ms -o json s/two | jq -s 'length >= 3')" true
+is "of nothing that runs" "$(hyb stats -o json s/one/done 2>/dev/null; echo $?)" 1
+fails "stats of nothing" 4 "not found" hyb stats nothere
+out=$(hyb top -o json s/two/idle)
+is "top: ids of the container" "$(printf %s "$out" | jq -r 'map(select(.pid == 1)) | .[0] | .uid')" 0
+is "who is busy" "$(printf %s "$out" | jq -r 'max_by(.cpu_usec) | .process_state + " " + .command[0:5]')" "R sh -c"
+like "a table" "$(hyb top)" "s/one/idle +1 +0 "
+hyb exec s/one/idle -- sh -c 'exec -a "$(printf "\033]0;owned\007")" sleep 3' &
+sleep 0.5
+is "a name that is an escape sequence" "$(hyb top s/one/idle | grep -c "$(printf '\033')")" 0
+fails "top of what has ended" 1 "does not run" hyb top s/one/done
+kill $BUSY
+hyb restart s/two/idle >/dev/null
+wait
+
+# events
+out=$(hyb events -o json)
+is "events: a member each" "$(printf %s "$out" | jq -r '.[0] | keys_unsorted | join(" ")')" "time tenant object event message"
+is "what happened to one" "$(hyb events -o json s/one/idle | jq -r '[.[] | .object] | unique | join(" ")')" "s/one/idle"
+like "with the reason" "$(hyb events s/one/idle)" "s/one/idle +stopped"
+timeout 20 hyb events -f -o json --since 0s s/one/idle >"$WORK/events" 2>&1 &
+sleep 1
+check "something happens" hyb pause s/one/idle
+check "and goes on" hyb resume s/one/idle
+await "-f tells of it" 10 grep -q '"event":"paused"' "$WORK/events"
+is "and of nothing older" "$(head -1 "$WORK/events" | jq -r .event)" paused
+fails "since when" 2 "neither a duration nor a time" hyb events --since yesterday
+fails "events of nothing" 4 "not found" hyb events nothere
+
 # Once, wherever hybd is killed. The incarnation tells.
 incarnation() { hyb inspect s/one/idle | jq -r .incarnation; }
 for delay in 0.05 0.3 0.8 1.2; do
