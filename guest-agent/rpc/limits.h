@@ -22,7 +22,7 @@
 
 /* Secrets and configs of a container: as many as its host sends, and the
  * longest of them. */
-#define AGENT_FILES_MAX 32
+#define AGENT_FILES_MAX 33
 #define AGENT_FILE_MAX	((int64_t)64 * 1024)
 
 /* As many connections as hyb-vsockd carries for a VM: none that it lets in is

@@ -104,6 +104,8 @@ static json_t *make_tmpfs(const char *target, uint64_t size, uint32_t mode,
 			 "tmpfs", "source", "tmpfs", "options", options);
 }
 
+#define HOSTS "/etc/hosts"
+
 /* Where the agent mounts volumes; ids inside are the container's. */
 static json_t *make_volume(const struct model_mount *m, int64_t id)
 {
@@ -120,13 +122,51 @@ static json_t *make_volume(const struct model_mount *m, int64_t id)
 }
 
 /* Where the agent writes secrets and configs. */
-static json_t *make_file(const struct model_file *f, const char *guest_id,
-			 size_t i)
+static json_t *make_file(const char *target, const char *guest_id, size_t i)
 {
-	return json_pack("{s:s,s:s,s:o,s:[s,s,s,s,s]}", "destination",
-			 f->target, "type", "bind", "source",
+	return json_pack("{s:s,s:s,s:o,s:[s,s,s,s,s]}", "destination", target,
+			 "type", "bind", "source",
 			 json_sprintf("/run/hyb/files/%s/%zu", guest_id, i),
 			 "options", "bind", "ro", "nosuid", "nodev", "noexec");
+}
+
+static bool covers_hosts(const char *target)
+{
+	return strcmp(target, "/") == 0 || strcmp(target, "/etc") == 0 ||
+	       strcmp(target, HOSTS) == 0;
+}
+
+static bool has_hosts(const struct model_container *c)
+{
+	size_t i;
+
+	for (i = 0; i < c->n_mounts; i++)
+		if (covers_hosts(c->mounts[i].target))
+			return false;
+	for (i = 0; i < c->n_files; i++)
+		if (covers_hosts(c->files[i].target))
+			return false;
+	return true;
+}
+
+static const char *hostname_of(const struct model_container *c,
+			       const char *vm_name)
+{
+	return c->hostname[0] ? c->hostname : vm_name;
+}
+
+char *oci_config_hosts(const struct model_container *c, const char *vm_name)
+{
+	char *text;
+
+	if (!has_hosts(c) ||
+	    asprintf(&text,
+		     "127.0.0.1\tlocalhost\n"
+		     "::1\tlocalhost ip6-localhost ip6-loopback\n"
+		     "127.0.1.1\t%s\n",
+		     hostname_of(c, vm_name)) < 0)
+		return NULL;
+	return text;
 }
 
 /* What the engine's own mounts do not have. */
@@ -154,8 +194,10 @@ static json_t *make_mounts(const struct model_container *c,
 		json_array_append_new(list, one);
 	}
 	for (i = 0; i < c->n_files; i++)
-		json_array_append_new(list,
-				      make_file(&c->files[i], place->id, i));
+		json_array_append_new(
+			list, make_file(c->files[i].target, place->id, i));
+	if (has_hosts(c))
+		json_array_append_new(list, make_file(HOSTS, place->id, i));
 	return list;
 }
 
@@ -213,9 +255,8 @@ int oci_config_make(const struct model_container *c,
 		"ociVersion", OCI_VERSION, "process", "args", args, "env",
 		make_env(c, image), "cwd", cwd, "user", "uid", 0, "gid", 0,
 		"noNewPrivileges", 1, "root", "path", "rootfs", "readonly",
-		(int)c->read_only, "hostname",
-		c->hostname[0] ? c->hostname : place->vm_name, "linux",
-		"resources", make_resources(&c->limits), "mounts",
+		(int)c->read_only, "hostname", hostname_of(c, place->vm_name),
+		"linux", "resources", make_resources(&c->limits), "mounts",
 		make_mounts(c, place));
 	if (!config)
 		return err_sys(e, ENOMEM, "make the configuration");

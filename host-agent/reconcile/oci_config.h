@@ -38,6 +38,12 @@ int oci_config_make(const struct model_container *c,
 		    const struct image_defaults *image,
 		    const struct oci_place *place, json_t **ret, struct err *e);
 
+/* The text of the container's /etc/hosts, without which not even "localhost" has
+ * an address: the caller frees it. NULL: it has none, for the manifest mounts
+ * something there, or no memory. It is mounted as the file that comes behind
+ * the model's. */
+char *oci_config_hosts(const struct model_container *c, const char *vm_name);
+
 /* The signal that ends it: the manifest's, the image's, SIGTERM. */
 int oci_config_stop_signal(const struct model_container *c,
 			   const struct image_defaults *image);

@@ -7,6 +7,7 @@
 #include "common/base/fd.h"
 #include "common/base/log.h"
 #include "common/base/parse.h"
+#include "host-agent/reconcile/oci_config.h"
 
 #define CALL_MS 30000
 
@@ -48,6 +49,21 @@ static int add_secret(struct vm *vm, json_t *list, size_t i,
 	return r;
 }
 
+static int add_hosts(struct vm *vm, json_t *list,
+		     const struct model_container *m, struct err *e)
+{
+	_cleanup_free_ char *text = oci_config_hosts(m, vm->name), *hex = NULL;
+	const struct model_file f = {.mode = 0644};
+
+	if (!text)
+		return 0;
+	hex = malloc(2 * strlen(text) + 1);
+	if (!hex)
+		return err_sys(e, ENOMEM, "files");
+	hex_format(text, strlen(text), hex);
+	return add_file(list, m->n_files, &f, hex, e);
+}
+
 /* For agent_create(); secrets alone for a rotation. NULL: e says why. */
 static json_t *make_files(struct vm *vm, const struct model_container *m,
 			  bool secrets_only, struct err *e)
@@ -64,6 +80,8 @@ static json_t *make_files(struct vm *vm, const struct model_container *m,
 		else if (!secrets_only)
 			r = add_file(list, i, f, f->content, e);
 	}
+	if (r == 0 && !secrets_only)
+		r = add_hosts(vm, list, m, e);
 	if (r == 0)
 		return list;
 	files_free(list);

@@ -229,7 +229,8 @@ static void test_complete(void **state)
 	assert_string_equal(text, "plan\nps\npause\nport-forward\n");
 	free(text);
 	text = captured(&status, WORDS("__complete", "--", "image", ""));
-	assert_string_equal(text, "load\nimport\nbuild\npull\nls\ninspect\nrm\nprune\n");
+	assert_string_equal(
+		text, "load\nimport\nbuild\npull\nls\ninspect\nrm\nprune\n");
 	free(text);
 	text = captured(&status, WORDS("__complete", "--", "deploy", "x"));
 	assert_string_equal(text, ":files\n");

@@ -194,7 +194,11 @@ static void test_storage(void **state)
 
 	(void)state;
 	config = make(&c, &image);
-	assert_int_equal(json_array_size(json_object_get(config, "mounts")), 0);
+	assert_int_equal(json_array_size(json_object_get(config, "mounts")), 1);
+	m = json_array_get(json_object_get(config, "mounts"), 0);
+	assert_string_equal(
+		json_string_value(json_object_get(m, "destination")),
+		"/etc/hosts");
 	assert_true(json_is_false(
 		json_object_get(json_object_get(config, "root"), "readonly")));
 	json_decref(config);
@@ -226,12 +230,35 @@ static void test_storage(void **state)
 	json_decref(config);
 }
 
+/* "localhost" has an address, unless the manifest has its own say there. */
+static void test_hosts(void **state)
+{
+	static const struct model_file own = {.source = "x",
+					      .target = "/etc/hosts",
+					      .config = true,
+					      .content = ""};
+	struct model_container c = container();
+	char *text;
+
+	(void)state;
+	c.hostname = "web";
+	text = oci_config_hosts(&c, "vm");
+	assert_non_null(text);
+	assert_non_null(strstr(text, "127.0.0.1\tlocalhost\n"));
+	assert_non_null(strstr(text, "\tweb\n"));
+	free(text);
+	c.files = &own;
+	c.n_files = 1;
+	assert_null(oci_config_hosts(&c, "vm"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_args),
 		cmocka_unit_test(test_nothing_to_run),
 		cmocka_unit_test(test_seccomp),
+		cmocka_unit_test(test_hosts),
 		cmocka_unit_test(test_rest),
 		cmocka_unit_test(test_storage),
 	};
