@@ -35,7 +35,7 @@ bad '        resources: { limits: { memory: 12q } }\n'
 fails "a bad size" 3 'bad.yaml:8:.*12q' hyb deploy "$WORK/bad.yaml"
 bad '      Bad_Name: { image: busybox }\n'
 fails "a bad name" 3 'bad.yaml:8:7: .*Bad_Name' hyb deploy "$WORK/bad.yaml"
-bad '        volumes: []\n'
+bad '        cap_add: [NET_ADMIN]\n'
 fails "a key that is not built yet" 3 'bad.yaml:8:9: .*not supported yet' hyb deploy "$WORK/bad.yaml"
 { printf 'a: '; head -c 100000 /dev/zero | tr '\0' '['; } >"$WORK/bad.yaml"
 fails "a bomb" 3 'bad.yaml:1:' timeout 5 hyb deploy "$WORK/bad.yaml"
@@ -48,7 +48,7 @@ fails "unknown image: 4 with a hint" 4 'nosuchimage' hyb deploy "$WORK/bad.yaml"
 like "the hint" "$(hyb deploy "$WORK/bad.yaml" 2>&1)" '^hint: '
 fails "unknown verb: 2" 2 'hyb: ' hyb frobnicate
 fails "unknown option: 2" 2 'hyb: ' hyb ps --frobnicate
-fails "a verb that is not built yet: 2" 2 'not supported yet' hyb top
+fails "a verb that is not built yet: 2" 2 'not supported yet' hyb scale
 fails "exec in nothing: 4" 4 'not found' hyb exec nothing/at/all -- true
 
 head -c 200000 build/images/busybox.tar >"$WORK/cut.tar"
