@@ -7,8 +7,6 @@
 
 #include "host-agent/state/state_int.h"
 
-#include <stdarg.h>
-
 static const char schema[] =
 	"CREATE TABLE stacks("
 	" tenant TEXT NOT NULL, name TEXT NOT NULL, desired TEXT NOT NULL,"
@@ -72,115 +70,6 @@ static const char *const upgrades[] = {
 	      "PRAGMA user_version = 4;",
 };
 #define SCHEMA_VERSION ((int)ARRAY_SIZE(upgrades))
-
-/* ---------------------------------------------------------- statements */
-
-int db_error(struct state *s, struct err *e, const char *what)
-{
-	int code = sqlite3_errcode(s->db) & 0xff;
-	int os = code == SQLITE_FULL	? ENOSPC
-		 : code == SQLITE_BUSY	? EBUSY
-		 : code == SQLITE_NOMEM ? ENOMEM
-					: EIO;
-
-	return err_set(e, os, "state '%s': %s: %s", s->path, what,
-		       sqlite3_errmsg(s->db));
-}
-
-int db_exec(struct state *s, const char *sql, struct err *e)
-{
-	if (sqlite3_exec(s->db, sql, NULL, NULL, NULL) != SQLITE_OK)
-		return db_error(s, e, "write");
-	return 0;
-}
-
-void cleanup_stmt(sqlite3_stmt **st)
-{
-	sqlite3_finalize(*st);
-}
-
-/* Prepares sql and binds its parameters by format: i int64_t, t text or NULL. */
-int db_prepare(struct state *s, sqlite3_stmt **ret, struct err *e,
-	       const char *sql, const char *format, ...)
-{
-	const char *t;
-	va_list ap;
-	int i, r;
-
-	if (sqlite3_prepare_v2(s->db, sql, -1, ret, NULL) != SQLITE_OK)
-		return db_error(s, e, "prepare");
-	va_start(ap, format);
-	for (i = 1, r = SQLITE_OK; format[i - 1] && r == SQLITE_OK; i++) {
-		if (format[i - 1] == 'i') {
-			r = sqlite3_bind_int64(*ret, i, va_arg(ap, int64_t));
-			continue;
-		}
-		t = va_arg(ap, const char *);
-		r = t ? sqlite3_bind_text(*ret, i, t, -1, SQLITE_TRANSIENT)
-		      : sqlite3_bind_null(*ret, i);
-	}
-	va_end(ap);
-	return r == SQLITE_OK ? 0 : db_error(s, e, "bind");
-}
-
-/* Runs a statement that gives no rows. */
-int db_step(struct state *s, sqlite3_stmt *st, struct err *e)
-{
-	return sqlite3_step(st) == SQLITE_DONE ? 0 : db_error(s, e, "write");
-}
-
-void column_text(sqlite3_stmt *st, int i, char *out, size_t size)
-{
-	const unsigned char *t = sqlite3_column_text(st, i);
-
-	snprintf(out, size, "%s", t ? (const char *)t : "");
-}
-
-char *column_dup(sqlite3_stmt *st, int i)
-{
-	const unsigned char *t = sqlite3_column_text(st, i);
-
-	return t ? strdup((const char *)t) : NULL;
-}
-
-/* BEGIN and the lock; ended by tx_end() with the result so far. */
-int tx_begin(struct state *s, struct err *e)
-{
-	int r;
-
-	pthread_mutex_lock(&s->lock);
-	r = db_exec(s, "BEGIN IMMEDIATE", e);
-	if (r < 0)
-		pthread_mutex_unlock(&s->lock);
-	return r;
-}
-
-int tx_end(struct state *s, int r, struct err *e)
-{
-	if (r == 0)
-		r = db_exec(s, "COMMIT", e);
-	if (r < 0)
-		sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
-	pthread_mutex_unlock(&s->lock);
-	return r;
-}
-
-int counter_next(struct state *s, const char *name, int64_t *ret, struct err *e)
-{
-	_cleanup_(cleanup_stmt) sqlite3_stmt *st = NULL;
-	int r;
-
-	r = db_prepare(s, &st, e,
-		       "UPDATE counters SET value = value + 1 WHERE name = ?1"
-		       " RETURNING value",
-		       "t", name);
-	if (r < 0)
-		return r;
-	if (sqlite3_step(st) != SQLITE_ROW)
-		return db_error(s, e, "count");
-	*ret = sqlite3_column_int64(st, 0);
-	return 0;
-}
 
 /* ------------------------------------------------------------- opening */
 
@@ -290,18 +179,14 @@ void state_close(struct state *s)
 static int stack_put(struct state *s, const char *tenant, const char *name,
 		     const char *desired, int64_t *gen, struct err *e)
 {
-	_cleanup_(cleanup_stmt) sqlite3_stmt *st = NULL;
 	int r = counter_next(s, "generation", gen, e);
 
-	if (r == 0)
-		r = db_prepare(s, &st, e,
-			       "INSERT OR REPLACE INTO stacks"
-			       "(tenant, name, desired, generation)"
-			       " VALUES(?1, ?2, ?3, ?4)",
-			       "ttti", tenant, name, desired, *gen);
-	if (r == 0)
-		r = db_step(s, st, e);
-	return r;
+	return r < 0 ? r
+		     : db_run(s, e,
+			      "INSERT OR REPLACE INTO stacks"
+			      "(tenant, name, desired, generation)"
+			      " VALUES(?1, ?2, ?3, ?4)",
+			      "ttti", tenant, name, desired, *gen);
 }
 
 int state_stack_put(struct state *s, const char *tenant, const char *name,
@@ -318,45 +203,42 @@ int state_stack_put(struct state *s, const char *tenant, const char *name,
 int state_stack_remove(struct state *s, const char *tenant, const char *name,
 		       struct err *e)
 {
-	_cleanup_(cleanup_stmt) sqlite3_stmt *st = NULL;
-	int r = tx_begin(s, e);
+	return db_write(s, e,
+			"DELETE FROM stacks WHERE tenant = ?1 AND name = ?2",
+			"tt", tenant, name);
+}
 
-	if (r < 0)
-		return r;
-	r = db_prepare(s, &st, e,
-		       "DELETE FROM stacks WHERE tenant = ?1 AND name = ?2",
-		       "tt", tenant, name);
-	if (r == 0)
-		r = db_step(s, st, e);
-	return tx_end(s, r, e);
+struct stack_each {
+	int (*fn)(void *arg, const struct state_stack *st);
+	void *arg;
+};
+
+static int on_stack_row(void *arg, sqlite3_stmt *st, struct err *e)
+{
+	const struct stack_each *each = arg;
+	struct state_stack row;
+	int r;
+
+	column_text(st, 0, row.tenant, sizeof(row.tenant));
+	column_text(st, 1, row.name, sizeof(row.name));
+	row.desired = column_dup(st, 2);
+	row.generation = sqlite3_column_int64(st, 3);
+	r = row.desired ? each->fn(each->arg, &row)
+			: err_sys(e, ENOMEM, "read state");
+	free(row.desired);
+	return r;
 }
 
 int state_stack_each(struct state *s,
 		     int (*fn)(void *arg, const struct state_stack *st),
 		     void *arg, struct err *e)
 {
-	_cleanup_(cleanup_stmt) sqlite3_stmt *st = NULL;
-	struct state_stack row;
-	int r, step = SQLITE_DONE;
+	struct stack_each each = {fn, arg};
 
-	pthread_mutex_lock(&s->lock);
-	r = db_prepare(s, &st, e,
+	return db_read(s, on_stack_row, &each, e,
 		       "SELECT tenant, name, desired, generation FROM stacks"
 		       " ORDER BY tenant, name",
 		       "");
-	while (r == 0 && (step = sqlite3_step(st)) == SQLITE_ROW) {
-		column_text(st, 0, row.tenant, sizeof(row.tenant));
-		column_text(st, 1, row.name, sizeof(row.name));
-		row.desired = column_dup(st, 2);
-		row.generation = sqlite3_column_int64(st, 3);
-		r = row.desired ? fn(arg, &row)
-				: err_sys(e, ENOMEM, "read state");
-		free(row.desired);
-	}
-	if (r == 0 && step != SQLITE_DONE)
-		r = db_error(s, e, "read");
-	pthread_mutex_unlock(&s->lock);
-	return r;
 }
 
 /* ----------------------------------------------------------------- VMs */
@@ -389,19 +271,13 @@ static void vm_read(sqlite3_stmt *st, struct state_vm *vm)
 	vm->restart_of = sqlite3_column_int64(st, 17);
 }
 
-/* A random (version 4) UUID and instance: who this VM is. */
+/* A random UUID and instance: who this VM is. */
 static void vm_identity(struct state_vm *vm)
 {
-	unsigned char u[16], token[16];
-	char hex[33];
+	unsigned char token[16];
 
-	random_bytes(u, sizeof(u));
+	uuid_random(vm->uuid);
 	random_bytes(token, sizeof(token));
-	u[6] = (unsigned char)((u[6] & 0x0f) | 0x40);
-	u[8] = (unsigned char)((u[8] & 0x3f) | 0x80);
-	hex_format(u, sizeof(u), hex);
-	snprintf(vm->uuid, sizeof(vm->uuid), "%.8s-%.4s-%.4s-%.4s-%.12s", hex,
-		 hex + 8, hex + 12, hex + 16, hex + 20);
 	hex_format(token, sizeof(token), vm->instance);
 }
 
@@ -428,18 +304,14 @@ static int vm_find(struct state *s, const char *tenant, const char *stack,
 
 static int vm_insert(struct state *s, const struct state_vm *vm, struct err *e)
 {
-	_cleanup_(cleanup_stmt) sqlite3_stmt *st = NULL;
-	int r;
-
-	r = db_prepare(s, &st, e,
-		       "INSERT INTO vms(" VM_COLUMNS ") VALUES"
-		       "(?1, ?2, ?3, ?4, ?5, ?6, NULL, 0, 0, '', '', 0, 0, 0,"
-		       " 0, 0, '', 0)",
-		       "itttt"
-		       "t",
-		       vm->id, vm->tenant, vm->stack, vm->name, vm->uuid,
-		       vm->instance);
-	return r < 0 ? r : db_step(s, st, e);
+	return db_run(s, e,
+		      "INSERT INTO vms(" VM_COLUMNS ") VALUES"
+		      "(?1, ?2, ?3, ?4, ?5, ?6, NULL, 0, 0, '', '', 0, 0, 0,"
+		      " 0, 0, '', 0)",
+		      "itttt"
+		      "t",
+		      vm->id, vm->tenant, vm->stack, vm->name, vm->uuid,
+		      vm->instance);
 }
 
 static int vm_ensure(struct state *s, const char *tenant, const char *stack,
@@ -471,14 +343,10 @@ int state_vm_ensure(struct state *s, const char *tenant, const char *stack,
 static int vm_renew(struct state *s, int64_t old, const struct state_vm *vm,
 		    struct err *e)
 {
-	_cleanup_(cleanup_stmt) sqlite3_stmt *st = NULL;
-	int r;
-
-	r = db_prepare(s, &st, e,
-		       "UPDATE vms SET id = ?2, uuid = ?3, instance = ?4"
-		       " WHERE id = ?1",
-		       "iitt", old, vm->id, vm->uuid, vm->instance);
-	return r < 0 ? r : db_step(s, st, e);
+	return db_run(s, e,
+		      "UPDATE vms SET id = ?2, uuid = ?3, instance = ?4"
+		      " WHERE id = ?1",
+		      "iitt", old, vm->id, vm->uuid, vm->instance);
 }
 
 int state_vm_renew(struct state *s, struct state_vm *vm, struct err *e)
@@ -500,13 +368,8 @@ int state_vm_renew(struct state *s, struct state_vm *vm, struct err *e)
 
 int state_vm_put(struct state *s, const struct state_vm *vm, struct err *e)
 {
-	_cleanup_(cleanup_stmt) sqlite3_stmt *st = NULL;
-	int r = tx_begin(s, e);
-
-	if (r < 0)
-		return r;
-	r = db_prepare(
-		s, &st, e,
+	return db_write(
+		s, e,
 		"UPDATE vms SET applied = ?2, user_stopped = ?3,"
 		" present = ?4, reason = ?5, message = ?6, restarts = ?7,"
 		" created_at = ?8, started_at = ?9, portd_pid = ?10,"
@@ -517,44 +380,39 @@ int state_vm_put(struct state *s, const struct state_vm *vm, struct err *e)
 		(int64_t)vm->restarts, vm->created_at, vm->started_at,
 		vm->portd_pid, (int64_t)vm->portd_start, vm->ports,
 		vm->restart_of);
-	if (r == 0)
-		r = db_step(s, st, e);
-	return tx_end(s, r, e);
 }
 
 int state_vm_remove(struct state *s, int64_t id, struct err *e)
 {
-	_cleanup_(cleanup_stmt) sqlite3_stmt *st = NULL;
-	int r = tx_begin(s, e);
+	return db_write(s, e, "DELETE FROM vms WHERE id = ?1", "i", id);
+}
 
-	if (r < 0)
-		return r;
-	r = db_prepare(s, &st, e, "DELETE FROM vms WHERE id = ?1", "i", id);
-	if (r == 0)
-		r = db_step(s, st, e);
-	return tx_end(s, r, e);
+struct vm_each {
+	int (*fn)(void *arg, const struct state_vm *vm);
+	void *arg;
+};
+
+static int on_vm_row(void *arg, sqlite3_stmt *st, struct err *e)
+{
+	const struct vm_each *each = arg;
+	struct state_vm vm;
+	int r;
+
+	(void)e;
+	vm_read(st, &vm);
+	r = each->fn(each->arg, &vm);
+	state_vm_done(&vm);
+	return r;
 }
 
 int state_vm_each(struct state *s,
 		  int (*fn)(void *arg, const struct state_vm *vm), void *arg,
 		  struct err *e)
 {
-	_cleanup_(cleanup_stmt) sqlite3_stmt *st = NULL;
-	struct state_vm vm;
-	int r, step = SQLITE_DONE;
+	struct vm_each each = {fn, arg};
 
-	pthread_mutex_lock(&s->lock);
-	r = db_prepare(s, &st, e, "SELECT " VM_COLUMNS " FROM vms ORDER BY id",
-		       "");
-	while (r == 0 && (step = sqlite3_step(st)) == SQLITE_ROW) {
-		vm_read(st, &vm);
-		r = fn(arg, &vm);
-		state_vm_done(&vm);
-	}
-	if (r == 0 && step != SQLITE_DONE)
-		r = db_error(s, e, "read");
-	pthread_mutex_unlock(&s->lock);
-	return r;
+	return db_read(s, on_vm_row, &each, e,
+		       "SELECT " VM_COLUMNS " FROM vms ORDER BY id", "");
 }
 
 void state_vm_done(struct state_vm *vm)
@@ -568,43 +426,27 @@ void state_vm_done(struct state_vm *vm)
 int state_container_put(struct state *s, const struct state_container *c,
 			struct err *e)
 {
-	_cleanup_(cleanup_stmt) sqlite3_stmt *st = NULL;
-	int r = tx_begin(s, e);
-
-	if (r < 0)
-		return r;
-	r = db_prepare(s, &st, e,
-		       "INSERT OR REPLACE INTO containers(vm_id, name, applied,"
-		       " digest, user_stopped, state, reason, message,"
-		       " exit_code, restarts, created_at, started_at,"
-		       " finished_at, incarnation, log_base, user_paused,"
-		       " restart_of) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8,"
-		       " ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
-		       "itttitttiiiiiiiii", c->vm_id, c->name, c->applied,
-		       c->digest, (int64_t)c->user_stopped, c->state, c->reason,
-		       c->message, c->exit_code, (int64_t)c->restarts,
-		       c->created_at, c->started_at, c->finished_at,
-		       c->incarnation, (int64_t)c->log_base,
-		       (int64_t)c->user_paused, c->restart_of);
-	if (r == 0)
-		r = db_step(s, st, e);
-	return tx_end(s, r, e);
+	return db_write(
+		s, e,
+		"INSERT OR REPLACE INTO containers(vm_id, name, applied,"
+		" digest, user_stopped, state, reason, message,"
+		" exit_code, restarts, created_at, started_at,"
+		" finished_at, incarnation, log_base, user_paused,"
+		" restart_of) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8,"
+		" ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
+		"itttitttiiiiiiiii", c->vm_id, c->name, c->applied, c->digest,
+		(int64_t)c->user_stopped, c->state, c->reason, c->message,
+		c->exit_code, (int64_t)c->restarts, c->created_at,
+		c->started_at, c->finished_at, c->incarnation,
+		(int64_t)c->log_base, (int64_t)c->user_paused, c->restart_of);
 }
 
 int state_container_remove(struct state *s, int64_t vm_id, const char *name,
 			   struct err *e)
 {
-	_cleanup_(cleanup_stmt) sqlite3_stmt *st = NULL;
-	int r = tx_begin(s, e);
-
-	if (r < 0)
-		return r;
-	r = db_prepare(s, &st, e,
-		       "DELETE FROM containers WHERE vm_id = ?1 AND name = ?2",
-		       "it", vm_id, name);
-	if (r == 0)
-		r = db_step(s, st, e);
-	return tx_end(s, r, e);
+	return db_write(s, e,
+			"DELETE FROM containers WHERE vm_id = ?1 AND name = ?2",
+			"it", vm_id, name);
 }
 
 static void container_read(sqlite3_stmt *st, struct state_container *c)
@@ -629,16 +471,31 @@ static void container_read(sqlite3_stmt *st, struct state_container *c)
 	c->restart_of = sqlite3_column_int64(st, 16);
 }
 
+struct container_each {
+	int (*fn)(void *arg, const struct state_container *c);
+	void *arg;
+};
+
+static int on_container_row(void *arg, sqlite3_stmt *st, struct err *e)
+{
+	const struct container_each *each = arg;
+	struct state_container c;
+	int r;
+
+	(void)e;
+	container_read(st, &c);
+	r = each->fn(each->arg, &c);
+	state_container_done(&c);
+	return r;
+}
+
 int state_container_each(struct state *s, int64_t vm_id,
 			 int (*fn)(void *arg, const struct state_container *c),
 			 void *arg, struct err *e)
 {
-	_cleanup_(cleanup_stmt) sqlite3_stmt *st = NULL;
-	struct state_container c;
-	int r, step = SQLITE_DONE;
+	struct container_each each = {fn, arg};
 
-	pthread_mutex_lock(&s->lock);
-	r = db_prepare(s, &st, e,
+	return db_read(s, on_container_row, &each, e,
 		       "SELECT vm_id, name, applied, digest, user_stopped,"
 		       " state, reason, message, exit_code, restarts,"
 		       " created_at, started_at, finished_at, incarnation,"
@@ -646,15 +503,6 @@ int state_container_each(struct state *s, int64_t vm_id,
 		       " FROM containers WHERE vm_id = ?1"
 		       " ORDER BY name",
 		       "i", vm_id);
-	while (r == 0 && (step = sqlite3_step(st)) == SQLITE_ROW) {
-		container_read(st, &c);
-		r = fn(arg, &c);
-		state_container_done(&c);
-	}
-	if (r == 0 && step != SQLITE_DONE)
-		r = db_error(s, e, "read");
-	pthread_mutex_unlock(&s->lock);
-	return r;
 }
 
 void state_container_done(struct state_container *c)

@@ -4,9 +4,10 @@
 #include "common/base/cleanup.h"
 #include "host-agent/state/state_int.h"
 
-static void secret_read(sqlite3_stmt *st, struct state_secret *v)
+static void secret_read(sqlite3_stmt *st, void *row)
 {
-	memset(v, 0, sizeof(*v));
+	struct state_secret *v = row;
+
 	column_text(st, 0, v->tenant, sizeof(v->tenant));
 	column_text(st, 1, v->stack, sizeof(v->stack));
 	column_text(st, 2, v->name, sizeof(v->name));
@@ -28,6 +29,7 @@ int state_secret_find(struct state *s, const char *tenant, const char *stack,
 		       "ttt", tenant, stack, name);
 	step = r == 0 ? sqlite3_step(st) : SQLITE_DONE;
 	if (r == 0 && step == SQLITE_ROW) {
+		memset(ret, 0, sizeof(*ret));
 		secret_read(st, ret);
 		ret->sealed = column_dup(st, 5);
 		if (!ret->sealed)
@@ -49,69 +51,36 @@ int state_secret_version(struct state *s, int64_t *ret, struct err *e)
 int state_secret_put(struct state *s, const struct state_secret *v,
 		     struct err *e)
 {
-	_cleanup_(cleanup_stmt) sqlite3_stmt *st = NULL;
-	int r = tx_begin(s, e);
-
-	if (r < 0)
-		return r;
-	r = db_prepare(s, &st, e,
-		       "INSERT OR REPLACE INTO secrets(tenant, stack, name,"
-		       " version, sealed, created_at)"
-		       " VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
-		       "tttiti", v->tenant, v->stack, v->name, v->version,
-		       v->sealed, v->created_at);
-	if (r == 0)
-		r = db_step(s, st, e);
-	return tx_end(s, r, e);
+	return db_write(s, e,
+			"INSERT OR REPLACE INTO secrets(tenant, stack, name,"
+			" version, sealed, created_at)"
+			" VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
+			"tttiti", v->tenant, v->stack, v->name, v->version,
+			v->sealed, v->created_at);
 }
 
 int state_secret_remove(struct state *s, const char *tenant, const char *stack,
 			const char *name, struct err *e)
 {
-	_cleanup_(cleanup_stmt) sqlite3_stmt *st = NULL;
-	int r = tx_begin(s, e);
-
-	if (r < 0)
-		return r;
-	r = db_prepare(s, &st, e,
-		       "DELETE FROM secrets WHERE tenant = ?1 AND stack = ?2"
-		       " AND name = ?3",
-		       "ttt", tenant, stack, name);
-	if (r == 0)
-		r = db_step(s, st, e);
-	return tx_end(s, r, e);
+	return db_write(s, e,
+			"DELETE FROM secrets WHERE tenant = ?1 AND stack = ?2"
+			" AND name = ?3",
+			"ttt", tenant, stack, name);
 }
 
 int state_secret_list(struct state *s, struct state_secret **ret, size_t *ret_n,
 		      struct err *e)
 {
-	_cleanup_(cleanup_stmt) sqlite3_stmt *st = NULL;
-	struct state_secret *list = NULL, *grown;
-	int r, step = SQLITE_DONE;
-	size_t n = 0;
+	struct db_list list = {.size = sizeof(**ret), .read = secret_read};
+	int r;
 
-	pthread_mutex_lock(&s->lock);
-	r = db_prepare(s, &st, e,
-		       "SELECT tenant, stack, name, version, created_at"
-		       " FROM secrets ORDER BY tenant, stack, name",
-		       "");
-	while (r == 0 && (step = sqlite3_step(st)) == SQLITE_ROW) {
-		grown = reallocarray(list, n + 1, sizeof(*list));
-		if (!grown) {
-			r = err_sys(e, ENOMEM, "read state");
-			break;
-		}
-		list = grown;
-		secret_read(st, &list[n++]);
-	}
-	if (r == 0 && step != SQLITE_DONE)
-		r = db_error(s, e, "read");
-	pthread_mutex_unlock(&s->lock);
-	if (r < 0) {
-		free(list);
+	r = db_list(s, &list, e,
+		    "SELECT tenant, stack, name, version, created_at"
+		    " FROM secrets ORDER BY tenant, stack, name",
+		    "");
+	if (r < 0)
 		return r;
-	}
-	*ret = list;
-	*ret_n = n;
+	*ret = list.rows;
+	*ret_n = list.n;
 	return 0;
 }

@@ -77,19 +77,6 @@ int volume_find(struct volume_store *s, const char *tenant, const char *stack,
 	return -ENOENT;
 }
 
-static void new_uuid(char out[37])
-{
-	unsigned char u[16];
-	char hex[33];
-
-	random_bytes(u, sizeof(u));
-	u[6] = (unsigned char)((u[6] & 0x0f) | 0x40);
-	u[8] = (unsigned char)((u[8] & 0x3f) | 0x80);
-	hex_format(u, sizeof(u), hex);
-	snprintf(out, 37, "%.8s-%.4s-%.4s-%.4s-%.12s", hex, hex + 8, hex + 12,
-		 hex + 16, hex + 20);
-}
-
 static int check_change(const struct state_volume *v, uint64_t size,
 			struct err *e)
 {
@@ -181,7 +168,7 @@ static int ensure(struct volume_store *s, struct state_volume *v, uint64_t size,
 			return wrap(e, v);
 		v->size = (int64_t)size;
 		v->created_at = (int64_t)now_realtime_ns();
-		new_uuid(v->uuid);
+		uuid_random(v->uuid);
 		*changed = 1;
 		r = state_volume_add(s->state, v, e);
 	} else if (r == 0) {
