@@ -8,6 +8,10 @@
 
 #define GRACE_MS 15000
 
+const struct opt change_opts[1] = {
+	CHANGE_OPT_TIMEOUT(struct change_args),
+};
+
 static void report(const char *name, const char *done, const json_t *reply,
 		   const struct progress *p)
 {

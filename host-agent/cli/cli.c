@@ -4,7 +4,9 @@
 #include "common/base/cleanup.h"
 
 #include <limits.h>
+#include <signal.h>
 #include <stdalign.h>
+#include <sys/signalfd.h>
 
 #define AT(m) offsetof(struct cli, m)
 
@@ -35,6 +37,18 @@ int cli_usage(const char *verb, const char *fmt, ...)
 	va_end(ap);
 	err_hint(&e, "`hyb help %s` shows how it is used", verb);
 	return cli_fail(CLI_USAGE, verb, &e);
+}
+
+int cli_end_signals(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	return signalfd(-1, &set, SFD_CLOEXEC);
 }
 
 /* --------------------------------------------------------------- settings */

@@ -95,6 +95,10 @@ int cli_fail(int status, const char *what, const struct err *e);
 int cli_usage(const char *verb, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 
+/* A signalfd of SIGINT, SIGTERM and SIGHUP, which are blocked from then on: for
+ * verbs that wait in poll() until they are ended. -1: errno. */
+int cli_end_signals(void);
+
 /* help.c */
 void cli_help_all(FILE *f);
 void cli_help_verb(FILE *f, const struct verb *v);

@@ -269,6 +269,25 @@ int client_call_more(struct vl_conn *c, const char *method, json_t *params,
 	return transport_status(r, e);
 }
 
+int client_each(const struct cli *cli, const char *verb, int n, char **words,
+		int (*fn)(struct vl_conn *c, const char *word))
+{
+	_cleanup_vl_conn_ struct vl_conn c = {.fd = -1};
+	struct err e = ERR_INIT;
+	int i, st, first = 0;
+
+	st = client_open(cli, CLIENT_START, &c, &e);
+	if (st)
+		return cli_fail(st, verb, &e);
+	for (i = 0; i < n; i++) {
+		st = fn(&c, words[i]);
+		first = first ? first : st;
+		if (st == CLI_UNREACHABLE)
+			break;
+	}
+	return first;
+}
+
 int client_one(const struct cli *cli, const char *method, json_t *params,
 	       struct vl_reply *reply, struct err *e)
 {

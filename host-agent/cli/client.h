@@ -47,6 +47,11 @@ int client_status(const struct vl_reply *reply, struct err *e);
 int client_one(const struct cli *cli, const char *method, json_t *params,
 	       struct vl_reply *reply, struct err *e);
 
+/* Connects and calls fn for each word, all of them but where hybd is gone. fn
+ * tells of its failure itself; the first exit status counts. */
+int client_each(const struct cli *cli, const char *verb, int n, char **words,
+		int (*fn)(struct vl_conn *c, const char *word));
+
 /* spawn.c: starts a hybd and waits until it serves. 0 or -errno. */
 int client_start(const struct cli *cli, struct err *e);
 

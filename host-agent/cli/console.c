@@ -7,8 +7,6 @@
 #include "host-agent/cli/verbs.h"
 
 #include <poll.h>
-#include <signal.h>
-#include <sys/signalfd.h>
 #include <sys/socket.h>
 
 #define CHUNK ((size_t)4096)
@@ -19,18 +17,6 @@ struct console {
 	bool tty;
 	struct tty_detach detach;
 };
-
-static int open_signals(void)
-{
-	sigset_t set;
-
-	sigemptyset(&set);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGHUP);
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	return signalfd(-1, &set, SFD_CLOEXEC);
-}
 
 /* true: the user is done. */
 static bool on_typed(struct console *c)
@@ -123,7 +109,7 @@ static int run(struct cli *cli, const void *args, int n, char **words)
 	if (st)
 		return cli_fail(st, what, &e);
 	c.sock = sock;
-	c.signals = signals = open_signals();
+	c.signals = signals = cli_end_signals();
 	if (c.tty) {
 		fprintf(stderr, "hyb: console of %s; ctrl-p ctrl-q leaves it\n",
 			words[0]);

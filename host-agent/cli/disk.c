@@ -15,35 +15,24 @@
 static const char *const fields[] = {"tenant",	"name",	   "size", "disk_size",
 				     "created", "used_by", NULL};
 
-static const char *size_text(const json_t *row, const char *key, char out[24])
+static void print_row(struct out_table *t, const json_t *row, bool whole)
 {
-	int64_t v = out_int(row, key, -1);
+	char text[32];
 
-	return v < 0 ? "" : out_size((uint64_t)v, out);
+	(void)whole;
+	out_table_cell(t, out_str(row, "name"));
+	out_table_size(t, row, "size");
+	out_table_size(t, row, "disk_size");
+	out_table_cell(t, out_age(out_str(row, "created"), text));
+	out_table_cell(t, out_str(row, "used_by"));
 }
 
 static void print_rows(const json_t *rows, enum out_format format)
 {
 	static const char *const headings[] = {"NAME",	  "SIZE",    "ON DISK",
 					       "CREATED", "USED BY", NULL};
-	_cleanup_out_table_ struct out_table t = {.n = 0};
-	const json_t *row;
-	char text[32];
-	size_t i;
 
-	if (format == OUT_JSON) {
-		out_json_rows(rows, fields);
-		return;
-	}
-	out_table_init(&t, headings);
-	json_array_foreach(rows, i, row) {
-		out_table_cell(&t, out_str(row, "name"));
-		out_table_cell(&t, size_text(row, "size", text));
-		out_table_cell(&t, size_text(row, "disk_size", text));
-		out_table_cell(&t, out_age(out_str(row, "created"), text));
-		out_table_cell(&t, out_str(row, "used_by"));
-	}
-	out_table_print(&t, stdout);
+	out_rows(rows, format, false, fields, headings, print_row);
 }
 
 /* ------------------------------------------------------------------ import */

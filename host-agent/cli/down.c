@@ -11,8 +11,7 @@ struct args {
 };
 
 static const struct opt opts[] = {
-	{'\0', "timeout", OPT_DURATION, offsetof(struct args, timeout), "TIME",
-	 "give up waiting after this (default 120s)"},
+	CHANGE_OPT_TIMEOUT(struct args),
 	{'\0', "volumes", OPT_FLAG, offsetof(struct args, volumes), NULL,
 	 "delete its volumes, with all that is in them"},
 };

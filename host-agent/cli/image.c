@@ -22,37 +22,24 @@ static void digest_cell(struct out_table *t, const char *digest, bool whole)
 	out_table_cell(t, text);
 }
 
-static void size_cell(struct out_table *t, const json_t *row, const char *key)
+static void print_row(struct out_table *t, const json_t *row, bool whole)
 {
-	int64_t v = out_int(row, key, -1);
-	char text[24];
+	char age[32];
 
-	out_table_cell(t, v < 0 ? "" : out_size((uint64_t)v, text));
+	out_table_cell(t, out_str(row, "name"));
+	digest_cell(t, out_str(row, "digest"), whole);
+	out_table_size(t, row, "size");
+	out_table_size(t, row, "disk_size");
+	out_table_cell(t, out_str(row, "architecture"));
+	out_table_cell(t, out_age(out_str(row, "created"), age));
 }
 
 void image_print(const json_t *rows, enum out_format format, bool whole)
 {
 	static const char *const headings[] = {
 		"NAME", "DIGEST", "SIZE", "ON DISK", "ARCH", "CREATED", NULL};
-	_cleanup_out_table_ struct out_table t = {.n = 0};
-	const json_t *row;
-	char age[32];
-	size_t i;
 
-	if (format == OUT_JSON) {
-		out_json_rows(rows, fields);
-		return;
-	}
-	out_table_init(&t, headings);
-	json_array_foreach(rows, i, row) {
-		out_table_cell(&t, out_str(row, "name"));
-		digest_cell(&t, out_str(row, "digest"), whole);
-		size_cell(&t, row, "size");
-		size_cell(&t, row, "disk_size");
-		out_table_cell(&t, out_str(row, "architecture"));
-		out_table_cell(&t, out_age(out_str(row, "created"), age));
-	}
-	out_table_print(&t, stdout);
+	out_rows(rows, format, whole, fields, headings, print_row);
 }
 
 void image_print_skipped(const json_t *reply)

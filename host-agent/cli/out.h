@@ -68,6 +68,8 @@ void out_table_done(struct out_table *t);
 void out_table_cell(struct out_table *t, const char *text);
 void out_table_cell_tone(struct out_table *t, const char *text,
 			 enum out_tone tone);
+/* The row's bytes under key as a size; "" where there are none. */
+void out_table_size(struct out_table *t, const json_t *row, const char *key);
 void out_table_print(const struct out_table *t, FILE *f);
 
 /* ------------------------------------------------------------------- JSON */
@@ -77,6 +79,13 @@ void out_table_print(const struct out_table *t, FILE *f);
 int out_json_rows(const json_t *rows, const char *const *fields);
 /* Any value. Both: 0 or -errno. */
 int out_json(const json_t *value);
+
+/* Rows from hybd in the format asked for: those fields, or a table, to which
+ * print_row adds the cells of one (whole: nothing is to be shortened). */
+typedef void (*out_row_fn)(struct out_table *t, const json_t *row, bool whole);
+void out_rows(const json_t *rows, enum out_format format, bool whole,
+	      const char *const *fields, const char *const *headings,
+	      out_row_fn print_row);
 
 /* The member as text ("" when it is none), or as a number. */
 const char *out_str(const json_t *object, const char *key);

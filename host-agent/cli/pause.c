@@ -5,18 +5,9 @@
 #include "host-agent/cli/client.h"
 #include "host-agent/cli/verbs.h"
 
-struct args {
-	struct opt_duration timeout;
-};
-
-static const struct opt opts[] = {
-	{'\0', "timeout", OPT_DURATION, offsetof(struct args, timeout), "TIME",
-	 "give up waiting after this (default 120s)"},
-};
-
 static int run(struct cli *cli, const void *args, int n, char **words)
 {
-	const struct args *a = args;
+	const struct change_args *a = args;
 
 	return change_run(cli, "pause", HOST_IFACE "Pause", "paused",
 			  &a->timeout, n, words);
@@ -28,9 +19,9 @@ const struct verb cli_verb_pause = {
 	.brief = "Freezes what runs in a stack, a VM or a container",
 	.about =
 		"Its processes get no CPU time and keep their memory until `hyb resume`. What ends,\nor is stopped, started, restarted or deployed, is not paused any more.",
-	.opts = opts,
-	.n_opts = ARRAY_SIZE(opts),
-	.args_size = sizeof(struct args),
+	.opts = change_opts,
+	.n_opts = ARRAY_SIZE(change_opts),
+	.args_size = sizeof(struct change_args),
 	.min_words = 1,
 	.max_words = -1,
 	.kind = WORDS_NAMES,

@@ -16,8 +16,6 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
-#include <sys/signalfd.h>
 #include <sys/socket.h>
 
 #define PORTS_MAX	16
@@ -186,18 +184,6 @@ static void accept_one(const struct cli *cli, const char *name,
 
 /* ---------------------------------------------------------------------- verb */
 
-static int open_signals(void)
-{
-	sigset_t set;
-
-	sigemptyset(&set);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGHUP);
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	return signalfd(-1, &set, SFD_CLOEXEC);
-}
-
 static void loop(const struct cli *cli, const char *name,
 		 const struct mapping *maps, int n, int signals)
 {
@@ -237,7 +223,7 @@ static int forward(struct cli *cli, const char *ip, const char *name,
 	st = check_name(cli, name, e);
 	if (st)
 		return st;
-	signals = open_signals();
+	signals = cli_end_signals();
 	if (signals < 0) {
 		err_sys(e, errno, "catch signals");
 		return CLI_FAILED;

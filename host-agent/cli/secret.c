@@ -101,31 +101,24 @@ static const struct opt ls_opts[] = {
 static const char *const fields[] = {"tenant", "name", "version", "created_at",
 				     NULL};
 
-static void print(const json_t *rows)
+static void print_row(struct out_table *t, const json_t *row, bool whole)
 {
-	static const char *const headings[] = {"NAME", "VERSION", "SET", NULL};
-	_cleanup_out_table_ struct out_table t = {.n = 0};
-	const json_t *row;
 	char text[32];
-	size_t i;
 
-	out_table_init(&t, headings);
-	json_array_foreach(rows, i, row) {
-		out_table_cell(&t, out_str(row, "name"));
-		snprintf(text, sizeof(text), "%lld",
-			 (long long)out_int(row, "version", 0));
-		out_table_cell(&t, text);
-		out_table_cell(&t, out_age(out_str(row, "created_at"), text));
-	}
-	out_table_print(&t, stdout);
+	(void)whole;
+	out_table_cell(t, out_str(row, "name"));
+	snprintf(text, sizeof(text), "%lld",
+		 (long long)out_int(row, "version", 0));
+	out_table_cell(t, text);
+	out_table_cell(t, out_age(out_str(row, "created_at"), text));
 }
 
 static int run_ls(struct cli *cli, const void *args, int n, char **words)
 {
+	static const char *const headings[] = {"NAME", "VERSION", "SET", NULL};
 	_cleanup_vl_reply_ struct vl_reply reply = VL_REPLY_INIT;
 	const struct ls_args *a = args;
 	struct err e = ERR_INIT;
-	const json_t *rows;
 	int st;
 
 	(void)n;
@@ -133,11 +126,8 @@ static int run_ls(struct cli *cli, const void *args, int n, char **words)
 	st = client_one(cli, HOST_IFACE "SecretList", NULL, &reply, &e);
 	if (st)
 		return cli_fail(st, "secret ls", &e);
-	rows = json_object_get(reply.parameters, "secrets");
-	if (a->format == OUT_JSON)
-		out_json_rows(rows, fields);
-	else
-		print(rows);
+	out_rows(json_object_get(reply.parameters, "secrets"), a->format, false,
+		 fields, headings, print_row);
 	return CLI_DONE;
 }
 
@@ -153,29 +143,25 @@ const struct verb cli_verb_secret_ls = {
 
 /* -------------------------------------------------------------------- rm */
 
-static int run_rm(struct cli *cli, const void *args, int n, char **words)
+static int remove_one(struct vl_conn *c, const char *name)
 {
-	_cleanup_vl_conn_ struct vl_conn c = {.fd = -1};
+	_cleanup_vl_reply_ struct vl_reply reply = VL_REPLY_INIT;
 	struct err e = ERR_INIT;
-	int i, st, first = 0;
+	int st;
 
-	(void)args;
-	st = client_open(cli, CLIENT_START, &c, &e);
+	st = client_call(c, HOST_IFACE "SecretRemove",
+			 json_pack("{s:s}", "name", name), CLI_QUICK_MS, &reply,
+			 &e);
 	if (st)
 		return cli_fail(st, "secret rm", &e);
-	for (i = 0; i < n && st != CLI_UNREACHABLE; i++) {
-		_cleanup_vl_reply_ struct vl_reply reply = VL_REPLY_INIT;
+	printf("removed %s\n", name);
+	return 0;
+}
 
-		st = client_call(&c, HOST_IFACE "SecretRemove",
-				 json_pack("{s:s}", "name", words[i]),
-				 CLI_QUICK_MS, &reply, &e);
-		if (st)
-			cli_fail(st, "secret rm", &e);
-		else
-			printf("removed %s\n", words[i]);
-		first = first ? first : st;
-	}
-	return first;
+static int run_rm(struct cli *cli, const void *args, int n, char **words)
+{
+	(void)args;
+	return client_each(cli, "secret rm", n, words, remove_one);
 }
 
 const struct verb cli_verb_secret_rm = {

@@ -79,14 +79,6 @@ static void add_percent(json_t *rows, const json_t *before)
 	}
 }
 
-static void size_cell(struct out_table *t, const json_t *row, const char *key)
-{
-	int64_t v = out_int(row, key, -1);
-	char text[24];
-
-	out_table_cell(t, v < 0 ? "" : out_size((uint64_t)v, text));
-}
-
 static void print_row(struct out_table *t, const json_t *row)
 {
 	const json_t *cpu = json_object_get(row, "cpu_percent");
@@ -97,14 +89,14 @@ static void print_row(struct out_table *t, const json_t *row)
 	out_table_cell(t, text);
 	snprintf(text, sizeof(text), "%.1f%%", json_number_value(cpu));
 	out_table_cell(t, cpu ? text : "");
-	size_cell(t, row, "memory");
-	size_cell(t, row, "memory_reclaimable");
-	size_cell(t, row, "memory_max");
+	out_table_size(t, row, "memory");
+	out_table_size(t, row, "memory_reclaimable");
+	out_table_size(t, row, "memory_max");
 	snprintf(text, sizeof(text), "%lld",
 		 (long long)out_int(row, "pids", 0));
 	out_table_cell(t, out_int(row, "pids", -1) < 0 ? "" : text);
-	size_cell(t, row, "io_read");
-	size_cell(t, row, "io_written");
+	out_table_size(t, row, "io_read");
+	out_table_size(t, row, "io_written");
 	snprintf(text, sizeof(text), "%.2f/%.2f/%.2f",
 		 (double)out_int(row, "cpu_pressure", 0) / 100,
 		 (double)out_int(row, "memory_pressure", 0) / 100,

@@ -71,6 +71,14 @@ void out_table_cell(struct out_table *t, const char *text)
 	out_table_cell_tone(t, text, OUT_PLAIN);
 }
 
+void out_table_size(struct out_table *t, const json_t *row, const char *key)
+{
+	int64_t v = out_int(row, key, -1);
+	char text[24];
+
+	out_table_cell(t, v < 0 ? "" : out_size((uint64_t)v, text));
+}
+
 /* Characters of UTF-8 text; what is here has been escaped, so it is valid. */
 static size_t width_of(const char *s)
 {
@@ -151,6 +159,24 @@ int out_json_rows(const json_t *rows, const char *const *fields)
 		r = out_json(all);
 	json_decref(all);
 	return r;
+}
+
+void out_rows(const json_t *rows, enum out_format format, bool whole,
+	      const char *const *fields, const char *const *headings,
+	      out_row_fn print_row)
+{
+	_cleanup_out_table_ struct out_table t = {.n = 0};
+	const json_t *row;
+	size_t i;
+
+	if (format == OUT_JSON) {
+		out_json_rows(rows, fields);
+		return;
+	}
+	out_table_init(&t, headings);
+	json_array_foreach(rows, i, row)
+		print_row(&t, row, whole);
+	out_table_print(&t, stdout);
 }
 
 const char *out_str(const json_t *object, const char *key)

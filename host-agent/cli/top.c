@@ -47,11 +47,8 @@ static int run(struct cli *cli, const void *args, int n, char **words)
 					       "STATE",	  "RSS", "CPU TIME",
 					       "COMMAND", NULL};
 	_cleanup_vl_reply_ struct vl_reply reply = VL_REPLY_INIT;
-	_cleanup_out_table_ struct out_table t = {.n = 0};
 	const struct args *a = args;
 	struct err e = ERR_INIT;
-	const json_t *rows, *row;
-	size_t i;
 	int st;
 
 	st = client_one(cli, HOST_IFACE "Top",
@@ -59,15 +56,8 @@ static int run(struct cli *cli, const void *args, int n, char **words)
 			&e);
 	if (st)
 		return cli_fail(st, "top", &e);
-	rows = json_object_get(reply.parameters, "rows");
-	if (a->format == OUT_JSON) {
-		out_json_rows(rows, fields);
-		return CLI_DONE;
-	}
-	out_table_init(&t, headings);
-	json_array_foreach(rows, i, row)
-		print_row(&t, row, a->no_trunc);
-	out_table_print(&t, stdout);
+	out_rows(json_object_get(reply.parameters, "rows"), a->format,
+		 a->no_trunc, fields, headings, print_row);
 	return CLI_DONE;
 }
 

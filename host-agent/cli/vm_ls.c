@@ -24,14 +24,6 @@ static const char *const fields[] = {
 	"agent_version", "kernel", "uptime", "pool",
 	"isolation",	 NULL};
 
-static const char *size_or_none(const json_t *row, const char *key,
-				char out[24])
-{
-	int64_t v = out_int(row, key, -1);
-
-	return v < 0 ? "" : out_size((uint64_t)v, out);
-}
-
 static void state_cell(struct out_table *t, const json_t *row)
 {
 	const char *state = out_str(row, "state");
@@ -46,11 +38,12 @@ static void state_cell(struct out_table *t, const json_t *row)
 							   : OUT_BUSY);
 }
 
-static void print_row(struct out_table *t, const json_t *row)
+static void print_row(struct out_table *t, const json_t *row, bool whole)
 {
 	char text[192];
 	int64_t up = out_int(row, "uptime", -1);
 
+	(void)whole;
 	snprintf(text, sizeof(text), "%.80s/%.80s", out_str(row, "stack"),
 		 out_str(row, "vm"));
 	out_table_cell(t, text);
@@ -58,8 +51,8 @@ static void print_row(struct out_table *t, const json_t *row)
 	snprintf(text, sizeof(text), "%lld",
 		 (long long)out_int(row, "vcpus", 0));
 	out_table_cell(t, text);
-	out_table_cell(t, size_or_none(row, "memory", text));
-	out_table_cell(t, size_or_none(row, "host_memory", text));
+	out_table_size(t, row, "memory");
+	out_table_size(t, row, "host_memory");
 	out_table_cell(t, up < 0 ? "" : out_span((uint64_t)up, text));
 	out_table_cell(t, out_str(row, "kernel"));
 	snprintf(text, sizeof(text), "%.40s%s%.40s", out_str(row, "isolation"),
@@ -75,11 +68,8 @@ static int run(struct cli *cli, const void *args, int n, char **words)
 		"NAME",	  "STATE",  "VCPUS",	 "MEMORY", "ON HOST",
 		"UPTIME", "KERNEL", "ISOLATION", "POOL",   NULL};
 	_cleanup_vl_reply_ struct vl_reply reply = VL_REPLY_INIT;
-	_cleanup_out_table_ struct out_table t = {.n = 0};
 	const struct args *a = args;
 	struct err e = ERR_INIT;
-	const json_t *rows, *row;
-	size_t i;
 	int st;
 
 	st = client_one(cli, HOST_IFACE "VmList",
@@ -87,15 +77,8 @@ static int run(struct cli *cli, const void *args, int n, char **words)
 			&e);
 	if (st)
 		return cli_fail(st, "vm ls", &e);
-	rows = json_object_get(reply.parameters, "rows");
-	if (a->format == OUT_JSON) {
-		out_json_rows(rows, fields);
-		return CLI_DONE;
-	}
-	out_table_init(&t, headings);
-	json_array_foreach(rows, i, row)
-		print_row(&t, row);
-	out_table_print(&t, stdout);
+	out_rows(json_object_get(reply.parameters, "rows"), a->format,
+		 a->no_trunc, fields, headings, print_row);
 	return CLI_DONE;
 }
 

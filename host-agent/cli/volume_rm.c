@@ -26,21 +26,8 @@ static int remove_one(struct vl_conn *c, const char *name)
 
 static int run(struct cli *cli, const void *args, int n, char **words)
 {
-	_cleanup_vl_conn_ struct vl_conn c = {.fd = -1};
-	struct err e = ERR_INIT;
-	int i, st, first = 0;
-
 	(void)args;
-	st = client_open(cli, CLIENT_START, &c, &e);
-	if (st)
-		return cli_fail(st, "volume rm", &e);
-	for (i = 0; i < n; i++) {
-		st = remove_one(&c, words[i]);
-		first = first ? first : st;
-		if (st == CLI_UNREACHABLE)
-			break;
-	}
-	return first;
+	return client_each(cli, "volume rm", n, words, remove_one);
 }
 
 const struct verb cli_verb_volume_rm = {
