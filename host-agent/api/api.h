@@ -87,6 +87,17 @@ json_t *change_json(const char *action, const char *object);
  * VM's object as Inspect gives it; null where it does not say. */
 void checks_add(struct request *q, json_t *vm);
 
+/* tell.c: "2026-01-01T00:00:00Z" of ns of CLOCK_REALTIME, or null for 0. */
+json_t *time_json(int64_t ns);
+/* Progress of what image/ and disk/ take in, to a client that called with
+ * `more`; not more often than it can be read. */
+struct bytes_teller {
+	struct request *q;
+	uint64_t told_at;
+	char phase[16];
+};
+int bytes_tell(void *teller, const char *phase, uint64_t done, uint64_t total);
+
 /* Finds what a name means for this caller. A name with fewer parts than
  * `parts` (1 stack, 2 VM, 3 container) is completed where there is only one
  * way to. -ENOENT with a hint. */
@@ -102,7 +113,6 @@ int volumes_deploy(struct request *q, const struct model_stack *s, bool dry_run,
 int volumes_down(struct request *q, const char *stack, json_t *changes,
 		 struct err *e);
 
-json_t *volume_time_json(int64_t ns);
 /* secret.c: the same for secrets. */
 int secrets_deploy(struct request *q, const struct model_stack *s, bool dry_run,
 		   json_t *changes, struct err *e);

@@ -8,22 +8,6 @@
 #include "common/base/log.h"
 #include "common/varlink/params.h"
 
-#include <time.h>
-
-#define PROGRESS_MS 100
-
-static json_t *time_json(int64_t ns)
-{
-	time_t s = (time_t)(ns / 1000000000);
-	char text[32];
-	struct tm tm;
-
-	if (!gmtime_r(&s, &tm))
-		return json_string("");
-	strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm);
-	return json_string(text);
-}
-
 /* The VMs that are declared to boot it: "stack/vm, stack/vm". */
 static void used_by(struct request *q, const char *disk, struct buf *b)
 {
@@ -50,30 +34,6 @@ static json_t *disk_row(struct request *q, const struct disk_info *d)
 			 time_json(d->created_at), "used_by", buf_str(&users));
 }
 
-struct teller {
-	struct request *q;
-	uint64_t told_at;
-	char phase[16];
-};
-
-static int tell(void *arg, const char *phase, uint64_t done, uint64_t total)
-{
-	struct teller *t = arg;
-	struct err e = ERR_INIT;
-
-	if (!(t->q->call->flags & VL_MORE) ||
-	    (strcmp(phase, t->phase) == 0 &&
-	     now_ms() - t->told_at < PROGRESS_MS))
-		return 0;
-	t->told_at = now_ms();
-	snprintf(t->phase, sizeof(t->phase), "%s", phase);
-	return request_reply(t->q,
-			     json_pack("{s:{s:s,s:I,s:I}}", "event", "phase",
-				       phase, "done", (json_int_t)done, "total",
-				       (json_int_t)total),
-			     true, &e);
-}
-
 struct disk_params {
 	const char *name, *format;
 };
@@ -87,7 +47,7 @@ int on_disk_import(void *ctx, struct vl_call *call, struct err *e)
 		 16, false},
 	};
 	struct request *q = ctx;
-	struct teller teller = {.q = q};
+	struct bytes_teller teller = {.q = q};
 	struct disk_params p = {0};
 	enum disk_format format;
 	struct disk_info info;
@@ -104,8 +64,8 @@ int on_disk_import(void *ctx, struct vl_call *call, struct err *e)
 	if (vl_conn_take_fds(q->conn, &fd, 1) != 1)
 		return err_set(e, EINVAL,
 			       "DiskImport: no descriptor came with the call");
-	r = disk_import(q->api->disks, q->tenant, p.name, fd, format, tell,
-			&teller, &info, e);
+	r = disk_import(q->api->disks, q->tenant, p.name, fd, format,
+			bytes_tell, &teller, &info, e);
 	close(fd);
 	if (r < 0)
 		return r;

@@ -8,9 +8,6 @@
 #include "common/base/parse.h"
 #include "common/varlink/params.h"
 
-/* How often a client hears of progress, at the most. */
-#define PROGRESS_MS 100
-
 static json_t *strings_json(const char *const *v)
 {
 	json_t *a = json_array();
@@ -38,30 +35,6 @@ static void add_rows(json_t *rows, const struct image_info *i)
 		json_array_append_new(rows, image_row(i, i->names[k]));
 }
 
-struct teller {
-	struct request *q;
-	uint64_t told_at;
-	char phase[16];
-};
-
-static int tell(void *arg, const char *phase, uint64_t done, uint64_t total)
-{
-	struct teller *t = arg;
-	struct err e = ERR_INIT;
-
-	if (!(t->q->call->flags & VL_MORE))
-		return 0;
-	if (strcmp(phase, t->phase) == 0 && now_ms() - t->told_at < PROGRESS_MS)
-		return 0;
-	t->told_at = now_ms();
-	snprintf(t->phase, sizeof(t->phase), "%s", phase);
-	return request_reply(t->q,
-			     json_pack("{s:{s:s,s:I,s:I}}", "event", "phase",
-				       phase, "done", (json_int_t)done, "total",
-				       (json_int_t)total),
-			     true, &e);
-}
-
 struct load_params {
 	const char *name, *source;
 };
@@ -78,13 +51,13 @@ static int take_images(struct request *q, const struct vl_call *call,
 	char source[512];
 	_cleanup_image_info_list_ struct image_info **list = NULL;
 	struct load_params p = {.name = NULL};
-	struct teller teller = {.q = q};
+	struct bytes_teller teller = {.q = q};
 	char **skipped = NULL;
 	struct image_input in = {
 		.source_name = source,
 		.caller_uid = q->uid,
 		.caller_gid = q->gid,
-		.progress = tell,
+		.progress = bytes_tell,
 		.arg = &teller,
 		.ret_skipped = &skipped,
 	};
@@ -148,7 +121,7 @@ int on_image_pull(void *ctx, struct vl_call *call, struct err *e)
 	_cleanup_image_info_ struct image_info *image = NULL;
 	struct pull_params p = {.tls_verify = true};
 	struct request *q = ctx;
-	struct teller teller = {.q = q};
+	struct bytes_teller teller = {.q = q};
 	struct image_pull pull;
 	json_t *rows;
 	int r;
@@ -165,7 +138,8 @@ int on_image_pull(void *ctx, struct vl_call *call, struct err *e)
 	pull = (struct image_pull){.reference = p.reference,
 				   .authfile = p.authfile,
 				   .no_tls_verify = !p.tls_verify};
-	r = image_store_pull(q->api->images, &pull, tell, &teller, &image, e);
+	r = image_store_pull(q->api->images, &pull, bytes_tell, &teller, &image,
+			     e);
 	if (r < 0)
 		return r;
 	log_info("image pull '%s': by user %u", p.reference, q->uid);

@@ -6,21 +6,6 @@
 #include "common/base/fd.h"
 #include "common/varlink/params.h"
 
-#include <time.h>
-
-/* "2026-01-01T00:00:00Z", or null for 0. */
-static json_t *time_json(int64_t ns)
-{
-	time_t s = (time_t)(ns / 1000000000);
-	char text[32];
-	struct tm tm;
-
-	if (ns <= 0 || !gmtime_r(&s, &tm))
-		return json_null();
-	strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm);
-	return json_string(text);
-}
-
 static json_t *int_or_null(int64_t v, bool there)
 {
 	return there ? json_integer(v) : json_null();

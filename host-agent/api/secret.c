@@ -105,8 +105,7 @@ int on_secret_list(void *ctx, struct vl_call *call, struct err *e)
 					       list[i].stack[0] ? "/" : "",
 					       list[i].name),
 				  "version", (json_int_t)list[i].version,
-				  "created_at",
-				  volume_time_json(list[i].created_at)));
+				  "created_at", time_json(list[i].created_at)));
 	}
 	return request_reply(q, json_pack("{s:o}", "secrets", rows), false, e);
 }

@@ -8,19 +8,6 @@
 #include "common/base/parse.h"
 #include "common/varlink/params.h"
 
-#include <time.h>
-
-json_t *volume_time_json(int64_t ns)
-{
-	char text[40];
-	struct tm tm;
-	time_t t = (time_t)(ns / 1000000000);
-
-	gmtime_r(&t, &tm);
-	strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm);
-	return json_string(text);
-}
-
 /* "stack/vm, stack/vm (ro)": who has it. */
 static void users_of(struct request *q, int64_t id, struct buf *out)
 {
@@ -63,7 +50,7 @@ static json_t *volume_row(struct request *q, const struct state_volume *v)
 		      : users.len	? "in use"
 					: "ready",
 		      "problem", info.problem);
-	json_object_set_new(o, "created_at", volume_time_json(v->created_at));
+	json_object_set_new(o, "created_at", time_json(v->created_at));
 	return o;
 }
 
@@ -251,8 +238,7 @@ static json_t *snapshots_json(struct request *q, int64_t id)
 			json_pack("{s:s,s:I,s:s,s:o}", "name", list[i].name,
 				  "size", (json_int_t)list[i].size, "state",
 				  list[i].made ? "ready" : "being made",
-				  "created_at",
-				  volume_time_json(list[i].created_at)));
+				  "created_at", time_json(list[i].created_at)));
 	return rows;
 }
 

@@ -24,11 +24,25 @@ static int add_file(json_t *list, size_t i, const struct model_file *f,
 	return 0;
 }
 
+static int add_bytes(json_t *list, size_t i, const struct model_file *f,
+		     const char *data, size_t len, struct err *e)
+{
+	char *hex = malloc(2 * len + 1);
+	int r;
+
+	if (!hex)
+		return err_sys(e, ENOMEM, "files");
+	hex_format(data, len, hex);
+	r = add_file(list, i, f, hex, e);
+	secret_free(hex, 2 * len);
+	return r;
+}
+
 static int add_secret(struct vm *vm, json_t *list, size_t i,
 		      const struct model_file *f, struct err *e)
 {
 	int64_t version;
-	char *data, *hex;
+	char *data;
 	size_t len = 0;
 	int r;
 
@@ -37,31 +51,19 @@ static int add_secret(struct vm *vm, json_t *list, size_t i,
 		       &version, e);
 	if (r < 0)
 		return r;
-	hex = malloc(2 * len + 1);
-	if (hex) {
-		hex_format(data, len, hex);
-		r = add_file(list, i, f, hex, e);
-	} else {
-		r = err_sys(e, ENOMEM, "secrets");
-	}
+	r = add_bytes(list, i, f, data, len, e);
 	secret_free(data, len);
-	secret_free(hex, 2 * len);
 	return r;
 }
 
 static int add_hosts(struct vm *vm, json_t *list,
 		     const struct model_container *m, struct err *e)
 {
-	_cleanup_free_ char *text = oci_config_hosts(m, vm->name), *hex = NULL;
+	_cleanup_free_ char *text = oci_config_hosts(m, vm->name);
 	const struct model_file f = {.mode = 0644};
 
-	if (!text)
-		return 0;
-	hex = malloc(2 * strlen(text) + 1);
-	if (!hex)
-		return err_sys(e, ENOMEM, "files");
-	hex_format(text, strlen(text), hex);
-	return add_file(list, m->n_files, &f, hex, e);
+	return text ? add_bytes(list, m->n_files, &f, text, strlen(text), e)
+		    : 0;
 }
 
 /* For agent_create(); secrets alone for a rotation. NULL: e says why. */

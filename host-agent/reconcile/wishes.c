@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Wishes of users about what is there already: pause, resume, restart. */
+/* Wishes of users about what is there already: stop, start, pause, resume,
+ * restart. */
 #include "host-agent/reconcile/world.h"
 
 #include <string.h>
@@ -33,6 +34,53 @@ static int carry_out(struct world *w, const char *tenant, const char *stack,
 		if (vm_is_meant(vm, tenant, stack, ""))
 			vm_wake(vm);
 	world_unlock(w);
+	return r;
+}
+
+/* ------------------------------------------------------------ stop, start */
+
+/* One VM's part; with the lock held. */
+static void vm_set_stopped(struct vm *vm, const char *container, bool stopped)
+{
+	struct ctr *c;
+
+	if (!container[0]) {
+		vm->row.user_stopped = stopped;
+		if (!stopped)
+			vm_clear_stops(vm);
+	} else {
+		c = vm_find_ctr(vm, container);
+		if (!c)
+			return;
+		c->row.user_stopped = stopped;
+		c->row.user_paused = false;
+		if (!stopped) {
+			vm->row.user_stopped = false;
+			/* One that is being stopped runs again after that. */
+			if (!ctr_is_live(c->state) &&
+			    c->state != CTR_STARTING &&
+			    c->state != CTR_STOPPING)
+				ctr_want(c);
+		}
+	}
+	wish(vm);
+}
+
+int world_set_stopped(struct world *w, const char *tenant, const char *stack,
+		      const char *name, const char *container, bool stopped,
+		      struct err *e)
+{
+	struct vm *vm;
+	int r;
+
+	pthread_mutex_lock(&w->wishes);
+	world_lock(w);
+	for (vm = w->vms; vm; vm = vm->next)
+		if (vm_is_meant(vm, tenant, stack, name))
+			vm_set_stopped(vm, container, stopped);
+	world_unlock(w);
+	r = carry_out(w, tenant, stack, e);
+	pthread_mutex_unlock(&w->wishes);
 	return r;
 }
 

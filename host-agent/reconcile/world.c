@@ -674,61 +674,6 @@ int world_down(struct world *w, const char *tenant, const char *stack,
 	return r;
 }
 
-/* One VM's part of a stop or start; the rows are stored by the caller. */
-static void vm_set_stopped(struct vm *vm, const char *container, bool stopped)
-{
-	struct ctr *c;
-
-	if (!container[0]) {
-		vm->row.user_stopped = stopped;
-		if (!stopped)
-			vm_clear_stops(vm);
-	} else {
-		c = vm_find_ctr(vm, container);
-		if (!c)
-			return;
-		c->row.user_stopped = stopped;
-		c->row.user_paused = false;
-		if (!stopped) {
-			vm->row.user_stopped = false;
-			/* One that is being stopped runs again after that. */
-			if (!ctr_is_live(c->state) &&
-			    c->state != CTR_STARTING &&
-			    c->state != CTR_STOPPING)
-				ctr_want(c);
-		}
-	}
-	vm->wanted++;
-	vm->all_wanted = false;
-	vm->restart_at = 0;
-}
-
-int world_set_stopped(struct world *w, const char *tenant, const char *stack,
-		      const char *name, const char *container, bool stopped,
-		      struct err *e)
-{
-	struct vm *vm;
-	int r;
-
-	pthread_mutex_lock(&w->wishes);
-	world_lock(w);
-	for (vm = w->vms; vm; vm = vm->next)
-		if (!vm->gone && vm->desired &&
-		    strcmp(vm->tenant, tenant) == 0 &&
-		    strcmp(vm->stack, stack) == 0 &&
-		    (!name[0] || strcmp(vm->name, name) == 0))
-			vm_set_stopped(vm, container, stopped);
-	world_unlock(w);
-	r = world_store_rows(w, tenant, stack, e);
-	world_lock(w);
-	for (vm = w->vms; vm; vm = vm->next)
-		if (!vm->gone && strcmp(vm->stack, stack) == 0)
-			vm_wake(vm);
-	world_unlock(w);
-	pthread_mutex_unlock(&w->wishes);
-	return r;
-}
-
 bool world_is_wanted(struct world *w, const char *tenant, const char *stack)
 {
 	const struct vm *vm;
