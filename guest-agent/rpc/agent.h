@@ -277,6 +277,10 @@ void events_flush(struct peer *p);
 /* ------------------------------------------------------------ containers.c */
 
 struct slot *slot_find(struct agent *a, const char *id);
+/* As slot_find(), for a call of this peer's: NULL: it has been told NotFound;
+ * or, where the container must run, WrongState. */
+struct slot *peer_slot(struct peer *p, const char *id);
+struct slot *peer_running_slot(struct peer *p, const char *id);
 json_t *slot_json(const struct slot *s);
 /* Its first process has been reaped. */
 void slot_ended(struct slot *s, int wait_status);

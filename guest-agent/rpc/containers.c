@@ -21,6 +21,30 @@ struct slot *slot_find(struct agent *a, const char *id)
 	return NULL;
 }
 
+struct slot *peer_slot(struct peer *p, const char *id)
+{
+	struct slot *s = slot_find(p->agent, id);
+
+	if (!s)
+		peer_error_not_found(p, id);
+	return s;
+}
+
+struct slot *peer_running_slot(struct peer *p, const char *id)
+{
+	struct slot *s = peer_slot(p, id);
+	struct container_info info;
+
+	if (!s)
+		return NULL;
+	container_get_info(s->container, &info);
+	if (info.status == CONTAINER_RUNNING)
+		return s;
+	peer_error_state(p, container_status_name(info.status),
+			 "it does not run");
+	return NULL;
+}
+
 json_t *slot_json(const struct slot *s)
 {
 	struct check_note health, readiness;
@@ -493,11 +517,8 @@ static int read_slot(struct peer *p, const struct vl_call *call,
 	if (r < 0)
 		return r;
 	memcpy(&id, out, sizeof(id));
-	*ret = slot_find(p->agent, id);
-	if (*ret)
-		return 0;
-	peer_error_not_found(p, id);
-	return 1;
+	*ret = peer_slot(p, id);
+	return *ret ? 0 : 1;
 }
 
 static int read_id(struct peer *p, const struct vl_call *call,

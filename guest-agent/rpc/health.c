@@ -481,11 +481,9 @@ int method_set_checks(void *ctx, struct vl_call *call, struct err *e)
 	r = set_read(call, &q, specs, e);
 	if (r < 0)
 		return r;
-	s = slot_find(p->agent, q.id);
-	if (!s) {
-		peer_error_not_found(p, q.id);
+	s = peer_slot(p, q.id);
+	if (!s)
 		return 0;
-	}
 	for (k = 0; k < CHECK_KINDS; k++)
 		check_set(s, k, q.checks[k], &specs[k]);
 	ready = check_of(s, CHECK_READINESS);
@@ -551,11 +549,9 @@ int method_checks(void *ctx, struct vl_call *call, struct err *e)
 			   &id, NULL, e);
 	if (r < 0)
 		return r;
-	s = slot_find(p->agent, id);
-	if (!s) {
-		peer_error_not_found(p, id);
+	s = peer_slot(p, id);
+	if (!s)
 		return 0;
-	}
 	peer_reply(p,
 		   json_pack("{s:o,s:o}", "health", check_json(s, CHECK_HEALTH),
 			     "readiness", check_json(s, CHECK_READINESS)));

@@ -344,11 +344,9 @@ int method_logs(void *ctx, struct vl_call *call, struct err *e)
 			   &q, NULL, e);
 	if (r < 0)
 		return r;
-	s = slot_find(p->agent, q.id);
-	if (!s) {
-		peer_error_not_found(p, q.id);
+	s = peer_slot(p, q.id);
+	if (!s)
 		return 0;
-	}
 	if (logring_seek(&s->ring, (uint64_t)q.offset, &cursor) < 0)
 		return err_set(e, EINVAL, "offset: beyond what was written");
 	if (s->reader)

@@ -640,7 +640,6 @@ static void exec_answer(struct peer *p, struct session *s,
 int method_exec(void *ctx, struct vl_call *call, struct err *e)
 {
 	struct container_failure failure = {0};
-	struct container_info info;
 	struct exec_params q = {0};
 	struct peer *p = ctx;
 	struct session *s;
@@ -650,17 +649,9 @@ int method_exec(void *ctx, struct vl_call *call, struct err *e)
 	r = exec_read(call, &q, e);
 	if (r < 0)
 		return r;
-	slot = slot_find(p->agent, q.id);
-	if (!slot) {
-		peer_error_not_found(p, q.id);
+	slot = peer_running_slot(p, q.id);
+	if (!slot)
 		return 0;
-	}
-	container_get_info(slot->container, &info);
-	if (info.status != CONTAINER_RUNNING) {
-		peer_error_state(p, container_status_name(info.status),
-				 "it does not run");
-		return 0;
-	}
 	if (session_find(p->agent, q.session)) {
 		peer_error(p, IFACE "AlreadyExists",
 			   json_pack("{s:s}", "what", q.session));

@@ -131,11 +131,9 @@ int method_top(void *ctx, struct vl_call *call, struct err *e)
 	r = vl_params_read(call->parameters, fields, 1, true, &id, NULL, e);
 	if (r < 0)
 		return r;
-	s = slot_find(p->agent, id);
-	if (!s) {
-		peer_error_not_found(p, id);
+	s = peer_slot(p, id);
+	if (!s)
 		return 0;
-	}
 	n = container_pids(s->container, pids, AGENT_TOP_MAX, e);
 	if (n < 0) {
 		peer_error_err(p, e);

@@ -118,7 +118,6 @@ int method_copy(void *ctx, struct vl_call *call, struct err *e)
 	static const struct vl_field fields[] = {
 		{"id", VL_STRING, 0, 0, AGENT_ID_MAX, false},
 	};
-	struct container_info info;
 	const char *id = NULL;
 	struct peer *p = ctx;
 	struct job job = {0};
@@ -129,17 +128,9 @@ int method_copy(void *ctx, struct vl_call *call, struct err *e)
 	r = vl_params_read(call->parameters, fields, 1, true, &id, NULL, e);
 	if (r < 0)
 		return r;
-	slot = slot_find(p->agent, id);
-	if (!slot) {
-		peer_error_not_found(p, id);
+	slot = peer_running_slot(p, id);
+	if (!slot)
 		return 0;
-	}
-	container_get_info(slot->container, &info);
-	if (info.status != CONTAINER_RUNNING) {
-		peer_error_state(p, container_status_name(info.status),
-				 "it does not run");
-		return 0;
-	}
 	place = free_place(p->agent);
 	if (!place) {
 		peer_error_limit(p, "copies", AGENT_TREES_MAX);

@@ -301,3 +301,20 @@ int client_one(const struct cli *cli, const char *method, json_t *params,
 	}
 	return client_call(&c, method, params, CLI_QUICK_MS, reply, e);
 }
+
+int client_inspect(const struct cli *cli, const char *verb, const char *method,
+		   const char *key, const char *word)
+{
+	_cleanup_vl_reply_ struct vl_reply reply = VL_REPLY_INIT;
+	struct err e = ERR_INIT;
+	char what[320];
+	int st;
+
+	st = client_one(cli, method, json_pack("{s:s}", key, word), &reply, &e);
+	if (st == 0) {
+		out_json(json_object_get(reply.parameters, "object"));
+		return CLI_DONE;
+	}
+	snprintf(what, sizeof(what), "%s '%.256s'", verb, word);
+	return cli_fail(st, what, &e);
+}

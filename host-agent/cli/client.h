@@ -47,6 +47,10 @@ int client_status(const struct vl_reply *reply, struct err *e);
 int client_one(const struct cli *cli, const char *method, json_t *params,
 	       struct vl_reply *reply, struct err *e);
 
+/* Calls the method with {key: word} and prints the object it answers with, as
+ * JSON: for the verbs that inspect. */
+int client_inspect(const struct cli *cli, const char *verb, const char *method,
+		   const char *key, const char *word);
 /* Connects and calls fn for each word, all of them but where hybd is gone. fn
  * tells of its failure itself; the first exit status counts. */
 int client_each(const struct cli *cli, const char *verb, int n, char **words,

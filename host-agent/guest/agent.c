@@ -480,22 +480,34 @@ int agent_checks(struct agent *a, const char *id, uint64_t deadline_ms,
 	return *ret ? 0 : err_set(e, ENOMEM, "no memory");
 }
 
-int agent_list(struct agent *a, uint64_t deadline_ms,
-	       struct agent_container *ret, size_t *ret_n, struct err *e)
+/* The `containers` of a method that asks for all; *ret is the reply's. */
+static int call_containers(struct agent *a, const char *method,
+			   uint64_t deadline_ms, struct vl_reply *reply,
+			   json_t **ret, struct err *e)
 {
 	static const struct vl_field fields[] = {
 		{"containers", VL_ARRAY, AT(one_object, value), 0,
 		 HYB_AGENT_CONTAINERS_MAX, false},
 	};
-	_cleanup_vl_reply_ struct vl_reply reply = VL_REPLY_INIT;
 	struct one_object o = {0};
+	int r;
+
+	r = call_fields(a, method, NULL, deadline_ms, fields, 1, &o, reply, e);
+	*ret = o.value;
+	return r;
+}
+
+int agent_list(struct agent *a, uint64_t deadline_ms,
+	       struct agent_container *ret, size_t *ret_n, struct err *e)
+{
+	_cleanup_vl_reply_ struct vl_reply reply = VL_REPLY_INIT;
+	json_t *list;
 	size_t i;
 	int r;
 
-	r = call_fields(a, IFACE "List", NULL, deadline_ms, fields, 1, &o,
-			&reply, e);
-	for (i = 0; r == 0 && i < json_array_size(o.value); i++)
-		r = container_read(json_array_get(o.value, i), &ret[i], e);
+	r = call_containers(a, IFACE "List", deadline_ms, &reply, &list, e);
+	for (i = 0; r == 0 && i < json_array_size(list); i++)
+		r = container_read(json_array_get(list, i), &ret[i], e);
 	if (r == 0)
 		*ret_n = i;
 	return r;
@@ -559,19 +571,14 @@ int agent_container_stats(struct agent *a, uint64_t deadline_ms,
 			  struct agent_container_stats *ret, size_t *ret_n,
 			  struct err *e)
 {
-	static const struct vl_field fields[] = {
-		{"containers", VL_ARRAY, AT(one_object, value), 0,
-		 HYB_AGENT_CONTAINERS_MAX, false},
-	};
 	_cleanup_vl_reply_ struct vl_reply reply = VL_REPLY_INIT;
-	struct one_object o = {0};
+	json_t *list;
 	size_t i;
 	int r;
 
-	r = call_fields(a, IFACE "Stats", NULL, deadline_ms, fields, 1, &o,
-			&reply, e);
-	for (i = 0; r == 0 && i < json_array_size(o.value); i++)
-		r = stats_read(json_array_get(o.value, i), &ret[i], e);
+	r = call_containers(a, IFACE "Stats", deadline_ms, &reply, &list, e);
+	for (i = 0; r == 0 && i < json_array_size(list); i++)
+		r = stats_read(json_array_get(list, i), &ret[i], e);
 	if (r == 0)
 		*ret_n = i;
 	return r;

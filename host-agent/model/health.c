@@ -91,30 +91,17 @@ int check_health(const struct model_container *c, struct err *e)
 
 /* ----------------------------------------------------------------- to JSON */
 
-static json_t *words_to_json(const char *const *v)
-{
-	json_t *a = json_array();
-
-	for (; a && *v; v++) {
-		if (json_array_append_new(a, json_string(*v)) < 0) {
-			json_decref(a);
-			return NULL;
-		}
-	}
-	return a;
-}
-
 static json_t *check_to_json(const struct model_check *c)
 {
 	if (!c)
 		return json_null();
 	return json_pack("{s:s,s:o,s:i,s:s,s:I,s:I,s:I,s:I,s:s}", "how",
-			 check_how_name(c->how), "args", words_to_json(c->args),
-			 "port", (int)c->port, "path", c->path, "interval_ns",
-			 (json_int_t)c->interval_ns, "timeout_ns",
-			 (json_int_t)c->timeout_ns, "start_period_ns",
-			 (json_int_t)c->start_period_ns, "retries",
-			 (json_int_t)c->retries, "on_failure",
+			 check_how_name(c->how), "args",
+			 strings_to_json(c->args), "port", (int)c->port, "path",
+			 c->path, "interval_ns", (json_int_t)c->interval_ns,
+			 "timeout_ns", (json_int_t)c->timeout_ns,
+			 "start_period_ns", (json_int_t)c->start_period_ns,
+			 "retries", (json_int_t)c->retries, "on_failure",
 			 check_action_name(c->on_failure));
 }
 

@@ -21,7 +21,7 @@ static bool put(json_t *o, const char *key, json_t *value)
 	return value && json_object_set_new(o, key, value) == 0;
 }
 
-static json_t *strings_to_json(const char *const *v)
+json_t *strings_to_json(const char *const *v)
 {
 	json_t *a = json_array();
 

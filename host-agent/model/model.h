@@ -205,6 +205,8 @@ json_t *model_container_to_json(const struct model_container *c);
 /* One of these as text, which it takes over; the caller frees it. NULL: no
  * memory. */
 char *model_text(json_t *j);
+/* A NULL-ended list; NULL: no memory. */
+json_t *strings_to_json(const char *const *v);
 /* The other way, checking everything again (the text comes from the state
  * store). */
 int model_stack_from_json(const json_t *j, struct model_stack **ret,

@@ -97,17 +97,27 @@ static int free_target(const struct virt_disk *disks, size_t n, char *out,
 	return -ENOSPC;
 }
 
-static int attach(virDomainPtr dom, const struct vm *vm, const char *path,
-		  const char *serial, bool readonly, bool volume, struct err *e)
+/* What is done to one disk of one VM, and what it takes. */
+struct disk_job {
+	int (*run)(virDomainPtr dom, const struct vm *vm,
+		   const struct disk_job *job, struct err *e);
+	const char *serial;
+	const char *path; /* attach */
+	bool readonly, volume;
+	uint64_t bytes; /* resize */
+};
+
+static int attach(virDomainPtr dom, const struct vm *vm,
+		  const struct disk_job *job, struct err *e)
 {
 	char file[VIRT_DIR_MAX + VIRT_SERIAL_MAX + 16], target[8];
 	_cleanup_buf_ struct buf xml = BUF_INIT;
 	struct virt_disk disks[VIRT_SLOTS_MAX];
 	struct xml_disk d = {.path = file,
 			     .target = target,
-			     .serial = serial,
-			     .readonly = readonly,
-			     .volume = volume};
+			     .serial = job->serial,
+			     .readonly = job->readonly,
+			     .volume = job->volume};
 	size_t n = 0, i;
 	int r;
 
@@ -115,24 +125,25 @@ static int attach(virDomainPtr dom, const struct vm *vm, const char *path,
 	if (r < 0)
 		return r;
 	for (i = 0; i < n; i++)
-		if (strcmp(disks[i].serial, serial) == 0)
+		if (strcmp(disks[i].serial, job->serial) == 0)
 			return 0;
 	if (n >= vm->slots || free_target(disks, n, target, 8) < 0)
 		return err_set(e, ENOSPC, "all %u slots are in use", vm->slots);
-	r = link_disk(vm, path, serial, file, sizeof(file), e);
+	r = link_disk(vm, job->path, job->serial, file, sizeof(file), e);
 	if (r < 0)
 		return r;
 	r = xml_disk_format(&xml, &d);
 	if (r < 0)
 		return err_sys(e, -r, "description of the disk");
 	if (virDomainAttachDevice(dom, buf_str(&xml)) < 0)
-		return virt_error(e, "attach '%s'", path);
+		return virt_error(e, "attach '%s'", job->path);
 	return 0;
 }
 
-static int detach(virDomainPtr dom, const struct vm *vm, const char *serial,
-		  struct err *e)
+static int detach(virDomainPtr dom, const struct vm *vm,
+		  const struct disk_job *job, struct err *e)
 {
+	const char *serial = job->serial;
 	const struct timespec step = {.tv_nsec = 10000000};
 	uint64_t deadline = now_ms() + DETACH_MS;
 	char file[VIRT_DIR_MAX + VIRT_SERIAL_MAX + 16];
@@ -167,15 +178,35 @@ static int detach(virDomainPtr dom, const struct vm *vm, const char *serial,
 	return 0;
 }
 
-static int attach_to(struct virt *v, const char *name, const char *path,
-		     const char *serial, bool readonly, bool volume,
-		     struct err *e)
+static int resize(virDomainPtr dom, const struct vm *vm,
+		  const struct disk_job *job, struct err *e)
+{
+	struct virt_disk disks[VIRT_SLOTS_MAX];
+	size_t n = 0, i;
+	int r;
+
+	(void)vm;
+	r = get_disks(dom, disks, NULL, &n, e);
+	if (r < 0)
+		return r;
+	for (i = 0; i < n && strcmp(disks[i].serial, job->serial) != 0;)
+		i++;
+	if (i == n)
+		return err_set(e, ENOENT, "there is no disk '%s'", job->serial);
+	if (virDomainBlockResize(dom, disks[i].target, job->bytes,
+				 VIR_DOMAIN_BLOCK_RESIZE_BYTES) < 0)
+		return virt_error(e, "grow disk '%s'", job->serial);
+	return 0;
+}
+
+static int disk_run(struct virt *v, const char *name,
+		    const struct disk_job *job, struct err *e)
 {
 	virDomainPtr dom;
 	struct vm *vm;
 	int r;
 
-	if (!serial_is_valid(serial))
+	if (!serial_is_valid(job->serial))
 		return err_set(e, EINVAL, "not a serial of a disk");
 	vm = vm_get(v, name, false);
 	if (!vm)
@@ -183,7 +214,7 @@ static int attach_to(struct virt *v, const char *name, const char *path,
 	pthread_mutex_lock(&vm->op);
 	r = virt_lookup(v, name, &dom, e);
 	if (r == 0) {
-		r = attach(dom, vm, path, serial, readonly, volume, e);
+		r = job->run(dom, vm, job, e);
 		virDomainFree(dom);
 	}
 	pthread_mutex_unlock(&vm->op);
@@ -194,79 +225,41 @@ static int attach_to(struct virt *v, const char *name, const char *path,
 int virt_vm_attach_disk(struct virt *v, const char *name, const char *path,
 			const char *serial, bool readonly, struct err *e)
 {
-	return attach_to(v, name, path, serial, readonly, false, e);
+	const struct disk_job job = {.run = attach,
+				     .serial = serial,
+				     .path = path,
+				     .readonly = readonly};
+
+	return disk_run(v, name, &job, e);
 }
 
 int virt_vm_attach_volume(struct virt *v, const char *name, const char *path,
 			  const char *serial, bool readonly, struct err *e)
 {
-	return attach_to(v, name, path, serial, readonly, true, e);
-}
+	const struct disk_job job = {.run = attach,
+				     .serial = serial,
+				     .path = path,
+				     .readonly = readonly,
+				     .volume = true};
 
-static int resize(virDomainPtr dom, const char *serial, uint64_t bytes,
-		  struct err *e)
-{
-	struct virt_disk disks[VIRT_SLOTS_MAX];
-	size_t n = 0, i;
-	int r;
-
-	r = get_disks(dom, disks, NULL, &n, e);
-	if (r < 0)
-		return r;
-	for (i = 0; i < n && strcmp(disks[i].serial, serial) != 0;)
-		i++;
-	if (i == n)
-		return err_set(e, ENOENT, "there is no disk '%s'", serial);
-	if (virDomainBlockResize(dom, disks[i].target, bytes,
-				 VIR_DOMAIN_BLOCK_RESIZE_BYTES) < 0)
-		return virt_error(e, "grow disk '%s'", serial);
-	return 0;
+	return disk_run(v, name, &job, e);
 }
 
 int virt_vm_resize_disk(struct virt *v, const char *name, const char *serial,
 			uint64_t bytes, struct err *e)
 {
-	virDomainPtr dom;
-	struct vm *vm;
-	int r;
+	const struct disk_job job = {
+		.run = resize, .serial = serial, .bytes = bytes};
 
-	if (!serial_is_valid(serial))
-		return err_set(e, EINVAL, "not a serial of a disk");
-	vm = vm_get(v, name, false);
-	if (!vm)
-		return err_set(e, ENOENT, "there is no VM '%s'", name);
-	pthread_mutex_lock(&vm->op);
-	r = virt_lookup(v, name, &dom, e);
-	if (r == 0) {
-		r = resize(dom, serial, bytes, e);
-		virDomainFree(dom);
-	}
-	pthread_mutex_unlock(&vm->op);
-	vm_put(v, vm);
-	return r < 0 ? err_wrap(e, "VM '%s'", name) : 0;
+	return disk_run(v, name, &job, e);
 }
 
 int virt_vm_detach_disk(struct virt *v, const char *name, const char *serial,
 			struct err *e)
 {
-	virDomainPtr dom;
-	struct vm *vm;
-	int r;
+	const struct disk_job job = {.run = detach, .serial = serial};
 
-	if (!serial_is_valid(serial))
-		return err_set(e, EINVAL, "not a serial of a disk");
-	vm = vm_get(v, name, false);
-	if (!vm)
-		return err_set(e, ENOENT, "there is no VM '%s'", name);
-	pthread_mutex_lock(&vm->op);
-	r = virt_lookup(v, name, &dom, e);
-	if (r == 0) {
-		r = detach(dom, vm, serial, e);
-		virDomainFree(dom);
-	}
-	pthread_mutex_unlock(&vm->op);
-	vm_put(v, vm);
-	return r < 0 ? err_wrap(e, "VM '%s'", name) : 0;
+	return disk_run(v, name, &job, e);
 }
 
 int virt_vm_disks(struct virt *v, const char *name, struct virt_disk **ret,
