@@ -53,6 +53,10 @@ struct target {
 	char container[STATE_NAME_MAX];
 };
 
+/* Does it mean this VM, or one of its containers? With the lock held. */
+bool target_has(const struct request *q, const struct target *t,
+		const struct vm *vm);
+
 /* Serves until quit_fd is written. */
 int api_run(struct api *api, struct err *e);
 

@@ -123,9 +123,7 @@ static int find_victims(struct request *q, const struct target *t,
 	*n = 0;
 	world_lock(q->api->world);
 	for (vm = q->api->world->vms; vm; vm = vm->next) {
-		if (vm->gone || strcmp(vm->tenant, q->tenant) != 0 ||
-		    strcmp(vm->stack, t->stack) != 0 ||
-		    (t->vm[0] && strcmp(vm->name, t->vm) != 0))
+		if (!vm_is_in(vm, q->tenant, t->stack, t->vm))
 			continue;
 		for (i = 0; i < vm->n_ctrs && *n < max; i++) {
 			const struct ctr *c = &vm->ctrs[i];

@@ -31,12 +31,6 @@ static int read_name(const struct vl_call *call, struct name_params *p,
 			      true, p, NULL, e);
 }
 
-static bool target_has(const struct target *t, const struct vm *vm)
-{
-	return (!t->stack[0] || strcmp(vm->stack, t->stack) == 0) &&
-	       (!t->vm[0] || strcmp(vm->name, t->vm) == 0);
-}
-
 /* ---------------------------------------------------------------------- ps */
 
 static json_t *ctr_row(const struct vm *vm, const struct ctr *c,
@@ -177,8 +171,7 @@ int on_ps(void *ctx, struct vl_call *call, struct err *e)
 	rows = json_array();
 	world_lock(q->api->world);
 	for (vm = q->api->world->vms; vm; vm = vm->next)
-		if (!vm->gone && strcmp(vm->tenant, q->tenant) == 0 &&
-		    target_has(&t, vm))
+		if (target_has(q, &t, vm))
 			vm_rows(rows, vm, &t, p.all || t.container[0]);
 	world_unlock(q->api->world);
 	return request_reply(q, json_pack("{s:o}", "rows", sorted(rows)), false,
@@ -240,8 +233,7 @@ static json_t *collect_vms(struct request *q, const struct target *t,
 
 	world_lock(q->api->world);
 	for (vm = q->api->world->vms; vm; vm = vm->next) {
-		if (vm->gone || strcmp(vm->tenant, q->tenant) != 0 ||
-		    !target_has(t, vm))
+		if (!target_has(q, t, vm))
 			continue;
 		row = vm_row(vm);
 		vm_domain_name(vm, domain);
@@ -353,8 +345,7 @@ int on_inspect(void *ctx, struct vl_call *call, struct err *e)
 		goto out;
 	world_lock(q->api->world);
 	for (vm = q->api->world->vms; vm; vm = vm->next) {
-		if (vm->gone || strcmp(vm->tenant, q->tenant) != 0 ||
-		    !target_has(&t, vm))
+		if (!target_has(q, &t, vm))
 			continue;
 		vm_domain_name(vm, domain);
 		json_array_append_new(vms, vm_object(vm, &t));

@@ -32,9 +32,7 @@ static bool next_vm(struct request *q, const struct target *t, size_t index,
 
 	memset(ret, 0, sizeof(*ret));
 	for (vm = q->api->world->vms; vm; vm = vm->next) {
-		if (vm->gone || strcmp(vm->tenant, q->tenant) != 0 ||
-		    (t->stack[0] && strcmp(vm->stack, t->stack) != 0) ||
-		    (t->vm[0] && strcmp(vm->name, t->vm) != 0))
+		if (!target_has(q, t, vm))
 			continue;
 		if (index-- == 0)
 			break;

@@ -64,8 +64,7 @@ static struct vm *only_vm(struct world *w, const char *tenant,
 	struct vm *vm, *found = NULL;
 
 	for (vm = w->vms; vm; vm = vm->next) {
-		if (vm->gone || strcmp(vm->tenant, tenant) != 0 ||
-		    strcmp(vm->stack, stack) != 0)
+		if (!vm_is_in(vm, tenant, stack, ""))
 			continue;
 		if (found)
 			return NULL;
@@ -182,6 +181,13 @@ int target_find(struct request *q, const char *name, int want,
 	return r;
 }
 
+bool target_has(const struct request *q, const struct target *t,
+		const struct vm *vm)
+{
+	return vm_is_in(vm, q->tenant, t->stack[0] ? t->stack : vm->stack,
+			t->vm);
+}
+
 struct resolve_params {
 	const char *name;
 };
@@ -209,9 +215,7 @@ int on_resolve(void *ctx, struct vl_call *call, struct err *e)
 	names = json_array();
 	world_lock(q->api->world);
 	for (vm = q->api->world->vms; vm; vm = vm->next) {
-		if (vm->gone || strcmp(vm->tenant, q->tenant) != 0 ||
-		    (t.stack[0] && strcmp(vm->stack, t.stack) != 0) ||
-		    (t.vm[0] && strcmp(vm->name, t.vm) != 0))
+		if (!target_has(q, &t, vm))
 			continue;
 		if (vm->machine)
 			machine = vm;

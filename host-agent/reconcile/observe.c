@@ -68,14 +68,6 @@ static void observe_vm(struct observed *o, struct observed_vm *ov,
 		observe_ctr(o, &vm->ctrs[i]);
 }
 
-static bool is_meant(const struct vm *vm, const char *tenant, const char *stack,
-		     const char *only_vm)
-{
-	return !vm->gone && strcmp(vm->tenant, tenant) == 0 &&
-	       strcmp(vm->stack, stack) == 0 &&
-	       (!only_vm || strcmp(vm->name, only_vm) == 0);
-}
-
 /* The digests that the images of the containers' models have now. Done without
  * the world's lock: the image store has its own. */
 static void resolve_digests(struct observed *o, struct world *w)
@@ -105,7 +97,7 @@ struct observed *observed_new(struct world *w, const char *tenant,
 		return NULL;
 	world_lock(w);
 	for (vm = w->vms; vm; vm = vm->next) {
-		if (is_meant(vm, tenant, stack, only_vm)) {
+		if (vm_is_in(vm, tenant, stack, only_vm ? only_vm : "")) {
 			n_vms++;
 			n_ctrs += vm->n_ctrs;
 		}
@@ -117,7 +109,7 @@ struct observed *observed_new(struct world *w, const char *tenant,
 	o->digests = calloc(n_ctrs + 1, sizeof(*o->digests));
 	ok = o->vms && o->ctrs && o->names && o->docs && o->digests;
 	for (vm = w->vms; ok && vm; vm = vm->next)
-		if (is_meant(vm, tenant, stack, only_vm))
+		if (vm_is_in(vm, tenant, stack, only_vm ? only_vm : ""))
 			observe_vm(o, &o->vms[i++], vm);
 	world_unlock(w);
 	o->stack = (struct observed_stack){.vms = o->vms, .n_vms = n_vms};

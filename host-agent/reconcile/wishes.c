@@ -8,9 +8,7 @@
 static bool vm_is_meant(const struct vm *vm, const char *tenant,
 			const char *stack, const char *name)
 {
-	return !vm->gone && vm->desired && strcmp(vm->tenant, tenant) == 0 &&
-	       strcmp(vm->stack, stack) == 0 &&
-	       (!name[0] || strcmp(vm->name, name) == 0);
+	return vm->desired && vm_is_in(vm, tenant, stack, name);
 }
 
 /* What the actors are to look at again. With the lock held. */

@@ -92,6 +92,14 @@ static struct model_ref *model_ref_new(struct model_stack *model)
 
 /* ---------------------------------------------------------------- finding */
 
+bool vm_is_in(const struct vm *vm, const char *tenant, const char *stack,
+	      const char *name)
+{
+	return !vm->gone && strcmp(vm->tenant, tenant) == 0 &&
+	       strcmp(vm->stack, stack) == 0 &&
+	       (!name[0] || strcmp(vm->name, name) == 0);
+}
+
 struct vm *world_find_vm(struct world *w, const char *tenant, const char *stack,
 			 const char *name)
 {
@@ -546,8 +554,7 @@ static int want_model(struct world *w, struct model_ref *ref, bool clear,
 	world_lock(w);
 	reap_gone(w);
 	for (vm = w->vms; vm; vm = vm->next) {
-		if (vm->gone || strcmp(vm->tenant, s->tenant) != 0 ||
-		    strcmp(vm->stack, s->name) != 0)
+		if (!vm_is_in(vm, s->tenant, s->name, ""))
 			continue;
 		if (clear)
 			vm_clear_stops(vm);
@@ -603,8 +610,7 @@ int world_store_rows(struct world *w, const char *tenant, const char *stack,
 
 	world_lock(w);
 	for (vm = w->vms; vm && r == 0; vm = vm->next) {
-		if (vm->gone || strcmp(vm->tenant, tenant) != 0 ||
-		    strcmp(vm->stack, stack) != 0)
+		if (!vm_is_in(vm, tenant, stack, ""))
 			continue;
 		r = state_vm_put(w->state, &vm->row, e);
 		for (i = 0; i < vm->n_ctrs && r == 0; i++) {
@@ -665,8 +671,7 @@ int world_down(struct world *w, const char *tenant, const char *stack,
 	r = state_stack_remove(w->state, tenant, stack, e);
 	world_lock(w);
 	for (vm = w->vms; r == 0 && vm; vm = vm->next)
-		if (!vm->gone && strcmp(vm->tenant, tenant) == 0 &&
-		    strcmp(vm->stack, stack) == 0)
+		if (vm_is_in(vm, tenant, stack, ""))
 			want_vm(vm, NULL, NULL);
 	world_changed(w);
 	world_unlock(w);
@@ -681,9 +686,7 @@ bool world_is_wanted(struct world *w, const char *tenant, const char *stack)
 
 	world_lock(w);
 	for (vm = w->vms; vm; vm = vm->next)
-		if (!vm->gone && vm->desired &&
-		    strcmp(vm->tenant, tenant) == 0 &&
-		    strcmp(vm->stack, stack) == 0)
+		if (vm->desired && vm_is_in(vm, tenant, stack, ""))
 			wanted = true;
 	world_unlock(w);
 	return wanted;

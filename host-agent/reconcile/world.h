@@ -287,6 +287,10 @@ int world_settle(struct world *w, const char *stack, uint64_t timeout_ms,
 /* Is the stack wanted still, or has a request taken it down meanwhile? */
 bool world_is_wanted(struct world *w, const char *tenant, const char *stack);
 
+/* Is it there, of this tenant's stack, and of this name ("": any)? With the lock
+ * held. */
+bool vm_is_in(const struct vm *vm, const char *tenant, const char *stack,
+	      const char *name);
 /* Finds with the lock held; NULL: none. */
 struct vm *world_find_vm(struct world *w, const char *tenant, const char *stack,
 			 const char *vm);
