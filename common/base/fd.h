@@ -63,7 +63,5 @@ ssize_t fds_recv(int sock, void *buf, size_t len, int *fds, size_t max,
 
 /* Fills buf from the kernel's random number generator. */
 void random_bytes(void *buf, size_t len);
-/* A random (version 4) UUID. */
-void uuid_random(char out[37]);
 
 #endif

@@ -4,6 +4,7 @@
 #include "common/base/cleanup.h"
 #include "common/base/fd.h"
 #include "common/base/parse.h"
+#include "common/base/uuid.h"
 
 #include "host-agent/state/state_int.h"
 

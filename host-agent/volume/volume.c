@@ -5,6 +5,7 @@
 #include "common/base/fd.h"
 #include "common/base/log.h"
 #include "common/base/parse.h"
+#include "common/base/uuid.h"
 
 #include <sys/stat.h>
 
