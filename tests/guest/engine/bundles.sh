@@ -49,7 +49,7 @@ out=$($RT run -b $BAD bad 2>&1)
 like "a program that is not there" "$?: $out" "no-such"
 is "nothing is left of it" "$($RT list -q)" ""
 # One of the state's files that was cut or changed under it.
-but 's/\["true"\]/["sleep","1000"]/'
+but 's/\["true"\]/["sleep","4321"]/'
 $RT run -d -b $BAD bad </dev/null >/dev/null 2>&1
 cp /run/rt/bad/state.json /run/state.good
 head -c 60 /run/state.good >/run/rt/bad/state.json
@@ -67,4 +67,4 @@ like "the good one is as it was" "$($RT state bad)" '"status": "running"'
 echo '{' >/run/rt/bad/state.json
 $RT delete -f bad
 is "delete --force of a damaged one ends what runs, by its cgroup" \
-	"$? $(ps | grep -c "[s]leep 1000") $(ls -d /run/rt/bad /sys/fs/cgroup/hyb/bad 2>/dev/null)" "0 0 "
+	"$? $(ps | grep -c "[s]leep 4321") $(ls -d /run/rt/bad /sys/fs/cgroup/hyb/bad 2>/dev/null)" "0 0 "

@@ -120,10 +120,12 @@ refused "a path that is no namespace" "is not a namespace of type 'uts'" ns='{"t
 refused "a path that is missing" "linux.namespaces[1].path: open '/no/ns'" ns='{"type":"mount"},{"type":"uts","path":"/no/ns"}'
 refused "an unknown type" "linux.namespaces[1].type: unknown type 'moon'" ns='{"type":"mount"},{"type":"moon"}'
 # One that lives, to be joined.
-unshare -U -n -i -u -p -f -r sleep 1000 &
-sleeper=$!
-while ! ps | grep -q '[s]leep 1000$'; do usleep 20000; done
-sleeper=$(ps | sed -n 's/^ *\([0-9]*\) .* sleep 1000$/\1/p' | tail -n 1)
+rm -f /run/sleeper
+unshare -U -n -i -u -p -f -r sh -c 'echo ready >/run/sleeper; exec sleep 1000' &
+unshare=$!
+i=0; while [ $i -lt 500 ] && [ ! -s /run/sleeper ]; do usleep 10000; i=$((i + 1)); done
+sleeper=$(cat /proc/$unshare/task/$unshare/children)
+sleeper=${sleeper% }
 for t in net ipc uts; do
 	name=$t
 	[ $t != net ] || name=network
@@ -140,6 +142,7 @@ gives "mappings beside a joined user namespace say nothing" "$(awk '{print $2}' 
 	ns="{\"type\":\"pid\"},{\"type\":\"mount\"},{\"type\":\"user\",\"path\":\"/proc/$sleeper/ns/user\"}" \
 	lx=',"uidMappings":[{"containerID":0,"hostID":1,"size":1}],"gidMappings":[{"containerID":0,"hostID":1,"size":1}]'
 kill -9 $sleeper
+wait $unshare 2>/dev/null
 USERNS='{"type":"pid"},{"type":"mount"},{"type":"user"}'
 MAPS=',"uidMappings":[{"containerID":0,"hostID":100000,"size":1000},{"containerID":1000,"hostID":0,"size":1}],"gidMappings":[{"containerID":0,"hostID":100000,"size":1000}]'
 chmod 1777 $FULL/rootfs/tmp
