@@ -30,6 +30,12 @@ int fd_wait(int fd, short events, uint64_t deadline_ms);
 
 int fd_set_nonblock(int fd, bool on);
 int fd_set_cloexec(int fd, bool on);
+/* Locks the file for this process: 0, -EBUSY (another has it) or -errno. No
+ * child has a part in it: not even one that is between fork and exec when the
+ * process is killed. Closing any descriptor of the file gives it up. */
+int fd_lock(int fd);
+/* Whether another process has the lock. */
+bool fd_locked(int fd);
 
 /* The whole of a regular file, at most max bytes (-EFBIG over it), with a NUL
  * behind the last byte. The caller frees *ret. dirfd may be AT_FDCWD. */

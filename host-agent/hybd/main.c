@@ -18,7 +18,6 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/eventfd.h>
-#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
@@ -194,14 +193,17 @@ static int options_read(int argc, char **argv, struct options *o)
 static int lock_root(const char *root, struct err *e)
 {
 	char path[300];
-	int fd;
+	int fd, r;
 
 	snprintf(path, sizeof(path), "%s/hybd.lock", root);
 	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return err_sys(e, errno, "open '%s'", path);
-	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+	r = fd_lock(fd);
+	if (r < 0) {
 		close(fd);
+		if (r != -EBUSY)
+			return err_sys(e, -r, "lock '%s'", path);
 		err_set(e, EBUSY, "root '%s' is held by another hybd", root);
 		err_hint(e, "use that one, or another --root");
 		return -EBUSY;

@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -52,17 +51,18 @@ static int open_dir(struct image_store *s, const char *name, mode_t mode,
 
 static int take_lock(struct image_store *s, struct err *e)
 {
+	int r;
+
 	s->lock_fd = openat(s->dir_fd, "lock",
 			    O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (s->lock_fd < 0)
 		return err_sys(e, errno, "image store '%s': lock", s->dir);
-	if (flock(s->lock_fd, LOCK_EX | LOCK_NB) == 0)
-		return 0;
-	if (errno == EWOULDBLOCK)
+	r = fd_lock(s->lock_fd);
+	if (r == -EBUSY)
 		return err_set(e, EBUSY,
 			       "image store '%s' is open in another process",
 			       s->dir);
-	return err_sys(e, errno, "image store '%s': lock", s->dir);
+	return r < 0 ? err_sys(e, -r, "image store '%s': lock", s->dir) : 0;
 }
 
 /* What an earlier process was fetching when it ended. */

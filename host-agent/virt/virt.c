@@ -194,21 +194,22 @@ bool process_is_alive(const struct process *p)
 	return alive;
 }
 
-/* Only one hybd at a time: a POSIX lock, which belongs to this process alone
- * and is in no child. */
+/* Only one hybd at a time. */
 static int lock_root(struct virt *v, struct err *e)
 {
 	struct flock fl = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
 	char path[sizeof(v->root) + 16];
+	int r;
 
 	snprintf(path, sizeof(path), "%s/virt/lock", v->root);
 	v->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (v->lock_fd < 0)
 		return err_sys(e, errno, "open '%s'", path);
-	if (fcntl(v->lock_fd, F_SETLK, &fl) == 0)
+	r = fd_lock(v->lock_fd);
+	if (r == 0)
 		return 0;
-	if (errno != EAGAIN && errno != EACCES)
-		return err_sys(e, errno, "lock '%s'", path);
+	if (r != -EBUSY)
+		return err_sys(e, -r, "lock '%s'", path);
 	fcntl(v->lock_fd, F_GETLK, &fl);
 	err_set(e, EBUSY, "another process (pid %d) holds '%s'", (int)fl.l_pid,
 		v->root);

@@ -309,6 +309,42 @@ static void test_damage(void **state)
 	layout_done(&l);
 }
 
+/* A process with the store is killed after it has forked and before its child
+ * has begun its program: the store is free at once. */
+static void test_killed_in_fork(void **state)
+{
+	pid_t pid, child = 0;
+	int p[2], status;
+
+	(void)state;
+	image_store_close(store);
+	store = NULL;
+	assert_int_equal(pipe2(p, O_CLOEXEC), 0);
+	fflush(NULL);
+	pid = fork();
+	if (pid == 0) {
+		if (try_open(&store) < 0)
+			_exit(1);
+		child = fork();
+		if (child == 0) {
+			child = getpid();
+			if (write(p[1], &child, sizeof(child)) < 0)
+				_exit(1);
+		}
+		for (;;)
+			pause();
+	}
+	close(p[1]);
+	assert_int_equal(read(p[0], &child, sizeof(child)), sizeof(child));
+	close(p[0]);
+	kill(pid, SIGKILL);
+	waitpid(pid, &status, 0);
+	status = try_open(&store);
+	kill(child, SIGKILL);
+	if (status < 0)
+		fail_msg("%s", e.msg);
+}
+
 /* ------------------------------------------------------------- bad images */
 
 static void expect_bad(const char *what, const char *path, const char *part)
@@ -712,6 +748,7 @@ int main(void)
 		TEST(test_bad_layers),
 		TEST(test_loops),
 		TEST(test_not_images),
+		TEST(test_killed_in_fork),
 		TEST(test_killed),
 		TEST(test_reproducible),
 		TEST(test_like_umoci),
