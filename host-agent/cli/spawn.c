@@ -249,15 +249,25 @@ static bool somebody_serves(const struct cli *cli)
 	return fd >= 0;
 }
 
+/* Does a hybd hold the root? It takes that lock first of all. */
+static bool somebody_holds(const struct cli *cli)
+{
+	_cleanup_close_ int fd = -1;
+	char path[300];
+
+	snprintf(path, sizeof(path), "%s/hybd.lock", cli->root);
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	return fd >= 0 && fd_locked(fd);
+}
+
 /* As above, while that other one may still be coming up. */
-static bool somebody_will_serve(const struct cli *cli, int status)
+static bool somebody_will_serve(const struct cli *cli)
 {
 	uint64_t deadline = now_ms() + READY_MS;
 	const struct timespec nap = {.tv_nsec = 50 * 1000 * 1000};
 
-	/* 7: hybd says that another one holds the root. */
 	while (!somebody_serves(cli)) {
-		if (status != CLI_UNREACHABLE || now_ms() >= deadline)
+		if (!somebody_holds(cli) || now_ms() >= deadline)
 			return false;
 		nanosleep(&nap, NULL);
 	}
@@ -269,8 +279,8 @@ static int start_locked(const struct cli *cli, struct err *e)
 	_cleanup_close_ int log_fd = -1, ready_r = -1, ready_w = -1, pidfd = -1;
 	uint64_t begin = now_ms();
 	off_t log_end = 0;
-	int p[2], r, status = 0;
 	char took[24];
+	int p[2], r, status;
 	pid_t pid;
 
 	log_fd = open_log(cli, &log_end, e);
@@ -300,7 +310,7 @@ static int start_locked(const struct cli *cli, struct err *e)
 		return r;
 	}
 	proc_wait(pid, pidfd, now_ms() + 2000, &status, NULL);
-	if (somebody_will_serve(cli, status))
+	if (somebody_will_serve(cli))
 		return 0;
 	last_words(log_fd, log_end, e);
 	return -EIO;

@@ -29,8 +29,9 @@ is "it runs" "$(field second/v/c state)" running
 is "the first was never restarted" "$(field first/v/c restarts) $(hyb exec first/v/c -- cat /proc/sys/kernel/random/boot_id)" "0 $boot"
 check "down" hyb down first
 check "down" hyb down second
-kill "$(hybd_pid)"
-sleep 1
+HYBD=$(hybd_pid)
+kill "$HYBD"
+await "hybd ends" 60 gone "$HYBD"
 umount -l "$HYB_ROOT"
 
 # Packages that are not there.
@@ -38,8 +39,8 @@ driver=$(dirname "$(find /usr/lib -name 'libvirt_driver_qemu.so' | head -1)")
 fails "no libvirt driver: it says which package" 7 'libvirt' unshare -m --propagation private sh -c \
 	"mount -t tmpfs none '$driver'; exec hybd --root '$HYB_ROOT'"
 like "and how to get it" "$(unshare -m --propagation private sh -c "mount -t tmpfs none '$driver'; exec hybd --root '$HYB_ROOT'" 2>&1)" 'hint: .*apt'
-fails "hyb says it too" 7 'libvirt' unshare -m --propagation private sh -c \
-	"mount -t tmpfs none '$driver'; exec hyb ps"
+fails "hyb says it too, at once" 7 'libvirt' unshare -m --propagation private sh -c \
+	"mount -t tmpfs none '$driver'; exec timeout 40 hyb ps"
 
 # A root that others cannot enter, or that is no absolute path, or too long.
 mkdir -m 700 "$WORK/closed"
@@ -50,4 +51,8 @@ mkdir -m 711 -p "$long"
 fails "a root that is too long for sockets" 1 'too long|longer|at most' hybd --root "$long"
 
 # Few descriptors.
-like "a low limit of descriptors is told" "$(bash -c "ulimit -n 512; timeout 5 hybd --root '$HYB_ROOT'" 2>&1)" 'limit of open files'
+(ulimit -n 512 && exec hybd --root "$HYB_ROOT") >"$WORK/few" 2>&1 &
+HYBD=$!
+await "a low limit of descriptors is told" 60 grep -q 'limit of open files' "$WORK/few"
+kill $HYBD
+wait $HYBD
