@@ -80,7 +80,7 @@ PROGRAMS := hyb hybd hyb-image hyb-vsockd hyb-portd hyb-agent hyb-runtime
 BINS := $(addprefix $(B)/bin/,$(PROGRAMS))
 
 .PHONY: all help deps programs guest examples check check-unit check-san \
-	check-guest check-e2e bench fuzz demo install uninstall tidy format \
+	check-guest check-e2e sanitized bench fuzz demo install uninstall tidy format \
 	format-check layers sizes clean
 .SECONDARY:
 
@@ -203,6 +203,14 @@ check-guest: all ## the guest's kernel, agent and engine in real VMs
 	@tests/run.sh guest
 check-e2e: all ## end to end: real deployments in real VMs
 	@tests/run.sh e2e
+# As the others are beside them: the device and the publisher of ports confine
+# themselves more than a sanitizer can bear.
+SANITIZED := hyb hybd hyb-image
+sanitized: all ## build/sanitized: hyb, hybd, hyb-image with ASan+UBSan, for HYB_VARIANT
+	$(Q)$(MAKE) --no-print-directory SAN=address,undefined $(addprefix build/gcc-address-undefined/bin/,$(SANITIZED))
+	$(Q)mkdir -p build/sanitized/bin
+	$(Q)cp --remove-destination $(filter-out $(addprefix %/,$(SANITIZED)),$(BINS)) \
+		$(addprefix build/gcc-address-undefined/bin/,$(SANITIZED)) build/sanitized/bin/
 bench: all ## figures; BENCH=NAME for one
 	@tests/bench/run.sh $(BENCH)
 demo: ## set everything up and run the main job (KEEP=1 leaves it running)

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # The main job: one file, two VMs, four containers; every verb that looks.
 . "$(dirname "$0")/lib.sh"
+read -r PORT PORT2 <<<"$(free_ports 2)"
 
 cat >"$WORK/two.yaml" <<'Y'
 hyb: 1
@@ -35,9 +36,10 @@ vms:
         init: true
       d:
         image: nginx
-        ports: ["127.0.0.1:18180:80"]
+        ports: ["127.0.0.1:@PORT:80"]
 Y
 
+sed -i "s/@PORT/$PORT/" "$WORK/two.yaml"
 check "version starts a hybd" hyb version
 load_images nginx
 like "image ls" "$(hyb image ls -o json | jq -r '.[].name' | sort | tr '\n' ' ')" 'busybox.*nginx'
@@ -93,13 +95,13 @@ is "logs: stderr" "$(hyb logs two/left/a 2>&1 >/dev/null)" "oops"
 is "logs --tail 0" "$(hyb logs --tail 0 two/left/a 2>&1)" ""
 
 # ports
-like "a page through a published port" "$(curl -s --max-time 10 http://127.0.0.1:18180/)" '<html|<!DOCTYPE|hyb'
-for _ in 1 2 3 4 5 6 7 8; do curl -s --max-time 10 -o /dev/null -w '%{http_code}\n' http://127.0.0.1:18180/ & done >"$WORK/codes"
+like "a page through a published port" "$(curl -s --max-time 60 http://127.0.0.1:$PORT/)" '<html|<!DOCTYPE|hyb'
+for _ in 1 2 3 4 5 6 7 8; do curl -s --max-time 60 -o /dev/null -w '%{http_code}\n' http://127.0.0.1:$PORT/ & done >"$WORK/codes"
 wait
 is "eight at once" "$(sort "$WORK/codes" | uniq -c | tr -s ' ')" " 8 200"
-hyb port-forward two/right/d 18181:80 >"$WORK/pf" 2>&1 &
+hyb port-forward two/right/d $PORT2:80 >"$WORK/pf" 2>&1 &
 PF=$!
-await "port-forward" 10 curl -sf --max-time 5 -o /dev/null http://127.0.0.1:18181/
+await "port-forward" 10 curl -sf --max-time 60 -o /dev/null http://127.0.0.1:$PORT2/
 kill -INT $PF
 wait $PF 2>/dev/null
 
@@ -128,4 +130,4 @@ is "nothing is left in ps" "$(hyb ps -a -o json | jq length)" 0
 is "no VM is left" "$(hyb vm ls -o json | jq length)" 0
 is "no process is left but hybd" "$(ours | grep -vc '[h]ybd')" 0
 is "no folder of a VM is left" "$(ls "$HYB_ROOT/vms")" ""
-if curl -s --max-time 2 -o /dev/null http://127.0.0.1:18180/; then not_ok "the port is free again"; else ok "the port is free again"; fi
+if curl -s --max-time 60 -o /dev/null http://127.0.0.1:$PORT/; then not_ok "the port is free again"; else ok "the port is free again"; fi

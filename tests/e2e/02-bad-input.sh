@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # What users should not do, and what they are told.
 . "$(dirname "$0")/lib.sh"
+read -r PORT <<<"$(free_ports 1)"
 
 # one NAME COMMAND [MORE]: a stack with one container
 one() {
@@ -38,7 +39,7 @@ fails "a bad name" 3 'bad.yaml:8:7: .*Bad_Name' hyb deploy "$WORK/bad.yaml"
 bad '        cap_add: [NET_ADMIN]\n'
 fails "a key that is not built yet" 3 'bad.yaml:8:9: .*not supported yet' hyb deploy "$WORK/bad.yaml"
 { printf 'a: '; head -c 100000 /dev/zero | tr '\0' '['; } >"$WORK/bad.yaml"
-fails "a bomb" 3 'bad.yaml:1:' timeout 5 hyb deploy "$WORK/bad.yaml"
+fails "a bomb" 3 'bad.yaml:1:' timeout 60 hyb deploy "$WORK/bad.yaml"
 fails "validate says the same" 3 'bad.yaml:1:' hyb validate "$WORK/bad.yaml"
 fails "a file that is not there" 1 'nothere.yaml' hyb deploy "$WORK/nothere.yaml"
 
@@ -66,8 +67,9 @@ is "failed, StartError, 127" "$(field missing/vm/c state) $(field missing/vm/c r
 fails "deployed again it is tried again, and fails again" 1 'StartError|no/such/thing' hyb deploy "$WORK/missing.yaml"
 check "down" hyb down missing
 
-one oom '["sh", "-c", "sleep 1; tail /dev/zero"]' '        resources: { limits: { memory: 16m } }'
+one oom '["sh", "-c", "until [ -e /tmp/go ]; do sleep 0.1; done; tail /dev/zero"]' '        resources: { limits: { memory: 16m } }'
 check "deploy a memory hog" hyb deploy "$WORK/oom.yaml"
+check "let it go" hyb exec oom/vm/c -- touch /tmp/go
 await "it is killed" 30 has oom/vm/c state failed
 is "and the reason shown" "$(field oom/vm/c reason) $(field oom/vm/c exit_code)" "OOMKilled 137"
 is "its VM lives" "$(vm_field oom/vm state)" running
@@ -80,12 +82,14 @@ await "failed for good" 30 has early/vm/c state failed
 is "its code" "$(field early/vm/c exit_code) $(field early/vm/c reason)" "3 Error"
 check "down" hyb down early
 
-python3 -c 'import socket,time
-s=socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind(("127.0.0.1",18190)); s.listen(1); time.sleep(60)' &
+python3 -c 'import socket, sys, time
+s = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+print("held", flush=True)
+time.sleep(600)' "$PORT" >"$WORK/squat" &
 SQUAT=$!
-sleep 0.5
-one port 'sleep 100' '        ports: ["127.0.0.1:18190:80"]'
-fails "a port that is in use" 1 '18190.*in use' hyb deploy "$WORK/port.yaml"
+await "another holds a port" 60 grep -q held "$WORK/squat"
+one port 'sleep 100' "        ports: [\"127.0.0.1:$PORT:80\"]"
+fails "a port that is in use" 1 "$PORT.*in use" hyb deploy "$WORK/port.yaml"
 kill $SQUAT
 wait $SQUAT 2>/dev/null
 check "deployed when it is free" hyb deploy "$WORK/port.yaml"

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # kill -9 of everything, one after another.
 . "$(dirname "$0")/lib.sh"
+read -r PORT <<<"$(free_ports 1)"
 
 cat >"$WORK/s.yaml" <<'Y'
 hyb: 1
@@ -16,39 +17,43 @@ vms:
       web:
         image: busybox
         command: ["sh", "-c", "mkdir /tmp/w; echo here > /tmp/w/index.html; exec httpd -f -p 80 -h /tmp/w"]
-        ports: ["127.0.0.1:18170:80"]
+        ports: ["127.0.0.1:@PORT:80"]
         stop_grace_period: 1s
   two:
     restart: no
     containers:
       idle: { image: busybox, command: sleep 1000, stop_grace_period: 1s, init: true }
 Y
+sed -i "s/@PORT/$PORT/" "$WORK/s.yaml"
 load_images
 check "deploy" hyb deploy "$WORK/s.yaml"
 boot() { hyb exec s/one/count -- cat /proc/sys/kernel/random/boot_id; }
-page() { [ "$(curl -s --max-time 5 http://127.0.0.1:18170/)" = here ]; }
+page() { [ "$(curl -s --max-time 60 http://127.0.0.1:$PORT/)" = here ]; }
 await "the page" 10 page
 
 # hybd
 BOOT=$(boot) STARTED=$(field s/one/count started_at) QEMU=$(vm_field s/one qemu_pid)
-hyb exec s/one/count -- sh -c 'sleep 3; echo still here; exit 9' >"$WORK/exec.out" 2>&1 &
+mkfifo "$WORK/in"
+hyb exec -i s/one/count -- sh -c 'echo begun; read -r x; echo "still $x"; exit 9' <"$WORK/in" >"$WORK/exec.out" 2>&1 &
 EXEC=$!
-sleep 1
+exec 8>"$WORK/in"
+await "an exec that waits" 60 grep -q begun "$WORK/exec.out"
 HYBD=$(hybd_pid)
 kill_9 "$HYBD"
-await "the port goes on without hybd" 2 page
+await "the port goes on without hybd" 60 page
+echo here >&8
+exec 8>&-
 wait $EXEC
-is "a running exec goes on without hybd" "$? $(cat "$WORK/exec.out")" "9 still here"
-sleep 1
+is "a running exec goes on without hybd" "$? $(tr '\n' ' ' <"$WORK/exec.out")" "9 begun still here "
 check "a new hybd is started" hyb ps
 is "the same guest" "$(boot)" "$BOOT"
 is "the same QEMU" "$(vm_field s/one qemu_pid)" "$QEMU"
 is "the same container" "$(field s/one/count started_at) $(field s/one/count restarts)" "$STARTED 0"
 if [ "$(hybd_pid)" != "$HYBD" ]; then ok "another hybd"; else not_ok "another hybd"; fi
-sleep 1
-hyb logs s/one/count >"$WORK/log"
+long_log() { hyb logs s/one/count >"$WORK/log" && [ "$(wc -l <"$WORK/log")" -gt 100 ]; }
+await "its log goes on" 60 long_log
 N=$(wc -l <"$WORK/log")
-seq 0 $((N - 1)) | cmp -s - "$WORK/log" && [ "$N" -gt 100 ] && ok "the log has every line once ($N)" || not_ok "the log has every line once ($N)" "$(diff <(seq 0 $((N - 1))) "$WORK/log" | head -5)"
+seq 0 $((N - 1)) | cmp -s - "$WORK/log" && ok "the log has every line once ($N)" || not_ok "the log has every line once ($N)" "$(diff <(seq 0 $((N - 1))) "$WORK/log" | head -5)"
 is "nothing to do for a deployment" "$(hyb plan "$WORK/s.yaml" >/dev/null 2>&1; echo $?)" 0
 
 # the device
@@ -78,10 +83,11 @@ await "the port is published again" 15 page
 # hybd while it deploys
 check "down" hyb down s
 for ms in 0.1 0.4 0.8 1.2; do
+	HYBD=$(hybd_pid)
 	hyb deploy "$WORK/s.yaml" >/dev/null 2>&1 &
 	D=$!
 	sleep $ms
-	kill_9 "$(pgrep -f "hybd --root $HYB_ROOT" | head -1)"
+	kill_9 "$HYBD"
 	wait $D 2>/dev/null
 	check "deploy after a hybd was killed $ms s into one" hyb deploy "$WORK/s.yaml"
 	is "all run" "$(hyb ps -o json | jq -r '[.[] | select(.state == "running")] | length')" 3

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Ten deployments and downs leave nothing: process, file, tap, mount, descriptor.
 . "$(dirname "$0")/lib.sh"
+read -r PORT <<<"$(free_ports 1)"
 
 cat >"$WORK/s.yaml" <<'Y'
 hyb: 1
@@ -9,8 +10,9 @@ name: s
 vms:
   v:
     containers:
-      c: { image: busybox, command: sleep 1000, stop_grace_period: 1s, init: true, ports: ["127.0.0.1:18160:80"] }
+      c: { image: busybox, command: sleep 1000, stop_grace_period: 1s, init: true, ports: ["127.0.0.1:@PORT:80"] }
 Y
+sed -i "s/@PORT/$PORT/" "$WORK/s.yaml"
 load_images
 state() {
 	local pid

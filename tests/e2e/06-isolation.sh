@@ -2,12 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 # Who each process is, what it may do, and what a container may not.
 . "$(dirname "$0")/lib.sh"
+read -r PORT <<<"$(free_ports 1)"
 
 cat >"$WORK/s.yaml" <<'Y'
 hyb: 1
 name: s
 vms:
-  one: { containers: { c: { image: busybox, command: sleep 1000, init: true, stop_grace_period: 0s, ports: ["127.0.0.1:18150:80"] } } }
+  one: { containers: { c: { image: busybox, command: sleep 1000, init: true, stop_grace_period: 0s, ports: ["127.0.0.1:@PORT:80"] } } }
   own: { containers: { c: { image: busybox, command: sleep 1000, stop_grace_period: 0s, seccomp: ./profile.json } } }
   two: { containers: { c: { image: busybox, command: sleep 1000, init: true, stop_grace_period: 0s, resources: { limits: { pids: 30, memory: 32m } } } } }
 Y
@@ -17,6 +18,7 @@ cat >"$WORK/profile.json" <<'J'
 {"names":["rmdir"],"action":"SCMP_ACT_ERRNO","includes":{"caps":["CAP_SYS_ADMIN"]}},
 {"names":["sethostname"],"action":"SCMP_ACT_KILL_PROCESS","excludes":{"minKernel":"99.0"}}]}
 J
+sed -i "s/@PORT/$PORT/" "$WORK/s.yaml"
 load_images
 check "deploy" hyb deploy "$WORK/s.yaml"
 

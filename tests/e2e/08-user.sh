@@ -39,7 +39,7 @@ fails "exec in what does not run" 125 "hint: .hyb logs u/v/bad" hyb exec u/v/bad
 # Odd characters, and what is made.
 is "environment" "$(hyb exec u/v/a -- sh -c 'echo "$UML|$SPACES|$QUOTE|$PWD"')" "äöü ☃|a  b|'\"\$HOME\`id\`|/made/up"
 is "exec -e" "$(hyb exec -e 'U=ä ☃"' u/v/a -- sh -c 'echo "$U"')" 'ä ☃"'
-is "a reader that leaves ends the command" "$(timeout 20 hyb exec u/v/a -- yes | head -2 | tr '\n' ' ')" "y y "
+is "a reader that leaves ends the command" "$(timeout 60 hyb exec u/v/a -- yes | head -2 | tr '\n' ' ')" "y y "
 
 # Names: hints are of the stack that was meant.
 check "a second stack" hyb deploy "$WORK/w.yaml"

@@ -188,7 +188,7 @@ hyb cp -q c/v/a:/dev/shm shm
 in_a 'head -c 100000000 /dev/zero >/tmp/big'
 hyb cp c/v/a:/tmp/big cut >/dev/null 2>cut.err &
 P=$!
-sleep 0.3
+while kill -0 $P 2>/dev/null && [ ! -s cut ]; do sleep 0.02; done
 kill -9 "$(vm_field c/v qemu_pid)"
 wait $P
 S=$?

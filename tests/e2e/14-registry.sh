@@ -22,10 +22,7 @@ cp -r /etc/containers "$WORK/containers"
 mount --bind "$WORK/containers" /etc/containers || exit 2
 chmod 755 "$WORK" "$WORK/containers"
 cd "$WORK" || exit 2
-mapfile -t port < <(python3 -c 'import socket
-s = [socket.socket() for _ in range(3)]
-for x in s: x.bind(("127.0.0.1", 0))
-for x in s: print(x.getsockname()[1])')
+read -r -a port <<<"$(free_ports 3)"
 R=localhost:${port[0]} OLD=localhost:${port[1]} CUT=localhost:${port[2]}
 
 # A CA, a certificate, and one that is past its time.
@@ -158,6 +155,6 @@ sed 's/touch/false/' ctx/Dockerfile >ctx/Bad
 fails "a command that fails" 1 "hyb: image build 'ctx': buildah build: exit status 1" hyb image build ctx -f ctx/Bad -t built:2
 fails "no folder" 1 "image build 'none': open 'none': No such file" hyb image build none -t x
 fails "no name" 2 "-t NAME is missing" hyb image build ctx
-is "nothing is left of builds" "$(find /var/tmp -maxdepth 1 -name 'hyb-build.*' | wc -l)" 0
+is "nothing is left of builds" "$(find /var/tmp -maxdepth 1 -name 'hyb-build.*' -newer "$WORK/ctx/Dockerfile" | wc -l)" 0
 cd "$TOP" || exit 2
 umount -l /etc/containers

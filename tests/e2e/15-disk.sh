@@ -10,8 +10,8 @@ cache=${XDG_CACHE_HOME:-$HOME/.cache}/hyb/disks
 disk=$cache/debian-$(sha256sum docs/examples/debian-disk.sh | cut -c1-16).raw
 if [ ! -s "$disk" ]; then
 	mkdir -p "$cache"
-	check "make the example's disk" docs/examples/debian-disk.sh "$disk.new"
-	mv "$disk.new" "$disk"
+	check "make the example's disk" docs/examples/debian-disk.sh "$disk.$$"
+	mv "$disk.$$" "$disk"
 fi
 
 # What is no disk, and what is none that is taken.
@@ -66,7 +66,7 @@ fails "it has no containers" 4 "boots a disk: it has no containers" hyb exec leg
 fails "nor their logs" 4 "hint: .hyb console" hyb logs legacy
 fails "its disk is in use" 1 "legacy/debian' is declared to boot it" hyb disk rm debian12
 is "plan: nothing to do" "$(hyb plan docs/examples/legacy.yaml >/dev/null; echo $?)" 0
-check "it boots, and its console takes what is typed" talk legacy 90 \
+check "it boots, and its console takes what is typed" talk legacy 300 \
 	"login:" root "# " 'echo kept >/root/mark; sync; uname -r; echo O''K' "amd64[^O]*OK"
 pid=$(vm_field legacy/debian qemu_pid)
 uid=$(vm_field legacy/debian uid)
@@ -74,14 +74,14 @@ is "QEMU has the VM's uid, no capabilities, no privileges to gain, a filter" \
 	"$(awk '/^(Uid|CapEff|NoNewPrivs|Seccomp):/ { print $2 }' "/proc/$pid/status" | tr '\n' ' ')" "$uid 0000000000000000 1 2 "
 kill_9 "$(hybd_pid)"
 check "the next hybd has it" vm_has legacy/debian qemu_pid "$pid"
-check "and its console" talk legacy 20 "" "" "# " 'echo ag''ain' "again"
+check "and its console" talk legacy 60 "" "" "# " 'echo ag''ain' "again"
 check "a stop presses the power button" hyb stop legacy
 is "and Debian shuts down" "$(grep -c 'does not shut itself down' "$HYB_ROOT/hybd.log")" 0
 check "start" hyb start legacy
-check "what it wrote is there, and a reset restarts it" talk legacy 120 \
+check "what it wrote is there, and a reset restarts it" talk legacy 400 \
 	"login:" root "# " 'cat /root/mark' 'kept' '' '# ' 'systemctl reboot' "login:"
 is "it is the same VM" "$(vm_field legacy/debian state)" running
-check "switched off from within" talk legacy 30 "" root "# " 'systemctl poweroff' "[Pp]ower"
+check "switched off from within" talk legacy 120 "" root "# " 'systemctl poweroff' "[Pp]ower"
 await "it is off, and stays so by its policy" 30 vm_has legacy/debian state stopped
 is "for this reason" "$(vm_field legacy/debian reason)" Completed
 sed 's/debian12/other/' docs/examples/legacy.yaml >"$WORK/other.yaml"

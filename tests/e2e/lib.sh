@@ -4,7 +4,9 @@
 set -u
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 2
 TOP=$PWD
-export PATH=$TOP/build/default/bin:$PATH
+# "sanitized": hybd's words are searched for reports at the end
+VARIANT=${HYB_VARIANT:-default}
+export PATH=$TOP/build/$VARIANT/bin:$PATH
 export NO_COLOR=1
 export HYB_ACCEL=${HYB_ACCEL:-tcg}
 HYB_ROOT=$(mktemp -d /tmp/hyb-e2e.XXXX)
@@ -45,9 +47,10 @@ fails() {
 $out"
 	fi
 }
-# await NAME SECONDS COMMAND...: it succeeds in that time
+# await NAME SECONDS COMMAND...: it succeeds in that time, which is never less
+# than a minute: it is there for what does not come at all
 await() {
-	local name=$1 end=$((SECONDS + $2)) out
+	local name=$1 end=$((SECONDS + ($2 > 60 ? $2 : 60))) out
 	shift 2
 	while ! out=$("$@" 2>&1); do
 		if [ $SECONDS -ge $end ]; then
@@ -71,7 +74,28 @@ except ProcessLookupError:
     sys.exit(0)
 p = select.poll()
 p.register(fd, select.POLLIN)
-sys.exit(not p.poll(10000))' "$1"
+sys.exit(not p.poll(60000))' "$1"
+}
+
+# gone PID: there is no such process, or only what nobody has waited for
+gone() { [ ! -e "/proc/$1" ] || grep -q '^State:.Z' "/proc/$1/status" 2>/dev/null; }
+
+# free_ports N: so many TCP ports that nothing holds, out of the range from
+# which the kernel gives ports to those who connect
+free_ports() {
+	python3 - "$1" <<'P'
+import random, socket, sys
+low = int(open("/proc/sys/net/ipv4/ip_local_port_range").read().split()[0])
+held = []
+while len(held) < int(sys.argv[1]):
+    s = socket.socket()
+    try:
+        s.bind(("127.0.0.1", random.randrange(10000, max(low, 20000))))
+        held.append(s)
+    except OSError:
+        s.close()
+print(*(s.getsockname()[1] for s in held))
+P
 }
 
 # field NAME FIELD: of `hyb ps` of a container
@@ -85,6 +109,7 @@ vm_restarts() {
 	echo "$n restarts"
 	[ "$n" = "$2" ]
 }
+# Of the hybd that answers; where there is none one is started.
 hybd_pid() { hyb version -o json 2>/dev/null | jq -r '.hybd.pid // .pid'; }
 
 # The processes that work for this root: by their command lines and the VM's
@@ -97,6 +122,8 @@ load_images() {
 	[ "${1:-}" != nginx ] || check "load nginx" hyb image load build/images/nginx.tar
 }
 
+no_report() { ! grep -aE -A30 'Sanitizer|runtime error:' "$HYB_ROOT/hybd.log"; }
+
 finish() {
 	local pid list
 	hyb ps -a -o json 2>/dev/null | jq -r '.[].stack' 2>/dev/null | sort -u | while read -r s; do
@@ -105,7 +132,10 @@ finish() {
 	pid=$(hybd_pid)
 	if [ -n "$pid" ] && [ "$pid" != null ]; then
 		kill "$pid" 2>/dev/null
-		for _ in $(seq 50); do kill -0 "$pid" 2>/dev/null || break; sleep 0.1; done
+		for _ in $(seq 300); do gone "$pid" && break; sleep 0.1; done
+	fi
+	if [ "$VARIANT" != default ]; then
+		check "hybd ends without a report" no_report
 	fi
 	list=$(ours)
 	if [ -n "$list" ]; then

@@ -128,7 +128,7 @@ vm_start() {
 		<&9 >"$dir/qemu.log" 2>&1 &
 	qemu_pid=$!
 	device_start
-	for _ in $(seq 200); do
+	for _ in $(seq 6000); do
 		[ -S "$dir/run/vsock" ] && break
 		sleep 0.01
 	done
@@ -145,7 +145,7 @@ vm_plug() {
 
 device_start() {
 	"$device" --vhost "$dir/run/vhost" --listen "$dir/run/vsock" --cid 3 \
-		--wait 20s --peer-uid $vm_uid --uid $vm_uid --gid $vm_uid \
+		--wait 120s --peer-uid $vm_uid --uid $vm_uid --gid $vm_uid \
 		2>>"$dir/device.log" &
 	device_pid=$!
 }
@@ -159,7 +159,7 @@ device_replace() {
 	device_start
 	local said
 	said=$(stat -c %s "$dir/qemu.log")
-	for _ in $(seq 200); do
+	for _ in $(seq 1200); do
 		vm_monitor info chardev
 		tail -c "+$said" "$dir/qemu.log" | tr -d '\r' |
 			grep -q '^vs: filename=unix' && break
@@ -168,9 +168,9 @@ device_replace() {
 	vm_monitor cont
 }
 
-# Waits (20 s) for the VM's end: 0 when it came.
+# Waits (a minute) for the VM's end: 0 when it came.
 vm_gone() {
-	for _ in $(seq 200); do
+	for _ in $(seq 600); do
 		kill -0 "$qemu_pid" 2>/dev/null || return 0
 		sleep 0.1
 	done
@@ -189,7 +189,7 @@ claim() {
 # create ID [ARGS-JSON [MORE-OF-CONFIG [LOG_SIZE]]]
 create() {
 	local args=${2:-'["sleep","1000"]'}
-	a call Create "$(printf '{"id":"%s","image":"img","disk_timeout":10000,"scratch_size":16777216,"user":"","init":false,"log_size":%s,"config":{"ociVersion":"1.2.0","process":{"user":{"uid":0,"gid":0},"cwd":"/","args":%s,"env":["PATH=/bin"]},"root":{"path":"rootfs"},"hostname":"%s","linux":{%s}}}' \
+	a call Create "$(printf '{"id":"%s","image":"img","disk_timeout":60000,"scratch_size":16777216,"user":"","init":false,"log_size":%s,"config":{"ociVersion":"1.2.0","process":{"user":{"uid":0,"gid":0},"cwd":"/","args":%s,"env":["PATH=/bin"]},"root":{"path":"rootfs"},"hostname":"%s","linux":{%s}}}' \
 		"$1" "${4:-262144}" "$args" "$1" "${3:-}")"
 }
 

@@ -33,7 +33,7 @@
 #include <unistd.h>
 
 #define CALL_MS 60000
-#define BOOT_MS 20000
+#define BOOT_MS 120000
 
 static const char *address;
 
@@ -185,6 +185,8 @@ static void pipe_end(struct pipe *p)
 		close(p->to);
 }
 
+/* Reads, or writes what was read: to the guest as much as it takes, since it
+ * may wait itself until its output is read. */
 static void pipe_turn(struct pipe *p)
 {
 	ssize_t n;
@@ -198,11 +200,15 @@ static void pipe_turn(struct pipe *p)
 		p->at = 0;
 		p->len = (size_t)n;
 	}
-	if (write_full(p->to, p->buf + p->at, p->len - p->at) < 0) {
+	n = send(p->to, p->buf + p->at, p->len - p->at,
+		 MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (n < 0 && errno == ENOTSOCK)
+		n = write(p->to, p->buf + p->at, p->len - p->at);
+	if (n < 0 && errno != EAGAIN) {
 		p->done = true;
 		return;
 	}
-	p->at = p->len;
+	p->at += n > 0 ? (size_t)n : 0;
 }
 
 static void attach(const char *session, const char *stream, struct vl_conn *ret)
@@ -224,13 +230,15 @@ static void relay(struct pipe *pipes, size_t n, size_t first_output)
 	for (;;) {
 		left = 0;
 		for (i = 0; i < n; i++) {
+			bool full = pipes[i].at < pipes[i].len;
+
 			fds[i] = (struct pollfd){
-				.fd = pipes[i].done ? -1 : pipes[i].from,
-				.events = POLLIN};
+				.fd = full ? pipes[i].to : pipes[i].from,
+				.events = full ? POLLOUT : POLLIN};
+			if (pipes[i].done)
+				fds[i].fd = -1;
 			if (i >= first_output && !pipes[i].done)
 				left++;
-			if (!pipes[i].done && pipes[i].at < pipes[i].len)
-				pipe_turn(&pipes[i]);
 		}
 		if (left == 0)
 			return;

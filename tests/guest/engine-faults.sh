@@ -37,7 +37,7 @@ processes() {
 mounts() { grep -c "hyb-rootfs\|$work" /proc/self/mounts; }
 n=0 bad=0 total=0
 run() { # run CALL ERROR NTH: the exit code of create
-	timeout 30 strace -D -f -qq -o /dev/null -e trace="$1" -e inject="$1:error=$2:when=$3" \
+	timeout 120 strace -D -f -qq -o /dev/null -e trace="$1" -e inject="$1:error=$2:when=$3" \
 		"$runtime" --root "$work/root" create -b "$work/b" fault >"$work/out" 2>&1 </dev/null
 }
 if ! run fsopen ENOMEM 9999; then
@@ -67,7 +67,11 @@ for call in $calls; do
 			through=0
 			failed=$((failed + 1))
 		fi
-		left="$(cgroups) $(mounts) $(ls "$work/root" 2>/dev/null | grep -c fault) $(processes)"
+		for _ in $(seq 300); do
+			left="$(cgroups) $(mounts) $(ls "$work/root" 2>/dev/null | grep -c fault) $(processes)"
+			[ "$left" = "0 0 0 0" ] && break
+			sleep 0.1
+		done
 		if [ "$left" != "0 0 0 0" ]; then
 			ok=0 why="fault $nth (exit $code: $(head -c 200 "$work/out")) leaves cgroups, mounts, states, processes: $left"
 			"$runtime" --root "$work/root" delete -f fault >/dev/null 2>&1

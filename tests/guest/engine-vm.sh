@@ -54,7 +54,7 @@ cp tests/guest/engine/*.sh "$work/initramfs/"
 chmod 755 "$work/initramfs/init"
 (cd "$work/initramfs" && find . | cpio -o -H newc --quiet) >"$work/initramfs.cpio"
 
-timeout 300 qemu-system-x86_64 -nodefaults -no-user-config -machine q35,accel=tcg \
+timeout 580 qemu-system-x86_64 -nodefaults -no-user-config -machine q35,accel=tcg \
 	-cpu max -smp 1 -m 512 -display none -no-reboot -serial stdio \
 	-kernel "$kernel" -initrd "$work/initramfs.cpio" \
 	-append "$(cat kernel-config/cmdline) root=none" \

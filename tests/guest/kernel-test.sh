@@ -104,7 +104,7 @@ start_guest() {		# PART MEMORY_MIB QEMU_OPTION...
 
 # Waits for the guest's end; its QMP output is then in $work/qmp.log.
 end_guest() {
-	local end=$((SECONDS + 10))
+	local end=$((SECONDS + 60))
 	while kill -0 "$qemu_pid" 2>/dev/null && ((SECONDS < end)); do
 		sleep 0.02
 	done

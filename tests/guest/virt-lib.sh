@@ -99,7 +99,7 @@ events=
 ctl_read() {
 	local line
 	answer=
-	while IFS= read -r -t "${limit:-40}" line <&"$from"; do
+	while IFS= read -r -t "${limit:-120}" line <&"$from"; do
 		case $line in
 		event\ *) events+=$line$'\n' ;;
 		ok\ *) answer+=$line; return 0 ;;
@@ -130,10 +130,10 @@ ctl_stop() {
 	exec {from}<&-
 }
 
-# event_wait PATTERN: an event that matches, within 10 s.
+# event_wait PATTERN: an event that matches, within a minute.
 event_wait() {
 	local i
-	for i in $(seq 50); do
+	for i in $(seq 300); do
 		grep -q -- "$1" <<<"$events" && return 0
 		ctl sleep 200
 	done
@@ -145,11 +145,11 @@ event_wait() {
 guest() {
 	python3 - "$root/vm/$1/vsock.sock" "$2" <<'PY'
 import socket, sys, time
-end = time.monotonic() + 20
+end = time.monotonic() + 60
 while time.monotonic() < end:
     try:
         s = socket.socket(socket.AF_UNIX)
-        s.settimeout(20)
+        s.settimeout(60)
         s.connect(sys.argv[1])
         s.sendall(b"CONNECT 1024\n")
         f = s.makefile("rb")
@@ -178,9 +178,9 @@ vsockd_pid() {
 	field vsockd <<<"$answer" | head -n 1
 }
 
-wait_gone() { # wait_gone PID: no such process, or a zombie, within 5 s
+wait_gone() { # wait_gone PID: no such process, or a zombie, within a minute
 	local i
-	for i in $(seq 100); do
+	for i in $(seq 1200); do
 		grep -q '^State:.[^Z]' "/proc/$1/status" 2>/dev/null || return 0
 		sleep 0.05
 	done

@@ -32,7 +32,7 @@ daemon_start() {
 	daemon=$!
 	daemon_pids=$daemon
 	local i
-	for i in $(seq 100); do
+	for i in $(seq 600); do
 		[ -S /run/libvirt/libvirt-sock ] && return 0
 		sleep 0.1
 	done
@@ -80,7 +80,7 @@ ok $? "killed and opened again"
 ok $? "the VM went on"
 ctl destroy sys1
 ok $? "it is destroyed"
-for i in $(seq 50); do
+for i in $(seq 600); do
 	[ -e /run/libvirt/qemu/sys1.pid ] || break
 	sleep 0.1
 done

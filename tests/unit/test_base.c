@@ -408,7 +408,7 @@ static void test_proc(void **state)
 	int status, fd;
 
 	(void)state;
-	assert_int_equal(proc_run(&spec, now_ms() + 10000, 100, &out, &errout,
+	assert_int_equal(proc_run(&spec, now_ms() + 60000, 100, &out, &errout,
 				  &status, &e),
 			 0);
 	assert_int_equal(status, 3);

@@ -73,7 +73,7 @@ static int start_forward(struct hyb *h, const char *mapping)
 
 	hyb_start_fds(h, -1, -1, -1, WORDS("port-forward", "s/v", mapping));
 	while (n < sizeof(line) - 1 && !strchr(line, '\n')) {
-		if (fd_wait(h->out, POLLIN, now_ms() + 10000) < 0 ||
+		if (fd_wait(h->out, POLLIN, now_ms() + 60000) < 0 ||
 		    read(h->out, line + n, 1) != 1)
 			fail_msg("it does not listen: '%s'", line);
 		n++;

@@ -164,7 +164,7 @@ static void reap(struct box *b)
 
 	container_get_info(b->c, &info);
 	assert_int_equal(
-		fd_wait(container_pidfd(b->c), POLLIN, now_ms() + 20000), 0);
+		fd_wait(container_pidfd(b->c), POLLIN, now_ms() + 60000), 0);
 	assert_int_equal(waitpid(info.pid, &status, 0), info.pid);
 	container_ended(b->c, status);
 }
@@ -527,7 +527,7 @@ static void terminals_are_its_own(void **state)
 	assert_int_equal(container_take_console(b.c), -1);
 	assert_int_equal(container_start(b.c, NULL, &b.e), 0);
 	while (!strstr(out, "x\r\n")) {
-		assert_int_equal(fd_wait(console, POLLIN, now_ms() + 10000), 0);
+		assert_int_equal(fd_wait(console, POLLIN, now_ms() + 60000), 0);
 		n = read(console, out + strlen(out),
 			 sizeof(out) - strlen(out) - 1);
 		assert_true(n > 0);

@@ -99,7 +99,7 @@ static int device_accept(void)
 	char text[sizeof(wanted)];
 	int fd;
 
-	assert_int_equal(fd_wait(device_fd, POLLIN, now_ms() + 5000), 0);
+	assert_int_equal(fd_wait(device_fd, POLLIN, now_ms() + 60000), 0);
 	fd = accept(device_fd, NULL, NULL);
 	assert_true(fd >= 0);
 	assert_int_equal(read_full(fd, text, sizeof(text)), sizeof(text));
@@ -117,7 +117,7 @@ static void expect(int fd, const char *text)
 	char got[256];
 	size_t len = strlen(text);
 
-	assert_int_equal(fd_wait(fd, POLLIN, now_ms() + 5000), 0);
+	assert_int_equal(fd_wait(fd, POLLIN, now_ms() + 60000), 0);
 	assert_int_equal(read_full(fd, got, len), len);
 	assert_memory_equal(got, text, len);
 }
@@ -126,7 +126,7 @@ static void expect_end(int fd)
 {
 	char c;
 
-	assert_int_equal(fd_wait(fd, POLLIN, now_ms() + 5000), 0);
+	assert_int_equal(fd_wait(fd, POLLIN, now_ms() + 60000), 0);
 	assert_int_equal(read(fd, &c, 1), 0);
 }
 
@@ -134,7 +134,7 @@ static void expect_reset(int fd)
 {
 	char c;
 
-	assert_int_equal(fd_wait(fd, POLLIN, now_ms() + 5000), 0);
+	assert_int_equal(fd_wait(fd, POLLIN, now_ms() + 60000), 0);
 	assert_int_equal(read(fd, &c, 1), -1);
 	assert_int_equal(errno, ECONNRESET);
 }
@@ -289,7 +289,7 @@ static int device_accept_id(int *ret_id)
 	int fd = device_accept();
 
 	answer(fd, "OK 1\n" GOOD "\0", 6 + strlen(GOOD));
-	assert_int_equal(fd_wait(fd, POLLIN, now_ms() + 5000), 0);
+	assert_int_equal(fd_wait(fd, POLLIN, now_ms() + 60000), 0);
 	assert_int_equal(read_full(fd, ret_id, sizeof(*ret_id)),
 			 sizeof(*ret_id));
 	return fd;

@@ -264,7 +264,7 @@ static void test_reap(void **state)
 	assert_int_equal(reap_start(&e), 0);
 	reap_busy(true);
 	for (i = 0; i < 5; i++) {
-		int tries = 200;
+		int tries = 12000;
 
 		orphan = make_orphan(40 + i);
 		while (!reap_status(orphan, &status) && tries--)

@@ -78,7 +78,7 @@ static void check_schema(const char *text)
 	assert_true(fd >= 0);
 	assert_int_equal(write_full(fd, text, strlen(text)), 0);
 	close(fd);
-	r = proc_run(&spec, now_ms() + 30000, 4096, NULL, NULL, &status, &e);
+	r = proc_run(&spec, now_ms() + 120000, 4096, NULL, NULL, &status, &e);
 	unlink(path);
 	if (r < 0)
 		print_message("%s\n", e.msg);

@@ -324,10 +324,10 @@ static void test_lost_kick(void **state)
 	assert_int_equal(loop_turn(&g.loop, 1000, &g.e), 0);
 	offer(&g, RING_TX, 0);
 	start = now_ms();
-	assert_int_equal(loop_turn(&g.loop, 1000, &g.e), 0);
+	assert_int_equal(loop_turn(&g.loop, 60000, &g.e), 0);
 	assert_int_equal(loop_turn(&g.loop, 0, &g.e), 0);
 	assert_int_equal(used_index(&g, RING_TX), before + 1);
-	assert_in_range(now_ms() - start, 0, 500);
+	assert_in_range(now_ms() - start, 0, 30000);
 }
 
 int main(void)

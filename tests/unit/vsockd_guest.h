@@ -106,7 +106,7 @@ static inline uint32_t answer_of(struct guest *g, uint32_t request, void *data,
 {
 	uint32_t head[3];
 
-	assert_int_equal(fd_wait(g->qemu, POLLIN, now_ms() + 1000), 0);
+	assert_int_equal(fd_wait(g->qemu, POLLIN, now_ms() + 60000), 0);
 	assert_int_equal(read_full(g->qemu, head, sizeof(head)), sizeof(head));
 	assert_int_equal(head[0], request);
 	assert_int_equal(head[1], 5);

@@ -27,14 +27,14 @@ J
 }
 wait_stopped() {
 	i=0
-	while [ $i -lt 500 ] && $RT state $1 2>/dev/null | grep -q -e running -e created -e paused; do
+	while [ $i -lt 6000 ] && $RT state $1 2>/dev/null | grep -q -e running -e created -e paused; do
 		usleep 20000
 		i=$((i + 1))
 	done
 }
 # run NAME: $out and $err; deleted after it
 run() {
-	{ $RT create -b /run/b/$1 $1 </dev/null && $RT start $1; } 2>/run/err | timeout 30 cat >/run/out
+	{ $RT create -b /run/b/$1 $1 </dev/null && $RT start $1; } 2>/run/err | timeout 120 cat >/run/out
 	wait_stopped $1
 	out=$(cat /run/out) err=$(cat /run/err)
 	$RT delete -f $1
@@ -44,7 +44,7 @@ up() { # up NAME: runs and stays
 }
 until_in() { # until_in FILE TEXT
 	i=0
-	while [ $i -lt 500 ] && ! grep -q "$2" $1; do usleep 20000; i=$((i + 1)); done
+	while [ $i -lt 6000 ] && ! grep -q "$2" $1; do usleep 20000; i=$((i + 1)); done
 }
 box() { # box TITLE WANT ARGS-JSON [KEY=VALUE...]
 	t=$1 w=$2
@@ -229,16 +229,16 @@ up b1
 calm=$($RT exec b1 /bin/attack naps)
 bundle c1 '["/bin/attack","bomb"]'
 up c1
-i=0; while [ $i -lt 200 ] && [ "$(cat /sys/fs/cgroup/hyb/c1/pids.current)" -lt 64 ]; do usleep 20000; i=$((i + 1)); done
+i=0; while [ $i -lt 6000 ] && [ "$(cat /sys/fs/cgroup/hyb/c1/pids.current)" -lt 64 ]; do usleep 20000; i=$((i + 1)); done
 is "a fork bomb ends at its limit" "$(cat /sys/fs/cgroup/hyb/c1/pids.current)" 64
 echo "# the neighbour's longest nap of 1 ms: $calm ms, beside a fork bomb $($RT exec b1 /bin/attack naps) ms"
-is "its neighbour answers" "$(timeout 20 $RT exec b1 /bin/echo fine)" fine
-is "and it can be taken away" "$(timeout 20 $RT delete -f c1 2>&1)$(ls -d /sys/fs/cgroup/hyb/c1 2>/dev/null)" ""
+is "its neighbour answers" "$(timeout 120 $RT exec b1 /bin/echo fine)" fine
+is "and it can be taken away" "$(timeout 120 $RT delete -f c1 2>&1)$(ls -d /sys/fs/cgroup/hyb/c1 2>/dev/null)" ""
 bundle c1 '["/bin/attack","eat"]' limit=-1
 up c1
 wait_stopped c1
 is "a container without a limit eats the VM's memory: it is killed" "$(grep -c '^oom_kill [1-9]' /sys/fs/cgroup/hyb/c1/memory.events)" 1
-is "its neighbour lives and answers" "$($RT state b1 | grep -o running) $(timeout 20 $RT exec b1 /bin/echo fine)" "running fine"
+is "its neighbour lives and answers" "$($RT state b1 | grep -o running) $(timeout 120 $RT exec b1 /bin/echo fine)" "running fine"
 $RT delete -f c1
 $RT delete -f b1
 is "nothing is left" "$(ls -d /sys/fs/cgroup/hyb/*/ 2>/dev/null | wc -l) $(ls /run/rt | wc -l) $(grep -c -e erofs -e overlay /proc/mounts)" "0 0 0"

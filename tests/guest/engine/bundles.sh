@@ -8,7 +8,7 @@ GOOD='{"ociVersion":"1.2.0","process":{"args":["true"],"cwd":"/","env":["PATH=/b
 # bad TITLE WORDS [PLACE]: create and run of what lies at PLACE
 bad() {
 	for verb in create run; do
-		out=$(timeout 10 $RT $verb -b ${3:-$BAD} bad 2>&1 </dev/null)
+		out=$(timeout 120 $RT $verb -b ${3:-$BAD} bad 2>&1 </dev/null)
 		is "$verb, $1" "$? $(echo "$out" | wc -l) $(echo "$out" | cut -d: -f1)" "1 1 hyb-runtime"
 		like "$verb, $1: says so" "$out" "$2"
 	done

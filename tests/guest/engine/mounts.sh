@@ -27,7 +27,7 @@ oci() {
 E
 }
 oci_run() {
-	{ $RT create -b $M m1 </dev/null && $RT start m1; } 2>/run/err | timeout 20 cat >/run/out
+	{ $RT create -b $M m1 </dev/null && $RT start m1; } 2>/run/err | timeout 120 cat >/run/out
 	wait_stopped m1
 	out=$(cat /run/out) err=$(cat /run/err)
 	$RT delete -f m1
@@ -58,7 +58,7 @@ holder() { # holder FLAGS: a process in new namespaces; its pid in $holder
 	unshare "$@" sh -c 'echo ready >/run/holder; exec sleep 1000' </dev/null >/dev/null 2>&1 &
 	holder=$!
 	i=0
-	while [ $i -lt 500 ] && [ ! -s /run/holder ]; do usleep 10000; i=$((i + 1)); done
+	while [ $i -lt 6000 ] && [ ! -s /run/holder ]; do usleep 10000; i=$((i + 1)); done
 }
 end_holder() { kill -9 $holder $(cat /proc/$holder/task/$holder/children 2>/dev/null) 2>/dev/null; wait $holder 2>/dev/null; }
 joined() { # joined TYPE FILE: path in it leads there, and exec follows
@@ -92,7 +92,7 @@ end_holder
 mkdir /sys/fs/cgroup/held
 sh -c 'echo $$ >/sys/fs/cgroup/held/cgroup.procs; exec probe hold 33554432' >/run/held &
 holder=$!
-i=0; while [ $i -lt 300 ] && [ ! -s /run/held ]; do usleep 10000; i=$((i + 1)); done
+i=0; while [ $i -lt 6000 ] && [ ! -s /run/held ]; do usleep 10000; i=$((i + 1)); done
 joined cgroup cgroup cgroup
 end_holder
 rmdir /sys/fs/cgroup/held
@@ -130,7 +130,7 @@ is "leaves nothing there either" "$(wc -l </proc/$holder/mountinfo)" "$before"
 end_holder
 unshare -m sh -c "mount --make-shared $M/rootfs; echo ready >/run/holder2; exec sleep 1000" &
 holder=$!
-i=0; while [ $i -lt 300 ] && [ ! -s /run/holder2 ]; do usleep 10000; i=$((i + 1)); done
+i=0; while [ $i -lt 6000 ] && [ ! -s /run/holder2 ]; do usleep 10000; i=$((i + 1)); done
 m_refused "a joined mount namespace where the root's place is shared" "a shared mount of the joined namespace" ns="$(no_ns mount),{\"type\":\"mount\",\"path\":\"/proc/$holder/ns/mnt\"}"
 end_holder
 m_refused "the engine's own mount namespace is refused" "the engine's own" ns="$(no_ns mount),{\"type\":\"mount\",\"path\":\"/proc/self/ns/mnt\"}"
@@ -153,7 +153,7 @@ holder=$($RT state m1 | sed -n 's/.*"pid": \([0-9]*\).*/\1/p')
 is "exec is in the time namespace" "$($RT exec m1 sh -c "[ \$($up) -gt 100000 ] && echo yes")" yes
 sed -i 's/"timeOffsets":{[^}]*}}/"x":0/; s#{"type":"time"}#{"type":"time","path":"/proc/'$holder'/ns/time"}#' $M/config.json
 sed 's#sleep 1000#awk "{print int(\\$1 / 100000)}" /proc/uptime#' $M/rootfs/s >$M/s && cp $M/s $M/rootfs/s
-{ $RT create -b $M m2 </dev/null && $RT start m2; } 2>&1 | timeout 20 cat >/run/out
+{ $RT create -b $M m2 </dev/null && $RT start m2; } 2>&1 | timeout 120 cat >/run/out
 wait_stopped m2
 is "a time namespace is joined by path" "$(cat /run/out)" 1
 $RT delete -f m2
@@ -240,7 +240,7 @@ done
 mount --make-shared $M/rootfs
 oci 'mount -t tmpfs own /plain; echo ready; sleep 1000' lx=',"rootfsPropagation":"rslave"'
 { $RT create -b $M m1 </dev/null && $RT start m1; } >/run/out 2>&1
-i=0; while [ $i -lt 400 ] && ! grep -q ready /run/out; do usleep 20000; i=$((i + 1)); done
+i=0; while [ $i -lt 6000 ] && ! grep -q ready /run/out; do usleep 20000; i=$((i + 1)); done
 is "rslave: a mount inside does not come out" "$(grep -c $M/rootfs/plain /proc/mounts)" 0
 mkdir -p $M/rootfs/tmp/late; mount -t tmpfs late $M/rootfs/tmp/late
 is "rslave: a mount outside is seen inside" "$($RT exec m1 sh -c 'grep -c /tmp/late /proc/self/mounts' 2>&1)" 1

@@ -100,7 +100,7 @@ supervise() {
 	/bin/seccomp supervise $LISTENER /run/state $1 &
 	supervisor=$!
 	i=0
-	while [ $i -lt 200 ] && ! grep -q $LISTENER /proc/net/unix; do usleep 10000; i=$((i + 1)); done
+	while [ $i -lt 6000 ] && ! grep -q $LISTENER /proc/net/unix; do usleep 10000; i=$((i + 1)); done
 }
 mem() { sed -n "s/.*\"$2\":\(\"[^\"]*\"\).*/\1/p" $1; }
 answers="open: of the supervisor

@@ -35,7 +35,7 @@ E
 			$RT start f1 2>>/run/err
 			echo $? >/run/st
 		}
-	} | timeout 20 cat >/run/out
+	} | timeout 120 cat >/run/out
 	wait_stopped f1
 	st=$(cat /run/st) out=$(cat /run/out) err=$(cat /run/err)
 	$RT delete -f f1
@@ -123,7 +123,7 @@ refused "an unknown type" "linux.namespaces[1].type: unknown type 'moon'" ns='{"
 rm -f /run/sleeper
 unshare -U -n -i -u -p -f -r sh -c 'echo ready >/run/sleeper; exec sleep 1000' &
 unshare=$!
-i=0; while [ $i -lt 500 ] && [ ! -s /run/sleeper ]; do usleep 10000; i=$((i + 1)); done
+i=0; while [ $i -lt 6000 ] && [ ! -s /run/sleeper ]; do usleep 10000; i=$((i + 1)); done
 sleeper=$(cat /proc/$unshare/task/$unshare/children)
 sleeper=${sleeper% }
 for t in net ipc uts; do

@@ -31,7 +31,7 @@ E
 # run NAME: create, start, wait; output in $out, status of create/start in $st
 wait_stopped() {
 	i=0
-	while [ $i -lt 500 ] && $RT state $1 2>/dev/null | grep -q -E "\"status\": \"(running|created|paused)"; do
+	while [ $i -lt 6000 ] && $RT state $1 2>/dev/null | grep -q -E "\"status\": \"(running|created|paused)"; do
 		usleep 20000
 		i=$((i + 1))
 	done
@@ -44,7 +44,7 @@ run() {
 			$RT start $1 2>>/run/err >/dev/null
 			echo $? >/run/st
 		fi
-	} | timeout 20 cat >/run/out
+	} | timeout 120 cat >/run/out
 	wait_stopped $1
 	st=$(cat /run/st)
 	out=$(cat /run/out)
@@ -275,7 +275,7 @@ is "no cgroup is left" "$(ls -d /sys/fs/cgroup/hyb/*/ 2>/dev/null | wc -l)" 0
 is "no mount is left" "$(grep -c -e erofs -e overlay /proc/mounts)" 0
 is "no state is left" "$(ls /run/rt | wc -l)" 0
 is "no staging folder is left" "$(ls -d /run/hyb-rootfs* 2>/dev/null | wc -l)" 0
-i=0; while [ $i -lt 200 ] && [ "$(ps | grep -c '[s]leep')" != 0 ]; do usleep 20000; i=$((i + 1)); done
+i=0; while [ $i -lt 6000 ] && [ "$(ps | grep -c '[s]leep')" != 0 ]; do usleep 20000; i=$((i + 1)); done
 is "no process is left" "$(ps | grep -c '[s]leep')" 0
 
 # ------------------------------------------- without a user namespace, as root
@@ -293,7 +293,7 @@ plain() { # plain ARGS-JSON
 "mounts":[{"destination":"/proc","type":"proc","source":"proc"}],
 "linux":{"namespaces":[{"type":"pid"},{"type":"mount"}]}}
 E
-	{ $RT create -b /run/plain p1 </dev/null && $RT start p1; } 2>/run/err | timeout 20 cat >/run/out
+	{ $RT create -b /run/plain p1 </dev/null && $RT start p1; } 2>/run/err | timeout 120 cat >/run/out
 	wait_stopped p1
 	out=$(cat /run/out) err=$(cat /run/err)
 	$RT delete -f p1

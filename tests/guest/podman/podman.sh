@@ -7,7 +7,7 @@ driver = "vfs"
 runroot = "/run/containers/storage"
 graphroot = "/var/lib/containers/storage"
 X
-pm() { timeout 60 podman --cgroup-manager cgroupfs --events-backend file --runtime /usr/local/bin/hyb-runtime "$@"; }
+pm() { timeout 120 podman --cgroup-manager cgroupfs --events-backend file --runtime /usr/local/bin/hyb-runtime "$@"; }
 tar -c -C /img . | pm import - busybox >/run/out 2>/run/err
 is "import of an image" "$?" 0
 # pr OPTION... -- COMMAND...

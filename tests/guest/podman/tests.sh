@@ -5,10 +5,10 @@ ok() { n=$((n + 1)); echo "ok $n - $1"; }
 not_ok() { n=$((n + 1)); echo "not ok $n - $1"; shift; printf '# %s\n' "$@"; }
 is() { if [ "$2" = "$3" ]; then ok "$1"; else not_ok "$1" "wanted '$3', got '$2'"; fi; }
 like() { case $2 in *"$3"*) ok "$1" ;; *) not_ok "$1" "wanted '$3' in '$2'" ;; esac; }
-until_is() { # until_is TEXT WANT COMMAND...: within ten seconds
+until_is() { # until_is TEXT WANT COMMAND...: within a minute
 	local text=$1 want=$2 got i
 	shift 2
-	for i in $(seq 100); do
+	for i in $(seq 600); do
 		got=$("$@" 2>&1)
 		[ "$got" != "$want" ] || break
 		sleep 0.1

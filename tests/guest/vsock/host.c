@@ -189,17 +189,17 @@ static void test_start(void)
 		exit(1);
 	close(fd);
 	addr.uid++;
-	fd = dial(PORT_ECHO, 5000);
+	fd = dial(PORT_ECHO, 60000);
 	addr.uid--;
 	report(fd == -EPERM, "a socket of another uid is not talked to");
-	fd = dial(PORT_NOBODY, 5000);
+	fd = dial(PORT_NOBODY, 60000);
 	report(fd == -ECONNREFUSED, "nobody listens: refused");
 }
 
 static void test_ping(void)
 {
 	static double t[PING_N];
-	int fd = dial(PORT_ECHO, 5000), i;
+	int fd = dial(PORT_ECHO, 60000), i;
 	bool ok = fd >= 0;
 	double t0;
 
@@ -225,7 +225,7 @@ static void test_short(void)
 
 	for (i = 0; i < SHORT_N && ok; i++) {
 		t0 = seconds();
-		fd = dial(PORT_ECHO, 5000);
+		fd = dial(PORT_ECHO, 60000);
 		ok = fd >= 0 && echo_once(fd, 16);
 		if (fd >= 0)
 			close(fd);
@@ -254,7 +254,7 @@ static void test_to_guest(uint64_t size)
 {
 	const char *data = pattern();
 	uint64_t done = 0, answer[2] = {0, 1}, part;
-	int fd = dial(PORT_SINK, 5000);
+	int fd = dial(PORT_SINK, 60000);
 	double t0 = seconds();
 	bool ok = fd >= 0;
 
@@ -277,7 +277,7 @@ static bool pull(uint64_t size, uint64_t slow_from, uint64_t *ret_done)
 {
 	static char buf[256 * 1024];
 	uint64_t done = 0;
-	int fd = dial(PORT_SOURCE, 5000);
+	int fd = dial(PORT_SOURCE, 60000);
 	bool ok = fd >= 0 && write_full(fd, &size, sizeof(size)) == 0;
 	ssize_t n, i;
 
@@ -313,7 +313,7 @@ static void test_parallel(void)
 	int i, k;
 
 	for (i = 0; i < PARALLEL; i++) {
-		fd[i] = dial(PORT_ECHO, 10000);
+		fd[i] = dial(PORT_ECHO, 60000);
 		ok = ok && fd[i] >= 0;
 	}
 	for (k = 0; k < 5 && ok; k++) {
@@ -339,7 +339,7 @@ static void test_limit(void)
 	int i, good = 0, bad = 0;
 
 	for (i = 0; i < 400; i++) {
-		fd[i] = dial(PORT_ECHO, 10000);
+		fd[i] = dial(PORT_ECHO, 60000);
 		good += fd[i] >= 0;
 		bad += fd[i] == -ECONNREFUSED;
 	}
@@ -350,7 +350,7 @@ static void test_limit(void)
 	for (i = 0; i < 400; i++)
 		if (fd[i] >= 0)
 			close(fd[i]);
-	i = dial_retry(PORT_ECHO, 5000);
+	i = dial_retry(PORT_ECHO, 60000);
 	report(i >= 0 && echo_once(i, 64),
 	       "and there is room again afterwards");
 	close(i);
@@ -366,7 +366,7 @@ static void test_stuck(void)
 	bool ok;
 
 	for (i = 0; i < 40; i++) {
-		fd[i] = dial(i % 2 ? PORT_STUCK : PORT_SOURCE, 5000);
+		fd[i] = dial(i % 2 ? PORT_STUCK : PORT_SOURCE, 60000);
 		if (fd[i] < 0)
 			continue;
 		if (i % 2) {
@@ -378,7 +378,7 @@ static void test_stuck(void)
 		}
 	}
 	usleep(200000);
-	i = dial(PORT_ECHO, 5000);
+	i = dial(PORT_ECHO, 60000);
 	ok = i >= 0;
 	for (int k = 0; k < 200 && ok; k++)
 		ok = echo_once(i, 64);
@@ -391,7 +391,7 @@ static void test_stuck(void)
 
 static void test_dial_out(void)
 {
-	int fd = dial(PORT_DIAL, 5000);
+	int fd = dial(PORT_DIAL, 60000);
 	int32_t err = 0;
 
 	report(fd >= 0 && read_full(fd, &err, 4) == 4 && err == ECONNRESET,
@@ -548,7 +548,7 @@ static bool qmp(const char *command, const char *wanted)
 {
 	_cleanup_close_ int fd = -1;
 	char buf[8192], line[128], *first, *second;
-	uint64_t deadline = now_ms() + 5000;
+	uint64_t deadline = now_ms() + 60000;
 	size_t have = 0;
 	ssize_t n;
 
@@ -578,7 +578,7 @@ static bool qmp(const char *command, const char *wanted)
  * device no longer begins with "disconnected:". */
 static bool wait_connected(void)
 {
-	uint64_t deadline = now_ms() + 5000;
+	uint64_t deadline = now_ms() + 60000;
 	char wanted[160];
 
 	snprintf(wanted, sizeof(wanted), "\"filename\": \"unix:%s", vhost_sock);
@@ -590,7 +590,7 @@ static bool wait_connected(void)
 
 static void test_recovery(void)
 {
-	int fd = dial(PORT_ECHO, 5000), fd2;
+	int fd = dial(PORT_ECHO, 60000), fd2;
 	bool ok = fd >= 0 && echo_once(fd, 64);
 	double t0, t1;
 	char c;
@@ -605,7 +605,7 @@ static void test_recovery(void)
 	ok = qmp("stop", "");
 	start_device();
 	ok = ok && wait_connected() && qmp("cont", "");
-	fd2 = dial_retry(PORT_ECHO, 5000);
+	fd2 = dial_retry(PORT_ECHO, 60000);
 	t1 = seconds();
 	report(ok && fd2 >= 0 && echo_once(fd2, 64),
 	       "stop, a new device, cont: listeners have survived");
@@ -617,7 +617,7 @@ static void test_recovery(void)
  * the VM is paused and goes on with the same connections. */
 static void test_pause(void)
 {
-	int fd = dial(PORT_ECHO, 5000);
+	int fd = dial(PORT_ECHO, 60000);
 	bool ok = fd >= 0 && echo_once(fd, 64);
 
 	ok = qmp("stop", "") && ok;
@@ -633,8 +633,8 @@ static void test_pause(void)
 
 static void test_off(void)
 {
-	int status = -1, fd = dial(PORT_OFF, 5000);
-	uint64_t deadline = now_ms() + 10000;
+	int status = -1, fd = dial(PORT_OFF, 60000);
+	uint64_t deadline = now_ms() + 60000;
 
 	while (waitpid(qemu_pid, NULL, WNOHANG) == 0 && now_ms() < deadline)
 		usleep(5000);
