@@ -117,7 +117,8 @@ is "which is no restart by policy" "$(hyb inspect s/two | jq -r .restarts)" 0
 # stats and top
 hyb exec s/two/idle -- sh -c 'head -c 20000000 /dev/zero >/tmp/some; while :; do :; done' >/dev/null 2>&1 &
 BUSY=$!
-await "it is busy" 10 bash -c 'hyb top s/two/idle | grep -q "while :"'
+filled() { [ "$(hyb exec s/two/idle -- stat -c %s /tmp/some)" = 20000000 ]; }
+await "it is busy" 60 filled
 out=$(hyb stats -o json)
 is "stats: what runs" "$(printf %s "$out" | jq -r '[.[] | .vm + "/" + .container] | sort | join(" ")')" "one/count one/idle two/idle"
 is "its members" "$(printf %s "$out" | jq -r '.[0] | keys_unsorted | join(" ")')" "tenant stack vm container state cpu_percent cpu_usec memory memory_reclaimable memory_max memory_peak pids io_read io_written oom_kills memory_pressure cpu_pressure io_pressure"
