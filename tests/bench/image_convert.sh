@@ -1,65 +1,84 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # Layers to EROFS: hyb-image against `umoci unpack` followed by `mkfs.erofs`,
-# on an image of this machine's own files (300 MB and more, one layer, gzip),
-# in turns, median of RUNS (5). Needs root, as umoci does for owners.
+# in turns, medians, on images of SIZES (30 300 1500) MB: files of this
+# machine's Debian packages, one layer (the worst case: one decoder), gzip.
+# Then an image on a base of 300 MB of which another image is there already.
+# image_convert.sh [image_convert|image_second]. Needs root, as umoci does.
 set -eu
 cd "$(dirname "$0")/../.."
+only=${1:-}
 program=${HYB_IMAGE:-build/default/bin/hyb-image}
 cache=${HYB_BENCH_DIR:-build/bench}
-runs=${RUNS:-5}
+sizes=${SIZES:-30 300 1500}
 mkdir -p "$cache"
 work=$(mktemp -d "$cache/run-XXXXXX")
 trap 'rm -rf "$work"' EXIT
 
-# layer LAYOUT TAR: an image of one layer.
-image() {
-	umoci init --layout "$1"
-	umoci new --image "$1:bench"
-	umoci raw add-layer --image "$1:bench" "$2"
-	umoci gc --layout "$1"
+# files MB SEED: names of files of /usr, in an order that depends on SEED only,
+# until they have that many MB together.
+files() {
+	python3 - "$1" "$2" <<'END'
+import hashlib, os, stat, sys
+want, seed = int(sys.argv[1]) * 1000000, sys.argv[2]
+names = []
+for top, dirs, files in os.walk("/usr"):
+    names += (os.path.join(top, f) for f in files)
+names.sort(key=lambda n: hashlib.md5((seed + n).encode("utf-8", "surrogateescape")).digest())
+for n in names:
+    s = os.lstat(n)
+    # A file of a hundredth of the image or more would make it a matter of luck.
+    if not stat.S_ISREG(s.st_mode) or s.st_size > max(want // 50, 4000000):
+        continue
+    if want <= 0:
+        break
+    want -= s.st_size
+    sys.stdout.buffer.write(os.fsencode(n[1:]) + b"\0")
+if want > 0:
+    sys.exit("bench: image_convert: this machine has too few files in /usr")
+END
 }
 
-# Trees of this machine, in a fixed order, until there are 300 MB.
-real_image() {
-	local layout=$cache/real size=0 trees=() tree
-	[ -e "$layout/done" ] && return
-	rm -rf "$layout"
-	for tree in usr/share/doc usr/lib/python3 usr/bin usr/lib/gcc \
-		usr/lib/x86_64-linux-gnu usr/share; do
-		[ -d "/$tree" ] || continue
-		trees+=("$tree")
-		size=$((size + $(du -sxm "/$tree" | cut -f1)))
-		[ "$size" -lt 350 ] || break
-	done
-	[ "$size" -ge 350 ] || { echo "bench: image_convert: this machine has no 350 MB of files to take" >&2; exit 1; }
-	echo "bench: making an image of ${trees[*]} ($size MB), once" >&2
-	tar -C / --sort=name --warning=no-file-changed -cf "$work/layer.tar" "${trees[@]}"
-	image "$layout" "$work/layer.tar"
-	stat -c %s "$work/layer.tar" >"$layout/done"
+# layer IMAGE MB SEED: adds one.
+layer() {
+	files "$2" "$3" >"$work/names"
+	tar -C / --null --verbatim-files-from -T "$work/names" \
+		--warning=no-file-changed -cf "$work/layer.tar"
+	umoci raw add-layer --image "$1" "$work/layer.tar" >/dev/null
+	stat -c %s "$work/layer.tar" >>"$cache/tar-bytes"
 	rm "$work/layer.tar"
 }
 
-# One file of SIZE MB, half of which compresses.
-file_image() {
-	local layout=$cache/file-$1
-	[ -e "$layout/done" ] && return
-	rm -rf "$layout"
-	{ head -c "$(($1 / 2))M" /dev/urandom; head -c "$(($1 / 2))M" /dev/zero; } >"$work/file"
-	tar -C "$work" -cf "$work/layer.tar" file
-	image "$layout" "$work/layer.tar"
-	: >"$layout/done"
-	rm "$work/file" "$work/layer.tar"
+# image NAME MB...: of one layer for each MB; made once.
+image() {
+	local layout=$cache/$1 name=$1 n=0
+	[ ! -e "$layout/done" ] || return 0
+	shift
+	echo "bench: image_convert: making the image $name, once" >&2
+	rm -rf "$layout" "$cache/tar-bytes"
+	umoci init --layout "$layout"
+	umoci new --image "$layout:bench"
+	while [ $# -gt 0 ]; do
+		# The last layer of a second image is its own.
+		[ $# -gt 1 ] || [ $n = 0 ] || n=$n-$name
+		layer "$layout:bench" "$1" "seed-$n"
+		n=$((${n%%-*} + 1))
+		shift
+	done
+	umoci gc --layout "$layout"
+	awk '{ n += $1 } END { print n }' "$cache/tar-bytes" >"$work/done"
+	rm "$cache/tar-bytes"
+	mv "$work/done" "$layout/done"
 }
 
-median() { sort -n | sed -n "$(((runs + 1) / 2))p"; }
+median() { sort -n | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; }
 
-ours() { tests/bench/image_convert.py "$program" "$1" "$work/ours.erofs"; }
+ours() { tests/bench/image_convert.py "$program" "$cache/$1" "$work/ours.erofs"; }
 
 theirs() {
 	local start end
 	start=$(date +%s%N)
-	umoci unpack --image "$cache/real:bench" "$work/bundle" >/dev/null 2>&1
+	umoci unpack --image "$cache/$1:bench" "$work/bundle" >/dev/null 2>&1
 	mkfs.erofs --quiet "$work/theirs.erofs" "$work/bundle/rootfs" >/dev/null 2>&1 ||
 		mkfs.erofs "$work/theirs.erofs" "$work/bundle/rootfs" >/dev/null
 	end=$(date +%s%N)
@@ -67,33 +86,63 @@ theirs() {
 	rm -rf "$work/bundle"
 }
 
+warm() { cat "$cache/$1"/blobs/sha256/* >/dev/null; } # for both the same
+
+measure() { # measure MB
+	local name=files-$1 runs=${RUNS:-5} fsck=clean a b p o
+	[ "$1" -lt 1000 ] || runs=${RUNS:-3}
+	image "$name" "$1"
+	warm "$name"
+	rm -f "$work/ours" "$work/theirs"
+	for _ in $(seq "$runs"); do
+		ours "$name" >>"$work/ours"
+		theirs "$name" >>"$work/theirs"
+	done
+	fsck.erofs "$work/ours.erofs" >/dev/null 2>&1 || fsck="NOT CLEAN"
+	o=$(stat -c %s "$work/ours.erofs")
+	a=$(cut -d' ' -f1 "$work/ours" | median)
+	b=$(median <"$work/theirs")
+	p=$(cut -d' ' -f2 "$work/ours" | sort -n | tail -1)
+	awk -v m="$1" -v a="$a" -v b="$b" -v n="$(cat "$cache/$name/done")" -v p="$p" \
+		-v o="$o" -v f="$fsck" -v r="$runs" 'BEGIN {
+		printf "bench: image_convert_%d %.2f s ratio=%.3f # theirs: umoci unpack + mkfs.erofs, %.2f s;", m, a, a / b, b
+		printf " layer of %.0f MB, ours %.0f MB/s, peak memory %.1f MiB, EROFS %.0f MB, fsck.erofs: %s; median of %d\n",
+			n / 1e6, n / 1e6 / a, p / 1024, o / 1e6, f, r
+	}'
+	rm -f "$work"/*.erofs
+	[ "$fsck" = clean ]
+}
+
+# What a second image on a base costs in time and bytes, both by us; "theirs" is
+# its own layer alone, what no sharing at all could go below.
+second() {
+	local runs=${RUNS:-5} a b whole own
+	image second 300 30
+	image second-own 30
+	warm second
+	warm second-own
+	rm -f "$work/ours" "$work/theirs"
+	for _ in $(seq "$runs"); do
+		ours second >>"$work/ours"
+		ours second-own >>"$work/theirs"
+	done
+	a=$(cut -d' ' -f1 "$work/ours" | median)
+	b=$(cut -d' ' -f1 "$work/theirs" | median)
+	whole=$(cut -d' ' -f3 "$work/ours" | tail -1)
+	own=$(cut -d' ' -f3 "$work/theirs" | tail -1)
+	awk -v a="$a" -v b="$b" -v w="$whole" -v o="$own" -v r="$runs" 'BEGIN {
+		printf "bench: image_second %.2f s ratio=%.3f # theirs: a layer of 30 MB alone, %.2f s, %.0f MB written;", a, a / b, b, o / 1e6
+		printf " the same size of layer on a base of 300 MB that another image has too: %.0f MB written; median of %d\n", w / 1e6, r
+	}'
+}
+
 if [ "$(id -u)" != 0 ]; then
 	echo "bench: image_convert: needs root (umoci sets owners)" >&2
 	exit 1
 fi
-real_image
-file_image 30
-file_image 300
-bytes=$(cat "$cache/real/done")
-cat "$cache"/real/blobs/sha256/* >/dev/null # into the page cache, for both
-for _ in $(seq "$runs"); do
-	ours "$cache/real" >>"$work/ours"
-	theirs >>"$work/theirs"
-	rm -f "$work"/*.erofs
-done
-fsck_ok=no
-ours "$cache/real" >/dev/null && fsck.erofs "$work/ours.erofs" >/dev/null 2>&1 && fsck_ok=yes
-ours_bytes=$(stat -c %s "$work/ours.erofs")
-mine=$(cut -d' ' -f1 "$work/ours" | median)
-other=$(median <"$work/theirs")
-peak=$(cut -d' ' -f2 "$work/ours" | sort -n | tail -1)
-peak30=$(ours "$cache/file-30" | cut -d' ' -f2)
-peak300=$(ours "$cache/file-300" | cut -d' ' -f2)
-awk -v a="$mine" -v b="$other" -v n="$bytes" -v p="$peak" -v s="$peak30" -v l="$peak300" \
-	-v o="$ours_bytes" -v f="$fsck_ok" 'BEGIN {
-	printf "bench: image_convert %.0f MB/s ratio=%.3f", n / 1e6 / a, a / b
-	printf " # theirs: umoci unpack + mkfs.erofs, %.2f s for %.0f MB; ours %.2f s,", b, n / 1e6, a
-	printf " peak memory %.1f MiB (one file of 30 MB: %.1f, of 300 MB: %.1f),", p / 1024, s / 1024, l / 1024
-	printf " EROFS %.0f MB, fsck.erofs: %s\n", o / 1e6, f == "yes" ? "clean" : "NOT CLEAN"
-}'
-[ "$fsck_ok" = yes ]
+if [ -z "$only" ] || [ "$only" = image_convert ]; then
+	for mb in $sizes; do measure "$mb"; done
+fi
+if [ -z "$only" ] || [ "$only" = image_second ]; then
+	second
+fi

@@ -7,20 +7,21 @@ cd "$(dirname "$0")/../.."
 export PATH=$PWD/build/default/bin:$PATH
 export HYB_ACCEL=${HYB_ACCEL:-tcg}
 name=${1:-}
-vm_figures="cold_deploy exec logs cp guest_fixed_memory smallest_vm host_memory"
+vm_figures="cold_deploy exec logs cp guest_fixed_memory smallest_vm host_memory read_image read_volume image_cache"
+image_figures="image_convert image_second"
 engine_figures="engine_start engine_exec engine_memory engine_many"
-case " $vm_figures image_convert $engine_figures " in
+case " $vm_figures $image_figures $engine_figures " in
 *" ${name:-exec} "*) ;;
-*) echo "bench: unknown '$name'; one of: $vm_figures image_convert $engine_figures" >&2; exit 2 ;;
+*) echo "bench: unknown '$name'; one of: $vm_figures $image_figures $engine_figures" >&2; exit 2 ;;
 esac
 for figure in $vm_figures; do
 	if [ -z "$name" ] || [ "$name" = "$figure" ]; then
 		python3 tests/bench/vm.py "$figure"
 	fi
 done
-if [ -z "$name" ] || [ "$name" = image_convert ]; then
-	tests/bench/image_convert.sh
-fi
+case " $image_figures " in
+*" ${name:-image_convert} "*) tests/bench/image_convert.sh $name ;;
+esac
 case " $engine_figures " in
 *" ${name:-engine_start} "*) tests/bench/engine.sh $name ;;
 esac

@@ -3,6 +3,7 @@
 """Figures of real VMs: vm.py NAME. See run.sh for the form of the output."""
 import json
 import os
+import select
 import shutil
 import signal
 import socket
@@ -25,12 +26,29 @@ def figure(name, value, unit, ratio, theirs):
     print(f"bench: {name} {value:.4g} {unit} ratio={ratio:.3f} # theirs: {theirs}", flush=True)
 
 
-def manifest(path, name, command, memory="64m", extra=""):
+def manifest(path, name, command, memory="64m", extra="", image="busybox", container=""):
     with open(path, "w") as f:
         f.write(f"hyb: 1\nname: {name}\nvms:\n  vm:\n    restart: no\n"
                 f"    resources: {{ memory: {memory} }}\n    containers:\n      c:\n"
-                f"        image: busybox\n        command: {json.dumps(command)}\n"
-                f"        stop_grace_period: 0s\n{extra}")
+                f"        image: {image}\n        command: {json.dumps(command)}\n"
+                f"        stop_grace_period: 0s\n{container}{extra}")
+
+
+def stop_hybd():
+    v = json.loads(hyb("version", "-o", "json", check=False).stdout or b"{}")
+    pid = (v.get("hybd") or v).get("pid")
+    if not pid:
+        return
+    end = os.pidfd_open(pid)
+    os.kill(pid, signal.SIGTERM)
+    select.select([end], [], [], 60)
+    os.close(end)
+
+
+def restart_hybd():
+    """With the environment as it is now."""
+    stop_hybd()
+    hyb("ps")
 
 
 class Root:
@@ -47,14 +65,11 @@ class Root:
         return os.path.join(self.dir, name)
 
     def __exit__(self, *exc):
+        os.environ.pop("HYB_INITRAMFS", None)
         rows = json.loads(hyb("ps", "-a", "-o", "json", check=False).stdout or b"[]")
         for stack in {r["stack"] for r in rows}:
             hyb("down", stack, check=False)
-        v = json.loads(hyb("version", "-o", "json", check=False).stdout or b"{}")
-        pid = (v.get("hybd") or v).get("pid")
-        if pid:
-            os.kill(pid, signal.SIGTERM)
-        time.sleep(0.5)
+        stop_hybd()
         shutil.rmtree(self.dir, ignore_errors=True)
 
 
@@ -313,10 +328,101 @@ def host_memory():
     figure("host_memory", a, "MiB", a / c,
            f"QEMU by hand with a blank guest, {c:.0f} MiB; hyb-vsockd alone {b:.1f} MiB resident; median of {ROUNDS}")
 
+def import_image(root, name, megabytes):
+    """An image of busybox, reader and a file of random bytes."""
+    top = root.file("image-root")
+    os.makedirs(top + "/bin")
+    shutil.copy(shutil.which("busybox"), top + "/bin/busybox")
+    shutil.copy(root.file("reader"), top + "/bin/reader")
+    for link in ("sh", "cat", "cp", "sleep", "sync", "true"):
+        os.symlink("busybox", f"{top}/bin/{link}")
+    with open(top + "/bench.bin", "wb") as f:
+        for _ in range(megabytes):
+            f.write(os.urandom(1 << 20))
+    subprocess.run(["tar", "-C", top, "-cf", root.file("image.tar"), "."], check=True)
+    hyb("image", "import", root.file("image.tar"), name)
+    shutil.rmtree(top)
+    os.unlink(root.file("image.tar"))
+
+
+def build_reader(root):
+    """reader.c, and an initramfs in which it is started before the agent."""
+    subprocess.run([os.environ.get("CC", "gcc"), "-std=gnu17", "-D_GNU_SOURCE", "-O2", "-static",
+                    "-o", root.file("reader"), TOP + "/tests/bench/reader.c"], check=True)
+    over = root.file("over")
+    os.mkdir(over)
+    shutil.copy(GUEST + "/hyb-agent", over + "/agent")
+    shutil.copy(root.file("reader"), over + "/init")
+    out = subprocess.run(["cpio", "-o", "-H", "newc", "--quiet"], cwd=over, input=b"agent\ninit\n",
+                         capture_output=True, check=True).stdout
+    with open(GUEST + "/initramfs.cpio", "rb") as f:
+        out = f.read() + out
+    with open(root.file("initramfs"), "wb") as f:
+        f.write(out)
+    os.environ["HYB_INITRAMFS"] = root.file("initramfs")
+
+
+def read_(disk):
+    """Reads of a container beside the guest's own of the same disk, in turns in one VM."""
+    megabytes, rounds = 64, 8 * ROUNDS + 1
+    with Root() as root:
+        build_reader(root)
+        restart_hybd()
+        import_image(root, "reader", megabytes)
+        manifest(root.file("s.yaml"), "s", ["sleep", "100000"], memory="256m", image="reader",
+                 container='        volumes: ["v:/v"]\n', extra="volumes:\n  v: { size: 256m }\n")
+        hyb("deploy", root.file("s.yaml"))
+        path = "/bench.bin"
+        if disk == "volume":
+            path = "/v/bench.bin"
+            hyb("exec", "s/vm/c", "--", "sh", "-c", "cp /bench.bin /v/ && sync")
+        for how, text in ("seq", f"sequential, {megabytes} MiB"), ("rand", "random 4 KiB, 4000 of them"):
+            got = hyb("exec", "s/vm/c", "--", "reader", path, disk, how, str(rounds)).stdout.split()
+            pairs = [(float(a) / 1e6, float(b) / 1e6) for a, b in zip(got[::2], got[1::2])]
+            a, b = (statistics.median(x) for x in zip(*pairs))
+            figure(f"read_{disk}_{how}", a, "MB/s", statistics.median(x / y for x, y in pairs),
+                   f"the guest outside containers, same file of the same disk, {b:.1f} MB/s; {text}, "
+                   f"guest's page cache dropped before each; median of {rounds} pairs")
+
+
+def cached(path):
+    """Bytes of a file that are in the host's page cache."""
+    out = subprocess.run(["fincore", "-b", "-n", "-o", "RES", path], capture_output=True, check=True).stdout
+    return int(out)
+
+
+def image_cache():
+    """Ten VMs that read all of one image: what the host's page cache holds of it."""
+    vms, megabytes = 10, 64
+    with Root() as root:
+        build_reader(root)
+        restart_hybd()
+        import_image(root, "reader", megabytes)
+        store = root.file("images/erofs")
+        files = [os.path.join(store, f) for f in os.listdir(store)]
+        image = max(files, key=os.path.getsize)
+        text = "hyb: 1\nname: s\nvms:\n"
+        for i in range(vms):
+            text += (f"  v{i}:\n    restart: no\n    resources: {{ memory: 64m }}\n    containers:\n      c:\n"
+                     "        image: reader\n        command: [sleep, '100000']\n        stop_grace_period: 0s\n")
+        with open(root.file("s.yaml"), "w") as f:
+            f.write(text)
+        hyb("deploy", "--timeout", "200s", root.file("s.yaml"))
+        after = []
+        for i in range(vms):
+            hyb("exec", f"s/v{i}/c", "--", "sh", "-c", "cat /bench.bin > /dev/null")
+            after.append(cached(image))
+        links = {os.stat(os.path.join(d, f)).st_ino for d, _, fs in os.walk(root.file("vms"))
+                 for f in fs if os.path.getsize(os.path.join(d, f)) == os.path.getsize(image)}
+        figure("image_cache", after[-1] / 1e6, "MB", after[-1] / after[0],
+               f"one VM that has read all of the image, {after[0] / 1e6:.1f} MB; {vms} VMs, image of "
+               f"{os.path.getsize(image) / 1e6:.1f} MB, {len(links)} file behind their disks")
+
 
 FIGURES = {"cold_deploy": cold_deploy, "exec": exec_, "logs": logs, "cp": cp,
            "guest_fixed_memory": guest_fixed_memory, "smallest_vm": smallest_vm,
-           "host_memory": host_memory}
+           "host_memory": host_memory, "read_image": lambda: read_("image"),
+           "read_volume": lambda: read_("volume"), "image_cache": image_cache}
 
 if __name__ == "__main__":
     FIGURES[sys.argv[1]]()
