@@ -8,7 +8,7 @@
  *   containers.c those about containers
  *   disks.c      image disks by serial
  *   logs.c       containers' output
- *   session.c    Exec and Attach
+ *   session*.c   Exec, Attach and Sessions
  *   forward.c    Forward
  *   tree.c       Copy
  *   health*.c    SetChecks, Checks
@@ -27,6 +27,7 @@
 #include "guest-agent/rpc/health.h"
 #include "guest-agent/rpc/limits.h"
 #include "guest-agent/rpc/logring.h"
+#include "guest-agent/rpc/outring.h"
 #include "guest-agent/rpc/poller.h"
 
 #define IFACE "io.hyb.Agent."
@@ -134,8 +135,9 @@ struct session_stream {
 	struct session *session;
 	struct peer *peer;
 	struct copy copy;
-	bool attached; /* once */
+	bool attached; /* once; again and again when the session is kept */
 	bool discard;  /* nobody will take what comes */
+	struct outring ring; /* output of a session that is kept */
 };
 
 enum { STREAM_STDIN, STREAM_STDOUT, STREAM_STDERR, STREAM_N };
@@ -147,10 +149,19 @@ struct session {
 	struct slot *slot; /* NULL: the container has been deleted */
 	pid_t pid;	   /* 0: there is no process (any more) */
 	int pidfd;
-	bool tty;
+	bool tty, in;
+	bool kept; /* goes on without its host, may be attached again */
 	bool ended;
 	bool cut; /* what the pipes have is all that will come */
 	uint64_t oom_kills;
+	struct {
+		int code, sig;
+		bool oom;
+	} exit;				  /* when it has ended */
+	uint64_t started_at, finished_at; /* CLOCK_REALTIME, ns */
+	char command[AGENT_TOP_COMMAND + 1];
+	bool in_eof;	/* kept: the host has said that stdin has ended */
+	bool in_closed; /* kept: stdin's connection has */
 	struct peer *control;
 	struct session_stream streams[STREAM_N];
 	struct timer linger;
@@ -235,6 +246,9 @@ void peer_error(struct peer *p, const char *name, json_t *params);
 void peer_continue(struct peer *p, json_t *params);
 /* The reply of an upgrade call; from then on the connection is mode's. */
 void peer_upgrade(struct peer *p, const struct peer_mode *mode, void *owner);
+/* The same with parameters, whose reference is taken. */
+void peer_upgrade_with(struct peer *p, const struct peer_mode *mode,
+		       void *owner, json_t *params);
 /* The answer comes later. */
 void peer_defer(struct peer *p, enum peer_wait wait);
 /* As read() (what came with the upgrade call first) and write() of an upgraded
@@ -300,6 +314,8 @@ int method_delete(void *ctx, struct vl_call *call, struct err *e);
 int method_list(void *ctx, struct vl_call *call, struct err *e);
 int method_update_files(void *ctx, struct vl_call *call, struct err *e);
 int method_top(void *ctx, struct vl_call *call, struct err *e);
+/* top.c: the id of a process in its own pid namespace. */
+pid_t pid_inside(pid_t pid);
 int method_stats(void *ctx, struct vl_call *call, struct err *e);
 
 /* ----------------------------------------------------------------- disks.c */
@@ -332,6 +348,7 @@ int method_logs(void *ctx, struct vl_call *call, struct err *e);
 
 int method_exec(void *ctx, struct vl_call *call, struct err *e);
 int method_attach(void *ctx, struct vl_call *call, struct err *e);
+int method_sessions(void *ctx, struct vl_call *call, struct err *e);
 struct session *session_find_pid(struct agent *a, pid_t pid);
 void session_ended(struct session *s, int wait_status);
 /* The container's slot is going to be freed. */

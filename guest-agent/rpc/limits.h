@@ -98,6 +98,12 @@
 #define AGENT_SESSION_DRAIN_MS 1000
 /* Streams that nobody has attached this long after that are given up. */
 #define AGENT_SESSION_KEEP_MS 10000
+/* Of a session that its host may leave: the last bytes of each output, several
+ * screens of a terminal; so many sessions of a container, of which one that has
+ * ended gives way; and how long it is told how one ended. */
+#define AGENT_KEPT_BYTES     ((size_t)64 * 1024)
+#define AGENT_KEPT_MAX	     16
+#define AGENT_KEPT_STATUS_MS 600000
 /* A connection that we have ended waits so long for the host to end it. */
 #define AGENT_LINGER_MS 10000
 

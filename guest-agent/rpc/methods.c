@@ -39,6 +39,7 @@ const struct vl_method agent_methods[] = {
 	{IFACE "Events", VL_MORE, 0, ANY, method_events},
 	{IFACE "Exec", VL_UPGRADE, 0, CLAIMED, method_exec},
 	{IFACE "Attach", VL_UPGRADE, 0, LOOKING, method_attach},
+	{IFACE "Sessions", 0, 0, LOOKING, method_sessions},
 	{IFACE "Copy", VL_UPGRADE, 0, CLAIMED, method_copy},
 	{IFACE "Logs", VL_UPGRADE, 0, LOOKING, method_logs},
 	{IFACE "Forward", VL_UPGRADE, 0, CLAIMED, method_forward},

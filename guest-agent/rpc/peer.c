@@ -256,11 +256,17 @@ void peer_defer(struct peer *p, enum peer_wait wait)
 
 void peer_upgrade(struct peer *p, const struct peer_mode *mode, void *owner)
 {
+	peer_upgrade_with(p, mode, owner, NULL);
+}
+
+void peer_upgrade_with(struct peer *p, const struct peer_mode *mode,
+		       void *owner, json_t *params)
+{
 	answered(p);
 	p->mode = mode;
 	p->owner = owner;
 	p->want_in = true;
-	peer_send(p, vl_make_reply(NULL, false));
+	peer_send(p, vl_make_reply(params, false));
 }
 
 const char *wire_text(struct wire_text *t, const char *text)

@@ -5,10 +5,11 @@
  * Theory of operation
  *
  * A session is a process in a container, up to three streams (our ends of its
- * pipes, or of its terminal) and up to four connections: control, and one for
- * each stream that has been attached. It lives until the process has ended,
- * its exit has been told (or control is gone), and its output has been taken
- * (or nobody will).
+ * pipes, or of its terminal; session_stream.c) and up to four connections:
+ * control (session_control.c), and one for each stream that has been attached.
+ * It lives until the process has ended, its exit has been told (or control is
+ * gone), and its output has been taken (or nobody will). One that is kept
+ * (session_keep.c) does not depend on connections.
  *
  *   stream's connection goes   the process does not notice: what it writes is
  *                              dropped, its input ends
@@ -18,7 +19,7 @@
  *                              of it is written and the pipe has ended, or
  *                              what is left behind is silent
  */
-#include "guest-agent/rpc/agent.h"
+#include "guest-agent/rpc/session.h"
 
 #include "common/base/cleanup.h"
 #include "common/base/fd.h"
@@ -32,9 +33,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-static void stream_run(struct session_stream *st);
-
-static struct session *session_find(struct agent *a, const char *id)
+struct session *session_find(struct agent *a, const char *id)
 {
 	size_t i;
 
@@ -59,36 +58,28 @@ void sessions_forget(struct slot *slot)
 	struct agent *a = slot->agent;
 	size_t i;
 
-	for (i = 0; i < AGENT_SESSIONS_MAX; i++)
-		if (a->sessions[i].used && a->sessions[i].slot == slot)
-			a->sessions[i].slot = NULL;
+	for (i = 0; i < AGENT_SESSIONS_MAX; i++) {
+		struct session *s = &a->sessions[i];
+
+		if (!s->used || s->slot != slot)
+			continue;
+		s->slot = NULL;
+		/* Nobody can ask for it any more. */
+		if (s->kept && s->ended && !session_is_attached(s))
+			session_free(s);
+	}
 }
 
-static bool is_output(const struct session_stream *st)
-{
-	return st != &st->session->streams[STREAM_STDIN];
-}
-
-/* Our end is closed: the stream is over, its connection ends in order. */
-static void stream_end(struct session_stream *st)
-{
-	struct peer *p = st->peer;
-
-	poller_close(&st->session->agent->poller, &st->watch);
-	copy_done(&st->copy);
-	st->peer = NULL;
-	if (p)
-		peer_finish(p);
-}
-
-static void session_free(struct session *s)
+void session_free(struct session *s)
 {
 	size_t i;
 
 	if (!s->used)
 		return;
-	for (i = 0; i < STREAM_N; i++)
+	for (i = 0; i < STREAM_N; i++) {
 		stream_end(&s->streams[i]);
+		outring_done(&s->streams[i].ring);
+	}
 	poller_timer_cancel(&s->agent->poller, &s->linger);
 	cleanup_close(&s->pidfd);
 	s->used = false;
@@ -100,12 +91,11 @@ static void session_free(struct session *s)
 	}
 }
 
-/* Frees it when nothing is left to do. */
-static void session_look(struct session *s)
+void session_look(struct session *s)
 {
 	size_t i;
 
-	if (!s->used || !s->ended || s->control)
+	if (!s->used || !s->ended || s->control || s->kept)
 		return;
 	for (i = STREAM_STDOUT; i < STREAM_N; i++)
 		if (s->streams[i].watch.fd >= 0 || s->streams[i].peer)
@@ -117,299 +107,14 @@ static void session_look(struct session *s)
 	session_free(s);
 }
 
-/* ----------------------------------------------------------------- streams */
-
-static ssize_t discard_write(void *arg, const void *buf, size_t len)
-{
-	(void)arg;
-	(void)buf;
-	return (ssize_t)len;
-}
-
-/* As a descriptor; but what a pipe does not have by now will not come. */
-static ssize_t output_read(void *arg, void *buf, size_t len)
-{
-	struct session_stream *st = arg;
-	ssize_t n = copy_fd_read(&st->watch.fd, buf, len);
-
-	return n == -EAGAIN && st->session->cut ? 0 : n;
-}
-
-static void output_run(struct session_stream *st)
-{
-	struct peer *p = st->peer;
-	uint32_t events = EPOLLIN;
-
-	if (!p && !st->discard) {
-		poller_watch(&st->session->agent->poller, &st->watch, 0);
-		return;
-	}
-	switch (copy_run(&st->copy, output_read, st,
-			 p ? peer_write : discard_write, p)) {
-	case COPY_READ:
-		break;
-	case COPY_WRITE:
-		events = 0;
-		break;
-	case COPY_DONE:
-		stream_end(st);
-		return;
-	case COPY_BROKEN:
-		/* The connection is gone: see stream_gone(). */
-		if (p)
-			peer_close(p);
-		return;
-	}
-	if (p) {
-		p->want_out = events == 0;
-		peer_update(p);
-	}
-	poller_watch(&st->session->agent->poller, &st->watch, events);
-}
-
-/* The host has nothing more to say: end of file for the process. */
-static void input_end(struct session_stream *st)
-{
-	static const char eot = 4; /* what a terminal takes for the end */
-
-	if (st->session->tty && st->watch.fd >= 0 &&
-	    write(st->watch.fd, &eot, 1) < 0 && errno != EAGAIN)
-		errno = 0;
-	stream_end(st);
-}
-
-static void input_run(struct session_stream *st)
-{
-	struct peer *p = st->peer;
-	uint32_t events = 0;
-
-	if (!p)
-		return;
-	switch (copy_run(&st->copy, peer_read, p, copy_fd_write,
-			 &st->watch.fd)) {
-	case COPY_READ:
-		p->want_in = true;
-		break;
-	case COPY_WRITE:
-		p->want_in = false;
-		events = EPOLLOUT;
-		break;
-	case COPY_DONE:
-		input_end(st);
-		return;
-	case COPY_BROKEN:
-		stream_end(st);
-		return;
-	}
-	peer_update(p);
-	poller_watch(&st->session->agent->poller, &st->watch, events);
-}
-
-static void stream_run(struct session_stream *st)
-{
-	struct session *s = st->session;
-
-	if (st->watch.fd < 0)
-		return;
-	if (is_output(st))
-		output_run(st);
-	else
-		input_run(st);
-	session_look(s);
-}
-
-static void on_stream(struct watch *w, uint32_t events)
-{
-	(void)events;
-	stream_run(container_of(w, struct session_stream, watch));
-}
-
-static void stream_readable(struct peer *p)
-{
-	struct session_stream *st = p->owner;
-	char drop[512];
-	ssize_t n;
-
-	if (!is_output(st)) {
-		stream_run(st);
-		return;
-	}
-	/* The host has nothing to say here. Its end of file may be a half
-	 * close; that it does not listen either is seen when writing. */
-	n = peer_read(p, drop, sizeof(drop));
-	if (n == 0) {
-		p->want_in = false;
-		peer_update(p);
-	} else if (n < 0 && n != -EAGAIN) {
-		peer_close(p);
-	}
-}
-
-static void stream_writable(struct peer *p)
-{
-	struct session_stream *st = p->owner;
-
-	p->want_out = false;
-	stream_run(st);
-}
-
-static void stream_gone(struct peer *p)
-{
-	struct session_stream *st = p->owner;
-	struct session *s = st->session;
-
-	st->peer = NULL;
-	copy_done(&st->copy);
-	if (is_output(st)) {
-		st->discard = true;
-		poller_watch(&s->agent->poller, &st->watch, EPOLLIN);
-	} else {
-		input_end(st);
-	}
-	session_look(s);
-}
-
-static const struct peer_mode stream_mode = {
-	.readable = stream_readable,
-	.writable = stream_writable,
-	.gone = stream_gone,
-};
-
-/* ----------------------------------------------------------------- control */
-
-static void send_exit(struct session *s, int code, int sig, bool oom,
-		      const char *message)
-{
-	struct peer *p = s->control;
-	_cleanup_free_ char *text = NULL;
-	struct wire_text safe;
-	json_t *msg;
-	size_t len;
-
-	s->control = NULL;
-	if (!p)
-		return;
-	msg = json_pack("{s:{s:i,s:i,s:b,s:s*}}", "exit", "code", code,
-			"signal", sig, "oom_killed", (int)oom, "message",
-			message ? wire_text(&safe, message) : NULL);
-	text = msg ? vl_format(msg, &len) : NULL;
-	json_decref(msg);
-	if (!text || buf_append(&p->out, text, len) < 0) {
-		peer_close(p);
-		return;
-	}
-	if (peer_flush(p))
-		peer_finish(p);
-}
-
-struct resize_params {
-	int64_t rows, cols;
-};
-
-static int control_resize(struct session *s, const json_t *j, struct err *e)
-{
-	static const struct vl_field fields[] = {
-		{"rows", VL_INT, offsetof(struct resize_params, rows), 0, 65535,
-		 false},
-		{"cols", VL_INT, offsetof(struct resize_params, cols), 0, 65535,
-		 false},
-	};
-	struct resize_params q = {0};
-	struct winsize ws = {0};
-	int r;
-
-	r = vl_params_read(j, fields, ARRAY_SIZE(fields), true, &q, NULL, e);
-	if (r < 0)
-		return r;
-	ws.ws_row = (unsigned short)q.rows;
-	ws.ws_col = (unsigned short)q.cols;
-	if (s->tty && s->streams[STREAM_STDOUT].watch.fd >= 0)
-		ioctl(s->streams[STREAM_STDOUT].watch.fd, TIOCSWINSZ, &ws);
-	return 0;
-}
-
-static int control_message(struct session *s, const json_t *msg, struct err *e)
-{
-	const json_t *resize = json_object_get(msg, "resize");
-	const json_t *sig = json_object_get(msg, "signal");
-	json_int_t n;
-
-	if (json_object_size(msg) != 1)
-		return err_set(e, EINVAL, "control: one member a message");
-	if (resize)
-		return control_resize(s, resize, e);
-	n = json_integer_value(sig);
-	if (!json_is_integer(sig) || n < 1 || n > 64)
-		return err_set(e, EINVAL, "control: neither resize nor signal");
-	/* It may have ended this very moment. */
-	if (s->pidfd >= 0)
-		syscall(SYS_pidfd_send_signal, s->pidfd, (int)n, NULL, 0);
-	return 0;
-}
-
-static void control_readable(struct peer *p)
-{
-	struct session *s = p->owner;
-	struct err e = ERR_INIT;
-	json_t *msg;
-	ssize_t n = -EAGAIN;
-	int r;
-
-	if (p->conn.in.len <= AGENT_CONTROL_MAX)
-		n = vl_conn_fill(&p->conn);
-	while ((r = vl_conn_next(&p->conn, &msg, &e)) > 0) {
-		r = control_message(s, msg, &e);
-		json_decref(msg);
-		if (r < 0)
-			break;
-	}
-	if (r < 0 || p->conn.n_fds > 0 || (n <= 0 && n != -EAGAIN) ||
-	    p->conn.in.len > AGENT_CONTROL_MAX)
-		peer_close(p);
-	else if (p->conn.in.len == 0)
-		buf_done(&p->conn.in);
-}
-
-/* The host has left. */
-static void control_gone(struct peer *p)
-{
-	struct session *s = p->owner;
-	size_t i;
-
-	if (s->control != p)
-		return;
-	s->control = NULL;
-	if (s->tty) {
-		/* The terminal's last descriptors: the kernel hangs up. */
-		for (i = 0; i < STREAM_N; i++)
-			stream_end(&s->streams[i]);
-		if (s->pidfd >= 0)
-			syscall(SYS_pidfd_send_signal, s->pidfd, SIGHUP, NULL,
-				0);
-	}
-	for (i = 0; !s->tty && i < STREAM_N; i++) {
-		struct session_stream *st = &s->streams[i];
-
-		/* Nobody will come for it any more. */
-		st->attached = true;
-		if (st->watch.fd < 0 || st->peer)
-			continue;
-		if (is_output(st)) {
-			st->discard = true;
-			poller_watch(&s->agent->poller, &st->watch, EPOLLIN);
-		} else {
-			stream_end(st);
-		}
-	}
-	session_look(s);
-}
-
-static const struct peer_mode control_mode = {
-	.readable = control_readable,
-	.gone = control_gone,
-};
-
 /* --------------------------------------------------------------------- end */
+
+/* How long it is there for those who come after its end. */
+static uint64_t keep_ms(const struct session *s)
+{
+	return s->kept && s->slot ? AGENT_KEPT_STATUS_MS
+				  : AGENT_SESSION_KEEP_MS;
+}
 
 static void on_linger(struct timer *t)
 {
@@ -418,10 +123,18 @@ static void on_linger(struct timer *t)
 
 	if (!s->cut) {
 		s->cut = true;
-		poller_timer_set(&s->agent->poller, t,
-				 now_ms() + AGENT_SESSION_KEEP_MS);
+		poller_timer_set(&s->agent->poller, t, now_ms() + keep_ms(s));
 		for (i = STREAM_STDOUT; s->used && i < STREAM_N; i++)
 			stream_run(&s->streams[i]);
+		return;
+	}
+	if (s->kept && session_is_attached(s)) {
+		poller_timer_set(&s->agent->poller, t,
+				 now_ms() + AGENT_SESSION_KEEP_MS);
+		return;
+	}
+	if (s->kept) {
+		session_free(s);
 		return;
 	}
 	/* What nobody has asked for by now, nobody will. */
@@ -444,6 +157,7 @@ static uint64_t oom_kills(const struct session *s)
 static void session_over(struct session *s)
 {
 	s->ended = true;
+	s->finished_at = now_realtime_ns();
 	s->pid = 0;
 	cleanup_close(&s->pidfd);
 	stream_end(&s->streams[STREAM_STDIN]);
@@ -455,10 +169,12 @@ void session_ended(struct session *s, int wait_status)
 {
 	int sig = WIFSIGNALED(wait_status) ? WTERMSIG(wait_status) : 0;
 	int code = sig ? 128 + sig : WEXITSTATUS(wait_status);
-	bool oom = sig == SIGKILL && oom_kills(s) > s->oom_kills;
 
+	s->exit.code = code;
+	s->exit.sig = sig;
+	s->exit.oom = sig == SIGKILL && oom_kills(s) > s->oom_kills;
 	session_over(s);
-	send_exit(s, code, sig, oom, NULL);
+	control_send_exit(s, NULL);
 	session_look(s);
 }
 
@@ -468,7 +184,7 @@ struct exec_params {
 	const char *session, *id;
 	json_t *args, *env;
 	const char *cwd, *user;
-	bool tty, in;
+	bool tty, in, detach;
 	int64_t rows, cols;
 };
 
@@ -494,6 +210,7 @@ static int exec_read(const struct vl_call *call, struct exec_params *q,
 		{"rows", VL_INT, AT(rows), 0, 65535, false},
 		{"cols", VL_INT, AT(cols), 0, 65535, false},
 		{"stdin", VL_BOOL, AT(in), 0, 0, false},
+		{"detach", VL_BOOL, AT(detach), 0, 0, true},
 	};
 #undef AT
 	int r;
@@ -513,27 +230,48 @@ static int exec_read(const struct vl_call *call, struct exec_params *q,
 	return 0;
 }
 
-static struct session *session_new(struct agent *a, const char *id,
+/* Words with blanks between them, as far as there is room. */
+static void note_command(struct session *s, const json_t *args)
+{
+	size_t i, n, at = 0;
+
+	for (i = 0; i < json_array_size(args); i++) {
+		n = (size_t)snprintf(
+			s->command + at, sizeof(s->command) - at, "%s%s",
+			i ? " " : "",
+			json_string_value(json_array_get(args, i)));
+		if (n >= sizeof(s->command) - at)
+			break;
+		at += n;
+	}
+}
+
+static struct session *session_new(struct agent *a, const struct exec_params *q,
 				   struct slot *slot)
 {
-	struct session *s = NULL;
+	struct session *s = NULL, *old;
 	size_t i;
 
 	for (i = 0; i < AGENT_SESSIONS_MAX && !s; i++)
 		if (!a->sessions[i].used)
 			s = &a->sessions[i];
+	if (!s) {
+		old = session_oldest_ended(a, NULL);
+		if (old)
+			session_free(old);
+		s = old;
+	}
 	if (!s)
 		return NULL;
 	memset(s, 0, sizeof(*s));
 	s->agent = a;
 	s->slot = slot;
 	s->pidfd = -1;
+	s->in = q->in;
 	s->linger.fn = on_linger;
-	snprintf(s->id, sizeof(s->id), "%s", id);
-	for (i = 0; i < STREAM_N; i++) {
-		s->streams[i].session = s;
-		s->streams[i].watch = (struct watch){.fd = -1, .fn = on_stream};
-	}
+	snprintf(s->id, sizeof(s->id), "%s", q->session);
+	note_command(s, q->args);
+	streams_init(s);
 	return s;
 }
 
@@ -613,12 +351,15 @@ static int run_process(struct session *s, const struct exec_params *q,
 	return q->tty ? take_console(s, proc.console, q->in, e) : 0;
 }
 
-static void close_streams(struct session *s)
+/* It has not come to be. What runs without a terminal ends by the hang-up. */
+static void session_drop(struct session *s)
 {
 	size_t i;
 
 	for (i = 0; i < STREAM_N; i++)
 		poller_close(&s->agent->poller, &s->streams[i].watch);
+	cleanup_close(&s->pidfd);
+	session_unkeep(s);
 }
 
 /* The session is there: with a process, or with the exit that the program
@@ -627,14 +368,62 @@ static void exec_answer(struct peer *p, struct session *s,
 			const struct container_failure *failure,
 			const struct err *e)
 {
+	size_t i;
+
 	s->used = true;
+	s->started_at = now_realtime_ns();
 	s->control = p;
-	peer_upgrade(p, &control_mode, s);
+	peer_upgrade(p, &session_control_mode, s);
+	for (i = STREAM_STDOUT; s->used && s->kept && i < STREAM_N; i++)
+		stream_run(&s->streams[i]);
 	if (s->pid != 0 || !s->used)
 		return;
-	close_streams(s);
+	for (i = 0; i < STREAM_N; i++)
+		poller_close(&s->agent->poller, &s->streams[i].watch);
+	s->exit.code = failure->exit_code;
 	session_over(s);
-	send_exit(s, failure->exit_code, 0, false, e->msg);
+	control_send_exit(s, e->msg);
+}
+
+/* Who leaves at once is told by an error. */
+static void exec_refused(struct peer *p, const struct container_failure *f,
+			 const struct err *e)
+{
+	struct wire_text text;
+
+	peer_error(p, IFACE "StartError",
+		   json_pack("{s:i,s:s,s:s}", "exit_code", f->exit_code, "step",
+			     f->step, "message", wire_text(&text, e->msg)));
+}
+
+/* 0 with *ret NULL: the call has been answered with an error. */
+static int exec_session(struct peer *p, const struct exec_params *q,
+			struct session **ret, struct err *e)
+{
+	struct slot *slot = peer_running_slot(p, q->id);
+	struct session *s;
+	int r = 0;
+
+	*ret = NULL;
+	if (!slot)
+		return 0;
+	if (session_find(p->agent, q->session)) {
+		peer_error(p, IFACE "AlreadyExists",
+			   json_pack("{s:s}", "what", q->session));
+		return 0;
+	}
+	s = session_new(p->agent, q, slot);
+	if (!s) {
+		peer_error_limit(p, "sessions", AGENT_SESSIONS_MAX);
+		return 0;
+	}
+	if (q->detach)
+		r = session_keep(s, e);
+	if (r == -EUSERS)
+		peer_error_limit(p, "detached sessions", AGENT_KEPT_MAX);
+	else if (r == 0)
+		*ret = s;
+	return r == -EUSERS ? 0 : r;
 }
 
 int method_exec(void *ctx, struct vl_call *call, struct err *e)
@@ -642,33 +431,23 @@ int method_exec(void *ctx, struct vl_call *call, struct err *e)
 	struct container_failure failure = {0};
 	struct exec_params q = {0};
 	struct peer *p = ctx;
-	struct session *s;
-	struct slot *slot;
+	struct session *s = NULL;
 	int r;
 
 	r = exec_read(call, &q, e);
-	if (r < 0)
+	if (r == 0)
+		r = exec_session(p, &q, &s, e);
+	if (r < 0 || !s)
 		return r;
-	slot = peer_running_slot(p, q.id);
-	if (!slot)
-		return 0;
-	if (session_find(p->agent, q.session)) {
-		peer_error(p, IFACE "AlreadyExists",
-			   json_pack("{s:s}", "what", q.session));
-		return 0;
-	}
-	s = session_new(p->agent, q.session, slot);
-	if (!s) {
-		peer_error_limit(p, "sessions", AGENT_SESSIONS_MAX);
-		return 0;
-	}
 	s->oom_kills = oom_kills(s);
 	r = run_process(s, &q, &failure, e);
-	if (r < 0 && (s->pid != 0 || failure.exit_code == 0)) {
-		/* What runs without a terminal ends by the hang-up. */
-		close_streams(s);
-		cleanup_close(&s->pidfd);
-		return r;
+	if (r < 0 && (s->pid != 0 || failure.exit_code == 0 || q.detach)) {
+		bool told = s->pid == 0 && failure.exit_code != 0;
+
+		session_drop(s);
+		if (told)
+			exec_refused(p, &failure, e);
+		return told ? 0 : r;
 	}
 	exec_answer(p, s, &failure, e);
 	return 0;
@@ -676,66 +455,128 @@ int method_exec(void *ctx, struct vl_call *call, struct err *e)
 
 /* ------------------------------------------------------------------ Attach */
 
+#define STREAM_CONTROL STREAM_N
+
 struct attach_params {
 	const char *session, *stream;
+	bool steal, replay;
 };
 
-static int stream_index(const char *name)
+static int attach_read(const struct vl_call *call, struct attach_params *q,
+		       int *ret_which, struct err *e)
 {
-	static const char *const names[] = {"stdin", "stdout", "stderr"};
-	int i;
-
-	_Static_assert(ARRAY_SIZE(names) == STREAM_N, "stream names");
-	for (i = 0; i < STREAM_N; i++)
-		if (strcmp(names[i], name) == 0)
-			return i;
-	return -1;
-}
-
-int method_attach(void *ctx, struct vl_call *call, struct err *e)
-{
+	static const char *const names[] = {"stdin", "stdout", "stderr",
+					    "control"};
+#define AT(m) offsetof(struct attach_params, m)
 	static const struct vl_field fields[] = {
-		{"session", VL_STRING, offsetof(struct attach_params, session),
-		 0, 32, false},
-		{"stream", VL_STRING, offsetof(struct attach_params, stream), 0,
-		 16, false},
+		{"session", VL_STRING, AT(session), 0, 32, false},
+		{"stream", VL_STRING, AT(stream), 0, 16, false},
+		{"steal", VL_BOOL, AT(steal), 0, 0, true},
+		{"replay", VL_BOOL, AT(replay), 0, 0, true},
 	};
-	struct attach_params q = {0};
-	struct session_stream *st;
-	struct peer *p = ctx;
-	struct session *s;
-	int r, which;
+#undef AT
+	int i, r;
 
+	_Static_assert(ARRAY_SIZE(names) == STREAM_CONTROL + 1, "stream names");
 	r = vl_params_read(call->parameters, fields, ARRAY_SIZE(fields), true,
-			   &q, NULL, e);
+			   q, NULL, e);
 	if (r < 0)
 		return r;
-	which = stream_index(q.stream);
-	if (which < 0)
-		return err_set(e, EINVAL,
-			       "stream: must be stdin, stdout or stderr");
-	s = session_find(p->agent, q.session);
-	if (!s || (s->tty && which == STREAM_STDERR)) {
-		peer_error_not_found(p, s ? q.stream : q.session);
-		return 0;
+	for (i = 0; i <= STREAM_CONTROL; i++) {
+		if (strcmp(names[i], q->stream) == 0) {
+			*ret_which = i;
+			return 0;
+		}
 	}
-	st = &s->streams[which];
-	if (st->attached) {
+	return err_set(e, EINVAL,
+		       "stream: must be control, stdin, stdout or stderr");
+}
+
+/* Whoever has control is the session's host. */
+static void attach_control(struct peer *p, struct session *s,
+			   const struct attach_params *q)
+{
+	if (!s->kept) {
+		peer_error_state(p, "attached", "it has not been detached");
+		return;
+	}
+	if (session_is_attached(s) && !q->steal) {
 		peer_error(p, IFACE "AlreadyExists",
-			   json_pack("{s:s}", "what", q.stream));
-		return 0;
+			   json_pack("{s:s}", "what", "control"));
+		return;
+	}
+	session_take_over(s);
+	s->control = p;
+	peer_upgrade_with(p, &session_control_mode, s,
+			  json_pack("{s:b,s:b}", "tty", (int)s->tty, "stdin",
+				    (int)s->in));
+	if (s->ended)
+		control_send_exit(s, NULL);
+}
+
+/* false: the stream is another's. */
+static bool stream_is_free(struct session_stream *st)
+{
+	if (!st->session->kept)
+		return !st->attached;
+	/* What its last host has sent is still on its way: nobody is there. */
+	if (st == &st->session->streams[STREAM_STDIN] && st->peer)
+		peer_close(st->peer);
+	return !st->peer;
+}
+
+static void attach_stream(struct peer *p, struct session_stream *st,
+			  const struct attach_params *q)
+{
+	struct session *s = st->session;
+	json_t *params = NULL;
+
+	if (!stream_is_free(st)) {
+		peer_error(p, IFACE "AlreadyExists",
+			   json_pack("{s:s}", "what", q->stream));
+		return;
 	}
 	st->attached = true;
-	peer_upgrade(p, &stream_mode, st);
+	if (s->kept) {
+		st->copy = (struct copy){0};
+		if (st->ring.data)
+			params = json_pack(
+				"{s:I}", "lost",
+				(json_int_t)outring_seek(&st->ring, q->replay));
+		else
+			s->in_closed = false;
+	}
+	peer_upgrade_with(p, &session_stream_mode, st, params);
 	if (!p->used)
-		return 0;
+		return;
 	st->peer = p;
-	if (st->watch.fd < 0)
+	if (st->watch.fd < 0 && !st->ring.data)
 		stream_end(st);
 	else
 		stream_run(st);
 	if (s->used)
 		session_look(s);
+}
+
+int method_attach(void *ctx, struct vl_call *call, struct err *e)
+{
+	struct attach_params q = {0};
+	struct peer *p = ctx;
+	struct session *s;
+	int r, which = 0;
+
+	r = attach_read(call, &q, &which, e);
+	if (r < 0)
+		return r;
+	s = session_find(p->agent, q.session);
+	if (!s || (s->tty && which == STREAM_STDERR)) {
+		peer_error_not_found(p, s ? q.stream : q.session);
+		return 0;
+	}
+	if (which == STREAM_CONTROL)
+		attach_control(p, s, &q);
+	else
+		attach_stream(p, &s->streams[which], &q);
 	return 0;
 }
 

@@ -87,6 +87,17 @@ static json_int_t cpu_usec(pid_t pid, char *ret_state)
 			    (unsigned long long)(ticks > 0 ? ticks : 100));
 }
 
+pid_t pid_inside(pid_t pid)
+{
+	char status[4096];
+	long long n;
+
+	if (read_proc(pid, "status", status, sizeof(status)) == 0)
+		return 0;
+	n = status_number(status, "\nNSpid:", true);
+	return n > 0 ? (pid_t)n : pid;
+}
+
 /* NULL: it has ended meanwhile. */
 static json_t *process_json(const struct slot *s, pid_t pid)
 {

@@ -108,6 +108,11 @@ int bytes_tell(void *teller, const char *phase, uint64_t done, uint64_t total);
 int target_find(struct request *q, const char *name, int parts,
 		struct target *ret, struct err *e);
 
+/* stream.c: the guest's address of a VM that runs, and the container's id in it;
+ * `running`: the container must, else it may have ended. */
+int guest_find(struct request *q, const struct target *t, bool running,
+	       struct vsock_addr *addr, char id[80], struct err *e);
+
 /* volumes.c: makes what the stack declares (or says what that would change);
  * adds the changes. */
 int volumes_deploy(struct request *q, const struct model_stack *s, bool dry_run,
@@ -143,6 +148,8 @@ int on_vm_list(void *ctx, struct vl_call *call, struct err *e);
 int on_inspect(void *ctx, struct vl_call *call, struct err *e);
 int on_resolve(void *ctx, struct vl_call *call, struct err *e);
 int on_exec(void *ctx, struct vl_call *call, struct err *e);
+int on_exec_attach(void *ctx, struct vl_call *call, struct err *e);
+int on_exec_list(void *ctx, struct vl_call *call, struct err *e);
 int on_logs(void *ctx, struct vl_call *call, struct err *e);
 int on_copy(void *ctx, struct vl_call *call, struct err *e);
 int on_forward(void *ctx, struct vl_call *call, struct err *e);

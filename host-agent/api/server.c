@@ -34,6 +34,8 @@ static const struct vl_method methods[] = {
 	{IFACE "Stats", 0, 0, 0, on_stats},
 	{IFACE "Top", 0, 0, 0, on_top},
 	{IFACE "Exec", 0, 0, 0, on_exec},
+	{IFACE "ExecAttach", 0, 0, 0, on_exec_attach},
+	{IFACE "ExecList", 0, 0, 0, on_exec_list},
 	{IFACE "Logs", VL_UPGRADE, 0, 0, on_logs},
 	{IFACE "Copy", 0, 0, 0, on_copy},
 	{IFACE "Forward", 0, 0, 0, on_forward},

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Calls that ask the guests: Stats, Top. A guest that does not answer in time
+/* Calls that ask the guests: Stats, Top, ExecList. A guest that does not answer in time
  * holds up this call, and no other. */
 #include "host-agent/api/api.h"
 
@@ -70,6 +70,9 @@ static int ask_vm(struct request *q, const struct asked *vm, ask_fn fn,
 	return r < 0 ? err_wrap(e, "VM '%s/%s'", vm->stack, vm->vm) : 0;
 }
 
+static int ask_sessions(struct request *q, struct agent *a,
+			const struct asked *vm, json_t *rows, struct err *e);
+
 /* Asks all that the call's name means. Where none answers that is the error;
  * where some do, `fallback` (may be NULL) makes the rows of the others. */
 static int ask(struct request *q, struct vl_call *call, ask_fn fn,
@@ -84,7 +87,7 @@ static int ask(struct request *q, struct vl_call *call, ask_fn fn,
 	struct target t = {"", "", ""};
 	struct err one = ERR_INIT;
 	const char *name = "";
-	size_t index, answered = 0;
+	size_t index, answered = 0, asked = 0;
 	json_t *rows;
 	bool more;
 	int r;
@@ -105,6 +108,7 @@ static int ask(struct request *q, struct vl_call *call, ask_fn fn,
 			break;
 		if (vm->n == 0)
 			continue;
+		asked++;
 		if (ask_vm(q, vm, fn, rows, &one) == 0)
 			answered++;
 		else if (fallback)
@@ -115,7 +119,9 @@ static int ask(struct request *q, struct vl_call *call, ask_fn fn,
 		json_decref(rows);
 		return -e->code;
 	}
-	if (t.container[0] && json_array_size(rows) == 0) {
+	/* What runs has figures and processes, but need not have sessions. */
+	if (t.container[0] && json_array_size(rows) == 0 &&
+	    (asked == 0 || fn != ask_sessions)) {
 		json_decref(rows);
 		return err_set(e, ENOTCONN, "'%s' does not run", name);
 	}
@@ -224,4 +230,51 @@ static int ask_top(struct request *q, struct agent *a, const struct asked *vm,
 int on_top(void *ctx, struct vl_call *call, struct err *e)
 {
 	return ask(ctx, call, ask_top, NULL, e);
+}
+
+static json_t *session_row(struct request *q, const struct asked *vm, size_t i,
+			   const struct agent_session *s)
+{
+	json_t *row = row_new(q, vm, i), *more;
+
+	more = json_pack(
+		"{s:s,s:o,s:b,s:b,s:b,s:b,s:s,s:o,s:o,s:o,s:I,s:s}", "session",
+		s->id, "pid", s->pid ? json_integer(s->pid) : json_null(),
+		"tty", (int)s->tty, "stdin", (int)s->in, "attached",
+		(int)s->attached, "detached", (int)s->detached, "session_state",
+		s->running ? "running" : "exited", "exit_code",
+		s->running ? json_null() : json_integer(s->exit_code),
+		"started_at", time_json(s->started_at), "finished_at",
+		time_json(s->finished_at), "waiting", (json_int_t)s->waiting,
+		"command", s->command);
+	if (row && more)
+		json_object_update(row, more);
+	json_decref(more);
+	return row;
+}
+
+static int ask_sessions(struct request *q, struct agent *a,
+			const struct asked *vm, json_t *rows, struct err *e)
+{
+	_cleanup_free_ struct agent_session *list =
+		calloc(HYB_AGENT_SESSIONS_MAX, sizeof(*list));
+	size_t i, k, n;
+	int r = 0;
+
+	if (!list)
+		return err_sys(e, ENOMEM, "list sessions");
+	for (i = 0; i < vm->n && r == 0; i++) {
+		n = 0;
+		r = agent_sessions(a, vm->ctrs[i].id, now_ms() + ASK_MS, list,
+				   &n, e);
+		for (k = 0; r == 0 && k < n; k++)
+			json_array_append_new(rows,
+					      session_row(q, vm, i, &list[k]));
+	}
+	return r;
+}
+
+int on_exec_list(void *ctx, struct vl_call *call, struct err *e)
+{
+	return ask(ctx, call, ask_sessions, NULL, e);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Calls that give streams: Exec and Forward pass the guest's own connections
+/* Calls that give streams: Exec (exec.c), Copy and Forward pass the guest's own connections
  * to the client, so hybd is not in between and may be killed meanwhile; Logs
  * reads the log files. */
 #include "host-agent/api/api.h"
@@ -14,9 +14,8 @@
 
 #define OPEN_MS 20000
 
-/* The guest's address of a VM that runs, and the container's id in it. */
-static int find_guest(struct request *q, const struct target *t,
-		      struct vsock_addr *addr, char id[80], struct err *e)
+int guest_find(struct request *q, const struct target *t, bool running,
+	       struct vsock_addr *addr, char id[80], struct err *e)
 {
 	struct vm *vm;
 	struct ctr *c;
@@ -31,7 +30,7 @@ static int find_guest(struct request *q, const struct target *t,
 	else if (vm->state != VM_RUNNING)
 		r = err_set(e, ENOTCONN, "VM '%s/%s' is %s, not running",
 			    t->stack, t->vm, vm_state_name(vm->state));
-	else if (c && (c->state != CTR_RUNNING || !c->in_guest)) {
+	else if (c && ((running && c->state != CTR_RUNNING) || !c->in_guest)) {
 		r = err_set(e, ENOTCONN,
 			    "container '%s/%s/%s' is %s, not running", t->stack,
 			    t->vm, t->container, ctr_state_name(c->state));
@@ -47,103 +46,6 @@ static int find_guest(struct request *q, const struct target *t,
 		snprintf(id, 80, "%s", c ? c->id : "");
 	}
 	world_unlock(q->api->world);
-	return r;
-}
-
-struct exec_params {
-	const char *name, *cwd, *user;
-	json_t *args, *env;
-	bool tty, in;
-	int64_t rows, cols;
-};
-
-#define AT(m) offsetof(struct exec_params, m)
-
-static const struct vl_field exec_fields[] = {
-	{"name", VL_STRING, AT(name), 0, 256, false},
-	{"args", VL_STRINGS, AT(args), 0, 4096, false},
-	{"env", VL_STRINGS, AT(env), 0, 4096, true},
-	{"cwd", VL_STRING, AT(cwd), 0, 4096, true},
-	{"user", VL_STRING, AT(user), 0, 256, true},
-	{"tty", VL_BOOL, AT(tty), 0, 0, true},
-	{"rows", VL_INT, AT(rows), 0, 65535, true},
-	{"cols", VL_INT, AT(cols), 0, 65535, true},
-	{"stdin", VL_BOOL, AT(in), 0, 0, true},
-};
-
-/* The session's streams, in the order that the interface says. */
-static int attach_streams(const struct vsock_addr *addr,
-			  const struct exec_params *p, const char *session,
-			  uint64_t deadline, int *fds, size_t *n, struct err *e)
-{
-	const char *names[3];
-	size_t want = 0, i;
-	int r;
-
-	if (p->in)
-		names[want++] = "stdin";
-	names[want++] = "stdout";
-	if (!p->tty)
-		names[want++] = "stderr";
-	for (i = 0; i < want; i++) {
-		r = agent_attach(addr, session, names[i], deadline, &fds[*n],
-				 e);
-		if (r < 0)
-			return r;
-		(*n)++;
-	}
-	return 0;
-}
-
-int on_exec(void *ctx, struct vl_call *call, struct err *e)
-{
-	struct exec_params p = {.cwd = "", .user = ""};
-	struct request *q = ctx;
-	unsigned char token[16];
-	char session[33], id[80];
-	struct vsock_addr addr;
-	struct agent_exec x;
-	struct target t;
-	uint64_t deadline = now_ms() + OPEN_MS;
-	int fds[4], r;
-	size_t n = 0, i;
-
-	r = vl_params_read(call->parameters, exec_fields,
-			   ARRAY_SIZE(exec_fields), true, &p, NULL, e);
-	if (r == 0 && json_array_size(p.args) == 0)
-		r = err_set(e, EINVAL, "args: there is no command");
-	if (r == 0)
-		r = target_find(q, p.name, 3, &t, e);
-	if (r == 0)
-		r = find_guest(q, &t, &addr, id, e);
-	if (r < 0)
-		return r;
-	random_bytes(token, sizeof(token));
-	hex_format(token, sizeof(token), session);
-	x = (struct agent_exec){
-		.session = session,
-		.id = id,
-		.args = p.args,
-		.env = p.env ? json_incref(p.env) : json_array(),
-		.cwd = p.cwd,
-		.user = p.user,
-		.tty = p.tty,
-		.rows = p.rows,
-		.cols = p.cols,
-		.in = p.in,
-	};
-	r = agent_exec(&addr, &x, deadline, &fds[0], e);
-	json_decref(x.env);
-	if (r < 0)
-		return err_wrap(e, "exec in '%s/%s/%s'", t.stack, t.vm,
-				t.container);
-	n = 1;
-	r = attach_streams(&addr, &p, session, deadline, fds, &n, e);
-	if (r == 0)
-		r = request_reply_fds(q, json_pack("{s:s}", "session", session),
-				      fds, n, e);
-	for (i = 0; i < n; i++)
-		close(fds[i]);
 	return r;
 }
 
@@ -164,7 +66,7 @@ int on_copy(void *ctx, struct vl_call *call, struct err *e)
 	if (r == 0)
 		r = target_find(q, name, 3, &t, e);
 	if (r == 0)
-		r = find_guest(q, &t, &addr, id, e);
+		r = guest_find(q, &t, true, &addr, id, e);
 	if (r < 0)
 		return r;
 	snprintf(full, sizeof(full), "%s/%s/%s", t.stack, t.vm, t.container);
@@ -201,7 +103,7 @@ int on_forward(void *ctx, struct vl_call *call, struct err *e)
 	if (r == 0)
 		r = target_find(q, p.name, 2, &t, e);
 	if (r == 0)
-		r = find_guest(q, &t, &addr, id, e);
+		r = guest_find(q, &t, true, &addr, id, e);
 	if (r < 0)
 		return r;
 	r = agent_forward(&addr, (uint16_t)p.port, now_ms() + OPEN_MS, &fd, e);

@@ -78,12 +78,12 @@ static void offer_rows(const json_t *rows, const char *key, const char *prefix)
 
 /* Asks hybd, if there is one. */
 static void offer_known(struct cli *cli, const char *method, const char *list,
-			const char *prefix)
+			const char *key, const char *prefix)
 {
 	_cleanup_vl_conn_ struct vl_conn c = {.fd = -1};
 	_cleanup_vl_reply_ struct vl_reply reply = VL_REPLY_INIT;
-	bool names = strcmp(list, "names") == 0;
-	json_t *params = names ? json_pack("{s:s}", "name", "") : NULL;
+	bool images = strcmp(list, "images") == 0;
+	json_t *params = images ? NULL : json_pack("{s:s}", "name", "");
 	struct err e = ERR_INIT;
 
 	cli->connect = NULL;
@@ -93,7 +93,7 @@ static void offer_known(struct cli *cli, const char *method, const char *list,
 		return;
 	}
 	if (client_call(&c, method, params, CANDIDATES_MS, &reply, &e) == 0)
-		offer_rows(json_object_get(reply.parameters, list), "name",
+		offer_rows(json_object_get(reply.parameters, list), key,
 			   prefix);
 }
 
@@ -110,10 +110,11 @@ static void offer_words(struct cli *cli, const struct verb *v,
 		puts(":files");
 		break;
 	case WORDS_NAMES:
-		offer_known(cli, HOST_IFACE "Resolve", "names", prefix);
+		offer_known(cli, HOST_IFACE "Resolve", "names", "name", prefix);
 		break;
 	case WORDS_IMAGES:
-		offer_known(cli, HOST_IFACE "ImageList", "images", prefix);
+		offer_known(cli, HOST_IFACE "ImageList", "images", "name",
+			    prefix);
 		break;
 	case WORDS_VERBS:
 		offer_verbs(0, NULL, prefix);
@@ -144,13 +145,17 @@ static const struct opt *open_option(const struct verb *v, const char *word)
 	return NULL;
 }
 
-static void offer_value(const struct opt *o, const char *prefix)
+static void offer_value(struct cli *cli, const struct opt *o,
+			const char *prefix)
 {
 	if (o->type == OPT_FORMAT) {
 		offer("table", prefix);
 		offer("json", prefix);
 	} else if (o->arg && strcmp(o->arg, "FILE") == 0) {
 		puts(":files");
+	} else if (o->arg && strcmp(o->arg, "SESSION") == 0) {
+		offer_known(cli, HOST_IFACE "ExecList", "rows", "session",
+			    prefix);
 	}
 }
 
@@ -175,7 +180,7 @@ static int run(struct cli *cli, const void *args, int n, char **words)
 	}
 	o = n - 1 > used ? open_option(v, words[n - 2]) : NULL;
 	if (o) {
-		offer_value(o, last);
+		offer_value(cli, o, last);
 	} else if (last[0] == '-') {
 		offer_options(v->opts, v->n_opts, last);
 		offer_options(cli_global_opts, cli_n_global_opts, last);

@@ -21,7 +21,7 @@ struct console {
 /* true: the user is done. */
 static bool on_typed(struct console *c)
 {
-	char in[CHUNK], out[CHUNK + 1];
+	char in[CHUNK], out[CHUNK + TTY_KEYS_MAX];
 	ssize_t n = read(STDIN_FILENO, in, sizeof(in));
 	bool detach = false;
 	size_t len;

@@ -24,7 +24,7 @@ struct flow {
 	int from, to; /* -1: that end is over */
 	bool whole;   /* `to` takes any amount without blocking */
 	size_t at, len;
-	char data[PIPE_SIZE + 1];
+	char data[PIPE_SIZE + TTY_KEYS_MAX];
 };
 
 struct loop {
@@ -33,11 +33,15 @@ struct loop {
 	struct vl_conn control;
 	int signals;
 	struct flow in, out, errout;
-	struct tty_detach detach;
 	bool filter; /* what is typed is looked at */
 	bool ended, detached, lost, unread;
+	bool leaving;  /* the detach keys were typed */
+	bool asked;    /* ... and the guest has been told */
+	bool released; /* the guest keeps it */
+	bool taken;    /* by another client */
 	int status, interrupts;
 	uint64_t silent_since; /* ms; counts once it has ended */
+	uint64_t asked_at;     /* ms */
 };
 
 enum {
@@ -87,11 +91,15 @@ static void send_control(struct loop *l, json_t *msg)
 	json_decref(msg);
 }
 
-static void send_size(struct loop *l)
+/* more_rows: not what it is: the next one is a change, which makes a program
+ * that was left draw its screen again. */
+static void send_size(struct loop *l, int more_rows)
 {
 	struct winsize ws = {.ws_row = 24, .ws_col = 80};
 
 	session_window(&ws);
+	if (ws.ws_row + more_rows <= UINT16_MAX)
+		ws.ws_row = (unsigned short)(ws.ws_row + more_rows);
 	send_control(l, json_pack("{s:{s:i,s:i}}", "resize", "rows", ws.ws_row,
 				  "cols", ws.ws_col));
 }
@@ -117,6 +125,37 @@ static void on_exit_message(struct loop *l, const json_t *untrusted_exit,
 		err_set(e, ENOEXEC, "%s", text);
 }
 
+/* It runs in as many as it may: we stay. */
+static void on_refused(struct loop *l, const json_t *untrusted_refused)
+{
+	tty_restore();
+	out_note("not detached: %s", out_str(untrusted_refused, "message"));
+	if (l->filter)
+		tty_raw(STDIN_FILENO);
+	l->leaving = false;
+	l->asked = false;
+}
+
+static void on_message(struct loop *l, const json_t *msg, struct err *e)
+{
+	const json_t *exit = json_object_get(msg, "exit");
+	const json_t *refused = json_object_get(msg, "refused");
+
+	if (json_is_object(exit)) {
+		on_exit_message(l, exit, e);
+	} else if (json_is_object(json_object_get(msg, "taken"))) {
+		l->taken = true;
+		l->lost = true;
+	} else if (l->asked && json_is_object(refused)) {
+		on_refused(l, refused);
+	} else if (l->asked && json_object_get(msg, "detached")) {
+		l->released = true;
+	} else {
+		return;
+	}
+	l->silent_since = now_ms();
+}
+
 static void on_control(struct loop *l, struct err *e)
 {
 	struct err ignored = ERR_INIT;
@@ -127,11 +166,11 @@ static void on_control(struct loop *l, struct err *e)
 	if (n == -EAGAIN)
 		return;
 	while ((r = vl_conn_next(&l->control, &msg, &ignored)) > 0) {
-		if (!l->ended && json_is_object(json_object_get(msg, "exit")))
-			on_exit_message(l, json_object_get(msg, "exit"), e);
+		if (!l->ended && !l->released)
+			on_message(l, msg, e);
 		json_decref(msg);
 	}
-	if ((n <= 0 || r < 0) && !l->ended) {
+	if ((n <= 0 || r < 0) && !l->ended && !l->released) {
 		l->lost = true;
 		l->silent_since = now_ms();
 	}
@@ -177,12 +216,18 @@ static void on_signal(struct loop *l)
 		sig = (int)si.ssi_signo;
 		if (sig == SIGWINCH) {
 			if (l->s->tty)
-				send_size(l);
+				send_size(l, 0);
 			continue;
 		}
 		/* With a terminal of its own, keys reach it as bytes: a signal
 		 * is meant for us. */
 		if (l->s->tty && sig != SIGUSR1 && sig != SIGUSR2) {
+			l->status = 128 + sig;
+			l->detached = true;
+			return;
+		}
+		/* Our terminal's end is not the end of what is kept. */
+		if (l->s->kept && sig == SIGHUP) {
 			l->status = 128 + sig;
 			l->detached = true;
 			return;
@@ -261,11 +306,19 @@ static void in_read(struct loop *l)
 	if (n <= 0 || !l->filter)
 		return;
 	memcpy(typed, f->data, (size_t)n);
-	f->len = tty_filter(&l->detach, typed, (size_t)n, f->data, &detach);
-	if (detach) {
-		l->detached = true;
-		l->status = 0;
-	}
+	f->len = tty_filter(&l->s->keys, typed, (size_t)n, f->data, &detach);
+	if (detach)
+		l->leaving = true;
+}
+
+/* Once what was typed before the keys is on its way. */
+static void ask_to_leave(struct loop *l)
+{
+	if (!l->leaving || l->asked || l->in.len > 0)
+		return;
+	l->asked = true;
+	l->asked_at = now_ms();
+	send_control(l, json_pack("{s:b}", "detach", 1));
 }
 
 static void out_read(struct loop *l, struct flow *f)
@@ -292,7 +345,8 @@ static void prepare(const struct loop *l, struct pollfd p[P_COUNT])
 {
 	set_poll(&p[P_CONTROL], l->control.fd, POLLIN, true);
 	set_poll(&p[P_SIGNAL], l->signals, POLLIN, true);
-	set_poll(&p[P_IN], l->in.from, POLLIN, l->in.len == 0 && l->in.to >= 0);
+	set_poll(&p[P_IN], l->in.from, POLLIN,
+		 l->in.len == 0 && l->in.to >= 0 && !l->leaving);
 	set_poll(&p[P_IN_TO], l->in.to, POLLOUT, l->in.len > 0);
 	set_poll(&p[P_OUT], l->out.from, POLLIN, l->out.len == 0);
 	set_poll(&p[P_OUT_TO], l->out.to, POLLOUT, l->out.len > 0);
@@ -307,6 +361,8 @@ static void finish_in(struct loop *l)
 		return;
 	shutdown(l->in.to, SHUT_WR);
 	l->in.to = -1;
+	if (l->s->kept)
+		send_control(l, json_pack("{s:b}", "eof", 1));
 }
 
 /* Nobody reads CMD's output any more (`hyb exec … | head`). That its stream was
@@ -316,6 +372,11 @@ static void tell_unread(struct loop *l)
 	if (l->unread || l->ended || l->out.to >= 0)
 		return;
 	l->unread = true;
+	if (l->s->kept) {
+		l->status = 128 + SIGPIPE;
+		l->detached = true;
+		return;
+	}
 	send_control(l, json_pack("{s:i}", "signal", SIGPIPE));
 }
 
@@ -340,6 +401,7 @@ static void serve(struct loop *l, const struct pollfd p[P_COUNT], struct err *e)
 	if (p[P_CONTROL].revents)
 		on_control(l, e);
 	finish_in(l);
+	ask_to_leave(l);
 }
 
 static bool output_over(const struct loop *l)
@@ -348,17 +410,42 @@ static bool output_over(const struct loop *l)
 	       l->errout.len == 0;
 }
 
+/* Nothing more will be told. */
+static bool is_over(const struct loop *l)
+{
+	return l->ended || l->lost || l->released;
+}
+
 /* ms until the drain is given up, 0: now, -1: not in sight. What is in our
  * buffers is written however long its reader takes. */
 static int drain_left(const struct loop *l)
 {
-	uint64_t now = now_ms();
+	uint64_t now = now_ms(), until = l->silent_since + SESSION_DRAIN_MS;
 
-	if ((!l->ended && !l->lost) || l->out.len || l->errout.len)
+	if (!is_over(l) && l->asked)
+		until = l->asked_at + SESSION_LEAVE_MS;
+	else if (!is_over(l) || l->out.len || l->errout.len)
 		return -1;
-	if (now >= l->silent_since + SESSION_DRAIN_MS)
+	return now >= until ? 0 : (int)(until - now);
+}
+
+/* What the loop's end means. */
+static int conclude(const struct loop *l, struct err *e)
+{
+	if (l->ended || l->released)
 		return 0;
-	return (int)(l->silent_since + SESSION_DRAIN_MS - now);
+	if (l->taken)
+		return err_set(e, EBUSY,
+			       "another client has taken the session over");
+	if (l->asked && !l->lost) {
+		err_set(e, ETIMEDOUT,
+			"the VM does not answer: the session may "
+			"have ended");
+		return -ETIMEDOUT;
+	}
+	err_set(e, ECONNRESET, "the connection to the VM was lost");
+	err_hint(e, "`hyb ps -a` and `hyb vm ls` tell what became of it");
+	return -ECONNRESET;
 }
 
 static int run_loop(struct loop *l, struct err *e)
@@ -369,7 +456,7 @@ static int run_loop(struct loop *l, struct err *e)
 	for (;;) {
 		if (l->detached)
 			return 0;
-		if ((l->ended || l->lost) && output_over(l))
+		if (is_over(l) && output_over(l))
 			break;
 		timeout = drain_left(l);
 		if (timeout == 0)
@@ -382,11 +469,7 @@ static int run_loop(struct loop *l, struct err *e)
 		}
 		serve(l, p, e);
 	}
-	if (l->ended)
-		return 0;
-	err_set(e, ECONNRESET, "the connection to the VM was lost");
-	err_hint(e, "`hyb ps -a` and `hyb vm ls` tell what became of it");
-	return -ECONNRESET;
+	return conclude(l, e);
 }
 
 static void flow_init(struct flow *f, int from, int to)
@@ -417,13 +500,17 @@ int session_run(struct session *s, const char *name, int *ret_status,
 	fflush(stdout);
 	if (s->tty && s->in >= 0 && isatty(STDIN_FILENO)) {
 		l->filter = true;
-		if (tty_raw(STDIN_FILENO) == 0)
-			send_size(l);
+		if (tty_raw(STDIN_FILENO) == 0 && s->kept)
+			send_size(l, 1);
+		send_size(l, 0);
 	}
 	r = run_loop(l, e);
 	tty_restore();
-	if (l->detached && l->status == 0)
-		fputs("\r\nhyb: detached\n", stderr);
+	if (r == 0 && l->released && l->filter)
+		fputc('\n', stderr);
+	if (r == 0 && l->released)
+		out_note("detached; `hyb exec --attach %.12s %s` goes on",
+			 s->id, name);
 	close_signals(l->signals);
 	vl_conn_done(&l->control);
 	if (r == 0)

@@ -8,8 +8,7 @@
 #include <termios.h>
 #include <unistd.h>
 
-#define CTRL_P 0x10
-#define CTRL_Q 0x11
+static const unsigned char default_keys[] = {0x10, 0x11}; /* ctrl-p ctrl-q */
 
 static struct termios before;
 static volatile sig_atomic_t raw_fd = -1;
@@ -58,25 +57,76 @@ int tty_raw(int fd)
 	return 0;
 }
 
+/* "x" or "ctrl-x" of len characters; -EINVAL. */
+static int parse_key(const char *text, size_t len)
+{
+	unsigned char c = (unsigned char)text[len ? len - 1 : 0];
+
+	if (len == 1)
+		return c;
+	if (len != 6 || strncmp(text, "ctrl-", 5) != 0)
+		return -EINVAL;
+	if (c >= 'a' && c <= 'z')
+		return c - 'a' + 1;
+	if (c == '@' || (c >= '[' && c <= '_'))
+		return c - '@';
+	return -EINVAL;
+}
+
+int tty_detach_parse(struct tty_detach *d, const char *text)
+{
+	struct tty_detach t = {.off = !*text};
+	size_t len;
+	int key;
+
+	while (!t.off) {
+		len = strcspn(text, ",");
+		key = parse_key(text, len);
+		if (key < 0 || t.n == TTY_KEYS_MAX)
+			return -EINVAL;
+		t.keys[t.n++] = (unsigned char)key;
+		if (!text[len])
+			break;
+		text += len + 1;
+	}
+	*d = t;
+	return 0;
+}
+
+/* The held keys turn out to be no sequence: as many as cannot begin one are
+ * passed on. */
+static size_t let_go(struct tty_detach *d, char *out)
+{
+	size_t n = 1;
+
+	while (n < d->held && memcmp(d->keys + n, d->keys, d->held - n) != 0)
+		n++;
+	memcpy(out, d->keys, n);
+	d->held -= n;
+	return n;
+}
+
 size_t tty_filter(struct tty_detach *d, const char *in, size_t n, char *out,
 		  bool *ret_detach)
 {
 	size_t i, len = 0;
 
 	*ret_detach = false;
+	if (d->n == 0 && !d->off) {
+		memcpy(d->keys, default_keys, sizeof(default_keys));
+		d->n = sizeof(default_keys);
+	}
 	for (i = 0; i < n; i++) {
-		if (d->held) {
-			if (in[i] == CTRL_Q) {
-				*ret_detach = true;
-				return len;
-			}
-			out[len++] = CTRL_P;
-			d->held = false;
-		}
-		if (in[i] == CTRL_P)
-			d->held = true;
-		else
+		unsigned char c = (unsigned char)in[i];
+
+		while (d->held > 0 && c != d->keys[d->held])
+			len += let_go(d, out + len);
+		if (d->off || c != d->keys[d->held]) {
 			out[len++] = in[i];
+		} else if (++d->held == d->n) {
+			*ret_detach = true;
+			return len;
+		}
 	}
 	return len;
 }

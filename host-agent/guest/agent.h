@@ -197,15 +197,45 @@ struct agent_exec {
 	bool tty;
 	int64_t rows, cols;
 	bool in;
+	bool detach; /* it goes on when *ret_fd is closed */
 };
 
 /* Upgrade calls: the connection that *ret_fd is afterwards carries what the
- * interface says; nothing of it was read ahead. */
+ * interface says; nothing of it was read ahead.
+ * agent_exec(): with `detach`, of a program that cannot be executed: -ENOEXEC,
+ * *ret_exit_code 126 or 127 and the guest's words in e. */
 int agent_exec(const struct vsock_addr *addr, const struct agent_exec *x,
-	       uint64_t deadline_ms, int *ret_fd, struct err *e);
+	       uint64_t deadline_ms, int *ret_fd, int64_t *ret_exit_code,
+	       struct err *e);
 int agent_attach(const struct vsock_addr *addr, const char *session,
 		 const char *stream, uint64_t deadline_ms, int *ret_fd,
 		 struct err *e);
+
+/* What is told of a detached session when one of its streams is attached. */
+struct agent_attached {
+	int fd;
+	bool tty, in; /* "control" */
+	int64_t lost; /* outputs: bytes */
+};
+/* "control" first; `again`: take it over from another host (-EBUSY else); of an
+ * output: all that is kept of it. */
+int agent_reattach(const struct vsock_addr *addr, const char *session,
+		   const char *stream, bool again, uint64_t deadline_ms,
+		   struct agent_attached *ret, struct err *e);
+
+#define HYB_AGENT_SESSIONS_MAX 64
+struct agent_session {
+	char id[33];
+	int64_t pid; /* in the container; 0: ended */
+	bool tty, in, attached, detached, running;
+	int64_t exit_code; /* -1: not ended */
+	int64_t started_at, finished_at, waiting;
+	char command[800]; /* escaped */
+};
+/* Of a container, at most HYB_AGENT_SESSIONS_MAX. */
+int agent_sessions(struct agent *a, const char *id, uint64_t deadline_ms,
+		   struct agent_session *ret, size_t *ret_n, struct err *e);
+
 int agent_logs(const struct vsock_addr *addr, const char *id, uint64_t offset,
 	       uint64_t deadline_ms, int *ret_fd, struct err *e);
 int agent_copy(const struct vsock_addr *addr, const char *id,

@@ -83,6 +83,22 @@ static void call_figures(struct agent *a, bool top, uint64_t deadline)
 				abort();
 }
 
+static void call_sessions(struct agent *a, uint64_t deadline)
+{
+	static struct agent_session list[HYB_AGENT_SESSIONS_MAX];
+	struct err e = ERR_INIT;
+	size_t n = 0, i;
+
+	if (agent_sessions(a, "c.1", deadline, list, &n, &e) < 0)
+		return;
+	for (i = 0; i < n; i++)
+		if (strspn(list[i].id, "0123456789abcdef") != 32 ||
+		    strchr(list[i].command, '\x1b') || list[i].pid < 0 ||
+		    list[i].exit_code < -1 || list[i].exit_code > 255 ||
+		    list[i].waiting < 0)
+			abort();
+}
+
 static void call(struct agent *a, uint8_t which)
 {
 	static struct agent_container list[HYB_AGENT_CONTAINERS_MAX];
@@ -93,6 +109,10 @@ static void call(struct agent *a, uint8_t which)
 	int64_t pid, code;
 	size_t n = 0, i;
 
+	if (which == 253) {
+		call_sessions(a, deadline);
+		return;
+	}
 	if (which >= 254) {
 		call_figures(a, which == 255, deadline);
 		return;

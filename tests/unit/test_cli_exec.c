@@ -50,8 +50,55 @@ static bool answer_exec(struct vl_conn *c, const struct vl_call *call)
 	return false;
 }
 
+/* Of ExecAttach, and what is asked for with -d. */
+static const char *attach_reply;
+
+static bool answer_attach(struct vl_conn *c, const struct vl_call *call)
+{
+	bool tty = strstr(attach_reply, "\"tty\":true") != NULL;
+	bool in = json_is_true(json_object_get(call->parameters, "stdin"));
+	struct guest g = {.in = -1, .err = -1};
+	int fds[4], control, n = 0;
+
+	pair(&control, &fds[n++]);
+	if (in)
+		pair(&g.in, &fds[n++]);
+	pair(&g.out, &fds[n++]);
+	if (!tty)
+		pair(&g.err, &fds[n++]);
+	fake_send(c, attach_reply, false, fds, (size_t)n);
+	while (n > 0)
+		close(fds[--n]);
+	vl_conn_init(&g.control, control, 0);
+	play(&g, call);
+	vl_conn_done(&g.control);
+	cleanup_close(&g.in);
+	cleanup_close(&g.out);
+	cleanup_close(&g.err);
+	return false;
+}
+
+static bool answer_either(struct vl_conn *c, const struct vl_call *call)
+{
+	if (!json_is_true(json_object_get(call->parameters, "detach")))
+		return answer_exec(c, call);
+	fake_send(c, attach_reply, false, NULL, 0);
+	return true;
+}
+
 static const struct answer answers[] = {
-	{.method = "Exec", .answer = answer_exec}, {0}};
+	{.method = "Exec", .answer = answer_either},
+	{.method = "ExecAttach", .answer = answer_attach},
+	{.method = "ExecList",
+	 .replies = {"{\"rows\":[{\"tenant\":\"default\",\"stack\":\"s\","
+		     "\"vm\":\"v\",\"container\":\"c\",\"session\":"
+		     "\"0123456789abcdef0123456789abcdef\",\"pid\":7,"
+		     "\"tty\":true,\"stdin\":true,\"attached\":false,"
+		     "\"detached\":true,\"session_state\":\"running\","
+		     "\"exit_code\":null,\"started_at\":null,"
+		     "\"finished_at\":null,\"waiting\":2048,\"command\":"
+		     "\"top \\u001b[2J\"}]}"}},
+	{0}};
 
 static void say(int fd, const char *text)
 {
@@ -132,8 +179,8 @@ static void test_status(void **state)
 	}
 	assert_string_equal(
 		fake_call(0),
-		"Exec {\"args\":[\"true\"],\"cols\":0,\"cwd\":\"\",\"env\":[],"
-		"\"name\":\"a/b/c\",\"rows\":0,\"stdin\":false,\"tty\":false,"
+		"Exec {\"args\":[\"true\"],\"cols\":0,\"cwd\":\"\",\"detach\":false,"
+		"\"env\":[],\"name\":\"a/b/c\",\"rows\":0,\"stdin\":false,\"tty\":false,"
 		"\"user\":\"\"}");
 }
 
@@ -436,11 +483,29 @@ static void test_tty(void **state)
 	read_until(term.master, "good");
 	r = hyb_wait(&h);
 	assert_int_equal(r.status, 7);
-	assert_non_null(
-		strstr(fake_call(0), "\"cols\":101,\"cwd\":\"\",\"env\":[],"));
+	assert_non_null(strstr(fake_call(0), "\"cols\":101,\"cwd\":\"\","));
 	assert_non_null(strstr(fake_call(0), "\"rows\":33"));
 	ran_done(&r);
 	assert_restored();
+}
+
+static void say_control(struct guest *g, const char *text)
+{
+	write_full(g->control.fd, text, strlen(text) + 1);
+}
+
+static bool await_member(struct guest *g, const char *member)
+{
+	json_t *msg = NULL;
+	bool is;
+
+	while (vl_conn_read(&g->control, now_ms() + 60000, &msg, NULL) == 0) {
+		is = json_object_get(msg, member) != NULL;
+		json_decref(msg);
+		if (is)
+			return true;
+	}
+	return false;
 }
 
 static void play_hold(struct guest *g, const struct vl_call *call)
@@ -453,19 +518,64 @@ static void play_hold(struct guest *g, const struct vl_call *call)
 		;
 }
 
+/* Refused once, then kept: what was typed before the keys arrives, and what the
+ * guest has sent is shown. */
+static void play_leave(struct guest *g, const struct vl_call *call)
+{
+	char typed[2] = "";
+
+	(void)call;
+	say(g->out, "ready");
+	if (!await_member(g, "detach"))
+		return;
+	say_control(g, "{\"refused\":{\"message\":\"too \\u001bmany\"}}");
+	if (!await_member(g, "detach"))
+		return;
+	if (read_full(g->in, typed, 1) == 1 && typed[0] == 'x')
+		say(g->out, "the rest");
+	say_control(g, "{\"detached\":{}}");
+}
+
 static void test_detach(void **state)
 {
 	struct hyb h;
 	struct ran r;
 
 	(void)state;
-	play = play_hold;
+	play = play_leave;
 	open_term();
 	hyb_start_fds(&h, term.slave, term.slave, term.slave,
 		      WORDS("exec", "-it", "a/b/c", "sh"));
 	read_until(term.master, "ready");
 	say(term.master, "x\x10");
 	say(term.master, "\x11");
+	read_until(term.master, "not detached: too \\x1bmany");
+	say(term.master, "\x10\x11");
+	read_until(term.master, "the rest");
+	read_until(term.master, "detached; `hyb exec --attach 00 a/b/c`");
+	r = hyb_wait(&h);
+	assert_int_equal(r.status, 0);
+	ran_done(&r);
+	assert_restored();
+}
+
+static void test_detach_keys(void **state)
+{
+	struct hyb h;
+	struct ran r;
+
+	(void)state;
+	play = play_leave;
+	open_term();
+	hyb_start_fds(&h, term.slave, term.slave, term.slave,
+		      WORDS("exec", "-it", "--detach-keys", "ctrl-a,d", "a/b/c",
+			    "sh"));
+	read_until(term.master, "ready");
+	say(term.master, "x\x10\x11\x01"
+			 "d");
+	read_until(term.master, "not detached");
+	say(term.master, "\x01"
+			 "d");
 	read_until(term.master, "detached");
 	r = hyb_wait(&h);
 	assert_int_equal(r.status, 0);
@@ -525,11 +635,167 @@ static void test_resize(void **state)
 	assert_restored();
 }
 
+/* ----------------------------------------------------------------- sessions */
+
+static void test_background(void **state)
+{
+	struct ran r;
+
+	(void)state;
+	attach_reply = "{\"session\":\"0123456789abcdef0123456789abcdef\"}";
+	r = EXEC(NULL, "-d", "a/b/c", "--", "top");
+	assert_int_equal(r.status, 0);
+	assert_string_equal(r.out, "0123456789abcdef0123456789abcdef\n");
+	assert_string_equal(r.err, "");
+	ran_done(&r);
+	attach_reply = "{\"session\":\"\",\"exit_code\":127,"
+		       "\"message\":\"no \\u001bfile\"}";
+	r = EXEC(NULL, "-dit", "a/b/c", "nope");
+	assert_int_equal(r.status, 127);
+	assert_string_equal(r.out, "");
+	assert_string_equal(r.err, "hyb: exec 'a/b/c': no \\x1bfile\n");
+	ran_done(&r);
+	attach_reply = "{\"session\":\"\",\"exit_code\":0}";
+	r = EXEC(NULL, "-d", "a/b/c", "nope");
+	assert_int_equal(r.status, CLI_EXEC_FAILED);
+	ran_done(&r);
+}
+
+#define ATTACHED(members) \
+	"{\"session\":\"0123456789abcdef0123456789abcdef\"," members "}"
+
+static void test_attach(void **state)
+{
+	struct ran r;
+
+	(void)state;
+	attach_reply = ATTACHED("\"tty\":false,\"stdin\":false,\"lost\":5,"
+				"\"lost_stderr\":0");
+	exit_members = "\"code\":9";
+	r = EXEC(play_exit, "--attach", "0123", "--no-stdin", "--replay",
+		 "a/b/c");
+	assert_int_equal(r.status, 9);
+	assert_string_equal(r.out, "out\n");
+	assert_string_equal(
+		r.err, "hyb: 5 bytes of standard output are lost: nobody "
+		       "was attached, and the last 64 KiB are kept\nerr\n");
+	assert_string_equal(fake_call(0),
+			    "ExecAttach {\"name\":\"a/b/c\",\"replay\":true,"
+			    "\"session\":\"0123\",\"stdin\":false,"
+			    "\"steal\":false}");
+	ran_done(&r);
+}
+
+/* Standard input's end is said, too: that of its connection means nothing. */
+static void play_eof(struct guest *g, const struct vl_call *call)
+{
+	char data[64] = "";
+	ssize_t n = read_full(g->in, data, sizeof(data));
+
+	(void)call;
+	if (n == 2 && memcmp(data, "in", 2) == 0 && await_member(g, "eof"))
+		say_exit(g, "\"code\":4");
+}
+
+static void test_attach_stdin(void **state)
+{
+	struct ran r;
+
+	(void)state;
+	attach_reply = ATTACHED("\"tty\":false,\"stdin\":true");
+	r = run_with(play_eof, "in", WORDS("exec", "--attach", "01", "a/b/c"));
+	assert_int_equal(r.status, 4);
+	ran_done(&r);
+}
+
+static void play_taken(struct guest *g, const struct vl_call *call)
+{
+	(void)call;
+	say(g->out, "before\n");
+	say_control(g, "{\"taken\":{}}");
+}
+
+static void test_taken(void **state)
+{
+	struct ran r;
+
+	(void)state;
+	attach_reply = ATTACHED("\"tty\":true,\"stdin\":false");
+	r = EXEC(play_taken, "--attach", "01", "--no-stdin", "a/b/c");
+	assert_int_equal(r.status, CLI_EXEC_FAILED);
+	assert_string_equal(r.out, "before\n");
+	assert_non_null(strstr(r.err, "another client has taken"));
+	ran_done(&r);
+}
+
+/* A hang-up is ours, not that of what is attached. */
+static void play_hup(struct guest *g, const struct vl_call *call)
+{
+	char byte;
+
+	(void)call;
+	say(g->out, "ready\n");
+	while (read(g->control.fd, &byte, 1) == 1)
+		if (byte == 's') /* of "signal" */
+			say_exit(g, "\"code\":66");
+}
+
+static void test_attach_hup(void **state)
+{
+	char line[6];
+	struct hyb h;
+	struct ran r;
+
+	(void)state;
+	play = play_hup;
+	attach_reply = ATTACHED("\"tty\":false,\"stdin\":false");
+	hyb_start_fds(&h, -1, -1, -1,
+		      WORDS("exec", "--attach", "01", "--no-stdin", "a/b/c"));
+	assert_int_equal(read_full(h.out, line, sizeof(line)), 6);
+	kill(h.pid, SIGHUP);
+	r = hyb_wait(&h);
+	assert_int_equal(r.status, 128 + SIGHUP);
+	ran_done(&r);
+}
+
+static void test_ls(void **state)
+{
+	struct ran r;
+
+	(void)state;
+	r = EXEC(NULL, "--ls");
+	assert_int_equal(r.status, 0);
+	assert_string_equal(
+		r.out,
+		"SESSION       NAME   PID  STATE    STARTED  WAITING  COMMAND\n"
+		"0123456789ab  s/v/c  7    running  -        2 KiB    "
+		"top \\x1b[2J\n");
+	ran_done(&r);
+	r = EXEC(NULL, "--ls", "-o", "json", "s");
+	assert_int_equal(r.status, 0);
+	assert_non_null(strstr(r.out, "\"waiting\": 2048"));
+	assert_string_equal(fake_call(1), "ExecList {\"name\":\"s\"}");
+	ran_done(&r);
+}
+
 /* -------------------------------------------------------------------- usage */
 
 static void test_usage(void **state)
 {
+	static const char *const bad[][8] = {
+		{"exec", "--attach", "1", "--ls", "c"},
+		{"exec", "--attach", "1", "-i", "c"},
+		{"exec", "--attach", "1", "c", "sh"},
+		{"exec", "--attach", "1"},
+		{"exec", "--ls", "-d", "c"},
+		{"exec", "--ls", "a", "b"},
+		{"exec", "--steal", "c", "sh"},
+		{"exec", "--no-trunc", "c", "sh"},
+		{"exec", "-d", "--detach-keys", "a", "c", "sh"},
+		{"exec", "--detach-keys", "hello", "c", "sh"},
+	};
 	struct ran r;
+	size_t i;
 
 	(void)state;
 	r = EXEC(play_exit, "a/b/c");
@@ -549,6 +815,11 @@ static void test_usage(void **state)
 	r = EXEC(play_exit, "-e", "=x", "a/b/c", "sh");
 	assert_int_equal(r.status, CLI_USAGE);
 	ran_done(&r);
+	for (i = 0; i < ARRAY_SIZE(bad); i++) {
+		r = run_with(play_exit, NULL, bad[i]);
+		assert_int_equal(r.status, CLI_USAGE);
+		ran_done(&r);
+	}
 	assert_int_equal(fake.n_calls, 0);
 	setenv("FROM_HERE", "it", 1);
 	exit_members = "\"code\":0";
@@ -559,7 +830,7 @@ static void test_usage(void **state)
 	assert_string_equal(
 		fake_call(0),
 		"Exec {\"args\":[\"sh\",\"-c\",\"--\",\"-x\"],\"cols\":0,"
-		"\"cwd\":\"/tmp\",\"env\":[\"A=1\",\"B=2\",\"FROM_HERE=it\"],"
+		"\"cwd\":\"/tmp\",\"detach\":false,\"env\":[\"A=1\",\"B=2\",\"FROM_HERE=it\"],"
 		"\"name\":\"a/b/c\",\"rows\":0,\"stdin\":false,\"tty\":false,"
 		"\"user\":\"0:0\"}");
 	ran_done(&r);
@@ -569,11 +840,14 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-		T(test_status),	    T(test_not_found), T(test_lost),
-		T(test_garbage),    T(test_never_cut), T(test_slow_reader),
-		T(test_grandchild), T(test_stdin),     T(test_broken_pipe),
-		T(test_signals),    T(test_tty),       T(test_detach),
-		T(test_tty_killed), T(test_resize),    T(test_usage),
+		T(test_status),	      T(test_not_found),  T(test_lost),
+		T(test_garbage),      T(test_never_cut),  T(test_slow_reader),
+		T(test_grandchild),   T(test_stdin),	  T(test_broken_pipe),
+		T(test_signals),      T(test_tty),	  T(test_detach),
+		T(test_tty_killed),   T(test_resize),	  T(test_usage),
+		T(test_detach_keys),  T(test_background), T(test_attach),
+		T(test_attach_stdin), T(test_taken),	  T(test_attach_hup),
+		T(test_ls),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -307,8 +307,8 @@ static void test_sizes(void **state)
 
 static void test_filter(void **state)
 {
-	struct tty_detach d = {.held = false};
-	char out[16];
+	struct tty_detach d = {.n = 0};
+	char out[32];
 	bool detach;
 
 	(void)state;
@@ -325,13 +325,46 @@ static void test_filter(void **state)
 	assert_true(detach);
 }
 
+static void test_keys(void **state)
+{
+	static const char *const bad[] = {
+		"ctrl-", "ab",	   "a,",
+		",a",	 "ctrl-A", "ctrl-aa",
+		"alt-x", "a,,b",   "1,2,3,4,5,6,7,8,9,a,b,c,d,e,f,g,h"};
+	struct tty_detach d = {.n = 0};
+	bool detach;
+	char out[32];
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < ARRAY_SIZE(bad); i++)
+		assert_int_equal(tty_detach_parse(&d, bad[i]), -EINVAL);
+	/* What begins anew within itself. */
+	assert_int_equal(tty_detach_parse(&d, "a,a,b"), 0);
+	assert_int_equal(tty_filter(&d, "aaab", 4, out, &detach), 1);
+	assert_true(detach);
+	assert_int_equal(tty_detach_parse(&d, "a,b,a,c"), 0);
+	assert_int_equal(tty_filter(&d, "abab", 4, out, &detach), 2);
+	assert_memory_equal(out, "ab", 2);
+	assert_false(detach);
+	assert_int_equal(tty_filter(&d, "x", 1, out, &detach), 3);
+	assert_memory_equal(out, "abx", 3);
+	assert_int_equal(tty_detach_parse(&d, "ctrl-@,ctrl-z,ctrl-_"), 0);
+	assert_int_equal(tty_filter(&d, "\0\x1a\x1f", 3, out, &detach), 0);
+	assert_true(detach);
+	assert_int_equal(tty_detach_parse(&d, ""), 0);
+	assert_int_equal(tty_filter(&d, "\x10\x11", 2, out, &detach), 2);
+	assert_false(detach);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_good),	 cmocka_unit_test(test_bad),
-		cmocka_unit_test(test_verbs),	 cmocka_unit_test(test_help),
-		cmocka_unit_test(test_complete), cmocka_unit_test(test_times),
-		cmocka_unit_test(test_sizes),	 cmocka_unit_test(test_filter),
+		cmocka_unit_test(test_keys),   cmocka_unit_test(test_good),
+		cmocka_unit_test(test_bad),    cmocka_unit_test(test_verbs),
+		cmocka_unit_test(test_help),   cmocka_unit_test(test_complete),
+		cmocka_unit_test(test_times),  cmocka_unit_test(test_sizes),
+		cmocka_unit_test(test_filter),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
