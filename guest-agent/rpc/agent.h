@@ -98,7 +98,8 @@ struct peer {
 	struct slot *slot;   /* WAIT_END, WAIT_DELETE */
 	struct vl_call call; /* WAIT_DISK */
 	struct timer timer;
-	uint64_t dirty; /* WAIT_EVENTS: containers to be told of */
+	/* WAIT_EVENTS: containers to be told of, a bit each */
+	uint64_t dirty[AGENT_CONTAINERS_MAX / 64];
 	unsigned char ack[8];
 	size_t ack_len;
 };
@@ -287,6 +288,8 @@ int method_events(void *ctx, struct vl_call *call, struct err *e);
 void events_changed(struct slot *s);
 /* Tells p what it has not been told yet. */
 void events_flush(struct peer *p);
+/* Is there something of that kind? */
+bool events_pending(const struct peer *p);
 
 /* ------------------------------------------------------------ containers.c */
 

@@ -232,6 +232,27 @@ struct forward_params {
 	bool unready;
 };
 
+/* A place for one more; NULL: there is none. *ret_max: how many there are. */
+static struct forward *forward_new(struct agent *a, int *ret_max)
+{
+	struct forward *f = NULL;
+	int max = AGENT_PEERS_MAX - AGENT_CALLS_MIN, n = 0;
+	size_t i;
+
+	for (i = 0; i < AGENT_CONTAINERS_MAX; i++)
+		max -= a->slots[i].used;
+	if (max > AGENT_FORWARDS_MAX)
+		max = AGENT_FORWARDS_MAX;
+	*ret_max = max;
+	for (i = 0; i < AGENT_FORWARDS_MAX; i++) {
+		if (a->forwards[i].used)
+			n++;
+		else if (!f)
+			f = &a->forwards[i];
+	}
+	return n < max ? f : NULL;
+}
+
 int method_forward(void *ctx, struct vl_call *call, struct err *e)
 {
 	static const struct vl_field fields[] = {
@@ -243,8 +264,7 @@ int method_forward(void *ctx, struct vl_call *call, struct err *e)
 	struct forward_params q = {0};
 	struct forward *f = NULL;
 	struct peer *p = ctx;
-	size_t i;
-	int r;
+	int max, r;
 
 	r = vl_params_read(call->parameters, fields, ARRAY_SIZE(fields), true,
 			   &q, NULL, e);
@@ -256,12 +276,9 @@ int method_forward(void *ctx, struct vl_call *call, struct err *e)
 		peer_error_err(p, e);
 		return 0;
 	}
-	for (i = 0; i < AGENT_FORWARDS_MAX && !f; i++)
-		if (!p->agent->forwards[i].used)
-			f = &p->agent->forwards[i];
+	f = forward_new(p->agent, &max);
 	if (!f) {
-		peer_error_limit(p, "forwarded connections",
-				 AGENT_FORWARDS_MAX);
+		peer_error_limit(p, "forwarded connections", max);
 		return 0;
 	}
 	memset(f, 0, sizeof(*f));

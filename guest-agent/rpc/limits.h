@@ -31,13 +31,16 @@
 /* Waiting in the kernel to be accepted: all that may come while the guest
  * boots. */
 #define AGENT_BACKLOG 128
-/* Containers of a VM: what its host counts on, and a bit each in a u64. */
-#define AGENT_CONTAINERS_MAX 64
+/* Containers of a VM: what its host counts on. A hundred small ones fit into
+ * half a gigabyte; each has a connection for its log. */
+#define AGENT_CONTAINERS_MAX 128
 /* Sessions of Exec: four connections each, so no more could be attached. */
 #define AGENT_SESSIONS_MAX 64
-/* Forwarded TCP connections: three in four of all connections, so that calls
- * and logs still come through when a port is flooded. */
+/* Forwarded TCP connections: three in four of all connections, and fewer where
+ * containers' logs and these for calls and sessions would not come through when
+ * a port is flooded. */
 #define AGENT_FORWARDS_MAX 192
+#define AGENT_CALLS_MIN	   32
 
 /* Processes told by a Top, and bytes of the command of each: with all of it
  * escaped the answer stays below what the host takes. */
@@ -56,10 +59,10 @@
 #define AGENT_IN_LARGES 8
 /* What is queued for a connection whose host end does not read. Over it the
  * connection ends. A List of all containers with the longest messages fits. */
-#define AGENT_OUT_MAX ((size_t)256 * 1024)
+#define AGENT_OUT_MAX ((size_t)512 * 1024)
 /* Beyond this, events are not queued but remembered as one bit a container. */
 #define AGENT_EVENTS_HIGH ((size_t)32 * 1024)
-/* Of an error's text: so many that a List of 64 containers that failed with the
+/* Of an error's text: so many that a List of 128 containers that failed with the
  * longest stays below what is queued. */
 #define AGENT_TEXT_MAX 512
 /* What the kernel keeps of a connection that is not read; its default of 256
@@ -124,7 +127,7 @@
 
 /* What is kept of what a check has said: as Docker keeps. */
 #define AGENT_CHECK_TEXT 4096
-/* The begin of it that every event carries: 128 of them and all else of 64
+/* The begin of it that every event carries: 256 of them and all else of 128
  * containers stay below what is queued. */
 #define AGENT_CHECK_NOTE 256
 /* Its command line, in words and in all. */

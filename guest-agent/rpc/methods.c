@@ -241,17 +241,39 @@ static json_t *event_json(json_t *container)
 			 (json_int_t)boottime_ns());
 }
 
+_Static_assert(AGENT_CONTAINERS_MAX % 64 == 0, "a bit for each container");
+
+static bool is_dirty(const struct peer *p, size_t slot)
+{
+	return p->dirty[slot / 64] >> slot % 64 & 1;
+}
+
+static void set_dirty(struct peer *p, size_t slot)
+{
+	p->dirty[slot / 64] |= UINT64_C(1) << slot % 64;
+}
+
+bool events_pending(const struct peer *p)
+{
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(p->dirty); i++)
+		if (p->dirty[i])
+			return true;
+	return false;
+}
+
 void events_flush(struct peer *p)
 {
 	struct agent *a = p->agent;
-	unsigned int i;
+	size_t i;
 
-	for (i = 0; p->used && p->dirty && i < AGENT_CONTAINERS_MAX; i++) {
-		if (!(p->dirty & (UINT64_C(1) << i)))
+	for (i = 0; p->used && i < AGENT_CONTAINERS_MAX; i++) {
+		if (!is_dirty(p, i))
 			continue;
 		if (p->out.len > AGENT_EVENTS_HIGH)
 			return;
-		p->dirty &= ~(UINT64_C(1) << i);
+		p->dirty[i / 64] &= ~(UINT64_C(1) << i % 64);
 		if (a->slots[i].used)
 			peer_continue(p, event_json(slot_json(&a->slots[i])));
 	}
@@ -267,7 +289,7 @@ void events_changed(struct slot *s)
 
 		if (!p->used || p->wait != WAIT_EVENTS)
 			continue;
-		p->dirty |= UINT64_C(1) << (s - a->slots);
+		set_dirty(p, (size_t)(s - a->slots));
 		events_flush(p);
 	}
 }
@@ -310,8 +332,8 @@ int method_events(void *ctx, struct vl_call *call, struct err *e)
 	}
 	for (i = 0; i < AGENT_CONTAINERS_MAX; i++)
 		if (a->slots[i].used && a->slots[i].container)
-			p->dirty |= UINT64_C(1) << i;
-	if (!p->dirty)
+			set_dirty(p, i);
+	if (!events_pending(p))
 		peer_continue(p, event_json(NULL));
 	else
 		events_flush(p);

@@ -14,9 +14,9 @@
 
 #define HYB_AGENT_PORT	    1024
 #define HYB_AGENT_PROTOCOL  1
-#define HYB_AGENT_REPLY_MAX ((size_t)256 * 1024)
+#define HYB_AGENT_REPLY_MAX ((size_t)512 * 1024)
 /* Containers a VM, as the agent limits them too. */
-#define HYB_AGENT_CONTAINERS_MAX 64
+#define HYB_AGENT_CONTAINERS_MAX 128
 
 struct agent {
 	struct vl_conn conn;

@@ -12,8 +12,8 @@
 
 #include "host-agent/model/model.h"
 
-/* Each container takes a slot for its image's disk in the VM. */
-#define HYB_VM_CONTAINERS_MAX 64
+/* As many as a guest takes (HYB_AGENT_CONTAINERS_MAX). */
+#define HYB_VM_CONTAINERS_MAX 128
 #define HYB_STACK_VMS_MAX     256
 #define HYB_VM_VCPUS_MAX      32
 #define HYB_VM_MEMORY_MIN     ((uint64_t)48 << 20)

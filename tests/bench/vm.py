@@ -419,10 +419,53 @@ def image_cache():
                f"{os.path.getsize(image) / 1e6:.1f} MB, {len(links)} file behind their disks")
 
 
+def engine_many_agent():
+    """100 containers of one stack in one VM of 512 MiB, by one deployment."""
+    n, mib = 100, 512
+
+    def declare(path, count):
+        with open(path, "w") as f:
+            f.write(f"hyb: 1\nname: s\nvms:\n  vm:\n    resources: {{ memory: {mib}m }}\n    containers:\n")
+            for i in range(count):
+                f.write(f"      c{i}: {{ image: busybox, command: sleep 100000, stop_grace_period: 0s }}\n")
+
+    with Root() as root:
+        file = root.file("s.yaml")
+        declare(file, 1)
+        hyb("deploy", file)
+        path = vsock_path()
+        empty = stats(path)
+        one = []
+        for i in range(ROUNDS):
+            hyb("stop", "s/vm/c0")
+            begin = time.monotonic()
+            hyb("start", "s/vm/c0")
+            one.append(time.monotonic() - begin)
+        declare(file, n)
+        begin = time.monotonic()
+        hyb("deploy", "--timeout", "600s", file)
+        took = time.monotonic() - begin
+        full = stats(path)
+        rows = json.loads(hyb("ps", "-o", "json", "s").stdout)
+        running = sum(r["state"] == "running" for r in rows)
+        works = hyb("exec", f"s/vm/c{n - 1}", "--", "echo", "here", check=False).stdout
+        if running != n or len(full["containers"]) != n or works != b"here\n":
+            print(f"bench: engine_many_agent FAILED: {running} of {n} run, {works}")
+            sys.exit(1)
+    used = (full["memory_total"] - full["memory_available"]) / (1 << 20)
+    cost = (empty["memory_available"] - full["memory_available"]) / 1024 / (n - 1)
+    a = statistics.median(one)
+    figure("engine_many_agent", took, "s", took / (n - 1) / a,
+           f"a start of one, {a * 1000:.0f} ms, {n - 1} times; {n} run in a VM of {mib} MiB")
+    figure("engine_many_agent_memory", used, "MiB", used / mib,
+           f"the VM's {mib} MiB, with {n} containers; {cost:.0f} KiB each")
+
+
 FIGURES = {"cold_deploy": cold_deploy, "exec": exec_, "logs": logs, "cp": cp,
            "guest_fixed_memory": guest_fixed_memory, "smallest_vm": smallest_vm,
            "host_memory": host_memory, "read_image": lambda: read_("image"),
-           "read_volume": lambda: read_("volume"), "image_cache": image_cache}
+           "read_volume": lambda: read_("volume"), "image_cache": image_cache,
+           "engine_many_agent": engine_many_agent}
 
 if __name__ == "__main__":
     FIGURES[sys.argv[1]]()

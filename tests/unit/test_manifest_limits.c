@@ -323,9 +323,9 @@ static void test_many_dependencies(void **state)
 	}
 	check(&b, "'depends_on' goes in a circle: v0.c0 → v0.c1");
 	buf_puts(&b, "hyb: 1\nname: s\nvms:\n  v:\n    containers:\n");
-	for (i = 0; i < 65; i++)
+	for (i = 0; i < 129; i++)
 		buf_printf(&b, "      c%d: {image: i}\n", i);
-	check(&b, "a VM can have at most 64 containers");
+	check(&b, "a VM can have at most 128 containers");
 	buf_puts(&b, "hyb: 1\nname: s\nvms:\n");
 	for (i = 0; i < 257; i++)
 		buf_printf(&b, "  v%d: {containers: {c: {image: i}}}\n", i);
