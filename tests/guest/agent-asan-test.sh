@@ -122,6 +122,42 @@ is "Resume" '{}' "$(a call Resume '{"id":"c1"}')"
 like "goes on" 'unhealthy -1 timed out*' "$(await_check c1 health unhealthy)"
 is "Delete in a check" '{}' "$(delete c1)"
 
+# Hosts that leave in the middle of a call, of every one, at every moment.
+holds() {
+	echo "$(find /proc/$asan_pid/fd -mindepth 1 | wc -l) descriptors," \
+		"$(pgrep -c -P $asan_pid) children, $(grep -vc /run/hyb/files /proc/$asan_pid/mounts) mounts"
+}
+# What was before may still be ending.
+settled() {
+	local before=$1 i
+	for i in $(seq 600); do
+		[ "$(holds)" = "$before" ] && break
+		sleep 0.1
+	done
+	holds
+}
+for i in 1 2 3 4; do
+	delete "z$i" >/dev/null
+done
+run c2 >/dev/null
+before=
+for _ in $(seq 600); do
+	now=$(holds)
+	[ "$now" = "$before" ] && break
+	before=$now
+	sleep 1
+done
+is "every call is left by its host" "$(sed -n 's/^method \([A-Za-z]*\).*/\1/p' common/idl/io.hyb.Agent.varlink | sort)" \
+	"$(timeout 300 python3 tests/guest/agent_cut.py "$dir/sock" 2>&1 | sort -u)"
+is "which leaves nothing behind" "$before" "$(settled "$before")"
+is "nor a cgroup" '' "$(find /sys/fs/cgroup -type d -name '*cut-1*' 2>/dev/null)"
+is "another one of that name can be made" '{}' "$(create cut-1)"
+is "and is served" fine "$(start cut-1 >/dev/null; a exec cut-1 sh -c 'ls -A /tmp; echo fine')"
+run z1 >/dev/null
+a detach z1 yes
+run z2 >/dev/null
+a detach z2 yes
+
 is "Pause" '{}' "$(a call Pause '{"id":"z1"}')"
 is "Delete of what has sessions" '{}' "$(delete z2)"
 is "Shutdown" '{}' "$(a call Shutdown '{"grace":300}')"
