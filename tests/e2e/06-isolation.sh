@@ -88,8 +88,12 @@ is "a rule whose capability it has not is not in it" "$(own 'mkdir -p /proc/x 2>
 hyb exec s/own/c -- hostname evil >/dev/null 2>&1
 is "an action that kills" $? 159
 is "deployed again nothing changes" "$(hyb plan "$WORK/s.yaml" -o json | jq -r '[.[] | select(.action != "none")] | length')" 0
-sed -i 's/"errnoRet":18/"errnoRet":95/' "$WORK/profile.json"
+jq . "$WORK/profile.json" >"$WORK/pretty.json" && cp "$WORK/pretty.json" "$WORK/profile.json"
+is "nor where a profile is only written otherwise" "$(hyb plan "$WORK/s.yaml" -o json | jq -r '[.[] | select(.action != "none")] | length')" 0
+jq -c . "$WORK/pretty.json" | sed 's/"errnoRet":18/"errnoRet":95/' >"$WORK/profile.json"
 like "a profile that has changed makes the container again" "$(hyb plan "$WORK/s.yaml")" 'own.*seccomp'
+check "which deploy does" hyb deploy "$WORK/s.yaml"
+like "the new one is in force" "$(own 'mkdir /x')" '[Nn]ot supported'
 sed -i 's/seccomp: .*profile.json/seccomp: unconfined/' "$WORK/s.yaml"
 fails "unconfined is not for everybody" 3 "needs the operator's permission" hyb validate "$WORK/s.yaml"
 sed -i 's/seccomp: unconfined/seccomp: .\/profile.json/' "$WORK/s.yaml"
