@@ -505,7 +505,10 @@ static void attach_control(struct peer *p, struct session *s,
 			   json_pack("{s:s}", "what", "control"));
 		return;
 	}
-	session_take_over(s);
+	if (session_is_attached(s))
+		session_take_over(s);
+	s->in_eof = false;
+	s->in_closed = false;
 	s->control = p;
 	peer_upgrade_with(p, &session_control_mode, s,
 			  json_pack("{s:b,s:b}", "tty", (int)s->tty, "stdin",

@@ -216,8 +216,6 @@ void session_take_over(struct session *s)
 	for (i = 0; i < STREAM_N; i++)
 		if (s->streams[i].peer)
 			peer_close(s->streams[i].peer);
-	s->in_eof = false;
-	s->in_closed = false;
 }
 
 /* ---------------------------------------------------------------- Sessions */

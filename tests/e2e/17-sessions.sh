@@ -57,7 +57,9 @@ fails "-d of what cannot be executed" 126 "denied" hyb exec -d s/v/c -- /etc/pas
 fails "an unknown session" 4 "hint: .hyb exec --ls s/v/c" hyb exec --attach 1234567890 s/v/c
 fails "no session's id" 2 "is not hexadecimal" hyb exec --attach xyz s/v/c
 is "nothing is left of those" "$(hyb exec --ls -o json s | jq length)" 2
-(exec hyb exec -i s/v/d -- cat) < <(exec sleep 1000) >"$WORK/cat" 2>&1 &
+mkfifo "$WORK/fifo"
+exec 7<>"$WORK/fifo"
+hyb exec -i s/v/d -- cat <&7 7>&- >"$WORK/cat" 2>&1 &
 cat=$!
 await "one with a client is listed" 60 ls_is s/v/d '.[0] | "\(.attached) \(.detached) \(.command)"' "true false cat"
 fails "it is its client's" 125 "belongs to the client that began it" hyb exec --attach "$(hyb exec --ls -o json s/v/d | jq -r '.[0].session')" s/v/d
