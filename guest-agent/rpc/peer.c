@@ -455,7 +455,8 @@ static void on_peer(struct watch *w, uint32_t events)
 		if (p->out.len == 0 && p->mode && p->want_out &&
 		    p->mode->writable)
 			p->mode->writable(p);
-		else if (p->out.len == 0 && p->wait == WAIT_EVENTS && events_pending(p))
+		else if (p->out.len == 0 && p->wait == WAIT_EVENTS &&
+			 events_pending(p))
 			events_flush(p);
 	}
 	if (p->used && (events & ~(uint32_t)EPOLLOUT)) {
