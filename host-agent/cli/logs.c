@@ -21,7 +21,8 @@
 #include <poll.h>
 #include <time.h>
 
-#define STREAMS_MAX 64
+/* A connection to hybd each; a user has 128 of them. */
+#define STREAMS_MAX 112
 #define SILENT_MS   50
 #define RETRY_MS    100
 /* How long -f waits for another hybd when one has ended. */

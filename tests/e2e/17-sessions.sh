@@ -82,7 +82,7 @@ fails "a second client is refused" 125 "hint: --steal takes it over" hyb exec --
 out=$(terminal 120 '' 'type:echo $((7*11))\n' '77' 'type:exit 5\n' '' end: -- hyb exec --steal --attach "$id" s/v/c)
 is "--steal takes it over, and it ends" "$?" 5
 wait $first
-is "the first is told" "$? $(tail -1 "$WORK/first")" "125 hyb: exec 's/v/c': another client has taken the session over"
+is "the first is told" "$? $(grep -o "hyb: exec .*" "$WORK/first")" "125 hyb: exec 's/v/c': another client has taken the session over"
 out=$(terminal 120 '[#$] ' 'type:exec sleep 98765\n' 'sleep' 'type:\x01d' 'detached' end: -- hyb exec -it --detach-keys ctrl-a,d s/v/c -- sh)
 is "other keys leave" $? 0
 sleeps() { hyb top s/v/c | grep "sleep 98765"; }
