@@ -62,7 +62,10 @@ def leave_everywhere(method, make, then=None):
                 s.shutdown(socket.SHUT_WR)
             if moment in ("answered", "then"):
                 if answer(s) is not None and moment == "then":
-                    then(s)
+                    try:
+                        then(s)
+                    except OSError:
+                        pass  # refused: the other end has gone first
     print(method)
 
 

@@ -776,6 +776,9 @@ static void test_ls(void **state)
 	assert_non_null(strstr(r.out, "\"waiting\": 2048"));
 	assert_string_equal(fake_call(1), "ExecList {\"name\":\"s\"}");
 	ran_done(&r);
+	r = run_with(NULL, NULL, WORDS("__complete", "exec", "--attach", "01"));
+	assert_string_equal(r.out, "0123456789abcdef0123456789abcdef\n");
+	ran_done(&r);
 }
 
 /* -------------------------------------------------------------------- usage */
