@@ -316,6 +316,7 @@ static void one_file(struct reading *r, struct container_draft *d,
 {
 	struct file_draft f = {
 		.m = {.config = config, .mode = 0444, .content = ""}};
+	const struct node *source;
 
 	if (item->kind == NODE_LIST || node_is_null(item)) {
 		node_error(r, item, "a %s must be a name or a map, not %s",
@@ -325,11 +326,13 @@ static void one_file(struct reading *r, struct container_draft *d,
 	}
 	if (item->kind == NODE_MAP) {
 		fields_read(r, item, &fields_file, &f);
-		if (!node_get(item, "source")) {
+		source = node_get(item, "source");
+		if (!source)
 			node_error(r, item, "a %s has no 'source'",
 				   config ? "config" : "secret");
+		/* That one without a value is none is told already. */
+		if (!source || node_is_null(source))
 			return;
-		}
 	} else {
 		f.bad = !read_checked(r, item, check_file_name, &f.m.source);
 	}
