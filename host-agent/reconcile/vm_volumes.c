@@ -125,6 +125,7 @@ static int attach(struct vm *vm, struct ctr *c, const char *source,
 		return err_wrap(e, "attach volume '%s'", source);
 	}
 	mine = &vm->volumes[vm->n_volumes++];
+	vm->sizes_seen = 0;
 	memset(mine, 0, sizeof(*mine));
 	mine->id = v->id;
 	snprintf(mine->source, sizeof(mine->source), "%s", source);
@@ -307,10 +308,14 @@ void volumes_unmount(struct vm *vm)
 int volumes_grow(struct vm *vm, struct err *e)
 {
 	char serial[24], domain[64];
+	uint64_t generation;
 	struct state_volume v;
 	size_t i;
 	int r;
 
+	generation = volume_generation(vm->world->volumes);
+	if (vm->sizes_seen == generation)
+		return 0;
 	vm_domain_name(vm, domain);
 	for (i = 0; i < vm->n_volumes; i++) {
 		struct vm_volume *mine = &vm->volumes[i];
@@ -336,6 +341,7 @@ int volumes_grow(struct vm *vm, struct err *e)
 		vm_tell(vm, "", "volume grown", "%s: %lldm", mine->source,
 			(long long)(v.size >> 20));
 	}
+	vm->sizes_seen = generation;
 	return 0;
 }
 
@@ -361,6 +367,7 @@ static void take_one(struct vm *vm, const struct state_volume_use *use,
 		return;
 	}
 	mine = &vm->volumes[vm->n_volumes++];
+	vm->sizes_seen = 0;
 	memset(mine, 0, sizeof(*mine));
 	mine->id = v->id;
 	mine->writes = use->writes;

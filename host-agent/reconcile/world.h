@@ -167,6 +167,7 @@ struct vm {
 	size_t n_disks;
 	struct vm_volume volumes[HYB_VM_VOLUMES_MAX]; /* that are attached */
 	size_t n_volumes;
+	uint64_t sizes_seen;   /* volume_generation() that they have; 0: none */
 	uint64_t secrets_seen; /* secret_generation() that its guest has */
 	char dir[256];	       /* ROOT/vms/ID */
 	char logs[256];

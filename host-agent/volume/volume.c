@@ -41,6 +41,7 @@ int volume_store_open(const struct volume_config *c, struct volume_store **ret,
 	s->vm_uid_base = c->vm_uid_base;
 	s->vm_uid_count = c->vm_uid_count;
 	pthread_mutex_init(&s->lock, NULL);
+	atomic_init(&s->generation, 1);
 	r = dir_make(s->dir, 0700, e);
 	if (r < 0) {
 		free(s);
@@ -188,6 +189,11 @@ static int ensure(struct volume_store *s, struct state_volume *v, uint64_t size,
 	return r < 0 ? wrap(e, v) : 0;
 }
 
+uint64_t volume_generation(struct volume_store *s)
+{
+	return atomic_load(&s->generation);
+}
+
 int volume_ensure(struct volume_store *s, const char *tenant, const char *stack,
 		  const char *name, uint64_t size, int *ret_changed,
 		  struct err *e)
@@ -199,6 +205,8 @@ int volume_ensure(struct volume_store *s, const char *tenant, const char *stack,
 	pthread_mutex_lock(&s->lock);
 	r = ensure(s, &v, size, &changed, e);
 	pthread_mutex_unlock(&s->lock);
+	if (changed)
+		atomic_fetch_add(&s->generation, 1);
 	if (r == 0 && ret_changed)
 		*ret_changed = changed;
 	return r;

@@ -49,6 +49,8 @@ int volume_find(struct volume_store *s, const char *tenant, const char *stack,
 int volume_ensure(struct volume_store *s, const char *tenant, const char *stack,
 		  const char *name, uint64_t size, int *ret_changed,
 		  struct err *e);
+/* Another one whenever a volume may have been made larger; never 0. */
+uint64_t volume_generation(struct volume_store *s);
 /* What volume_ensure() would do, and nothing more. */
 int volume_would(struct volume_store *s, const char *tenant, const char *stack,
 		 const char *name, uint64_t size, int *ret_changed,

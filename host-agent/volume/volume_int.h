@@ -5,12 +5,14 @@
 #include "host-agent/volume/volume.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 struct volume_store {
 	char dir[256]; /* ROOT/volumes */
 	struct state *state;
 	uid_t mkfs_uid, vm_uid_base, vm_uid_count;
 	pthread_mutex_t lock;
+	atomic_uint_fast64_t generation; /* from 1 */
 };
 
 /* volume_file.c; fd: the folder of the tenant */
