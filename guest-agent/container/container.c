@@ -12,14 +12,11 @@
 
 #include <ctype.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mount.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/base/buf.h"
@@ -310,77 +307,6 @@ static int make_cgroup(struct create *cr, struct err *e)
 
 /* ------------------------------------------------------------------- spawn */
 
-struct cloned {
-	int error;
-	pid_t pid;
-	int pidfd;
-};
-
-/* The process that enters the user namespace, makes the container's there and
- * ends. Its descriptors are the parent's, who so gets the pidfd; as a sibling
- * the new process is the parent's own child. Non-dumpable before it enters, so
- * that nobody in there can trace it. */
-__attribute__((noreturn)) static void
-clone_there(struct create *cr, const struct clone_args *from, int told)
-{
-	struct cloned c = {.pidfd = -1};
-	struct clone_args args = *from;
-
-	/* The helper is in the cgroup already. */
-	args.flags &= ~(uint64_t)CLONE_INTO_CGROUP;
-	args.flags |= CLONE_PARENT;
-	args.exit_signal = 0;
-	args.pidfd = (uint64_t)(uintptr_t)&c.pidfd;
-	/* The groups now: inside it may be forbidden. */
-	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || setgroups(0, NULL) < 0 ||
-	    setns(cr->userns_fd, CLONE_NEWUSER) < 0) {
-		c.error = errno;
-	} else {
-		c.pid = sys_clone3(&args);
-		if (c.pid == 0)
-			setup_run(cr->plan);
-		if (c.pid < 0)
-			c.error = errno;
-	}
-	_exit(write(told, &c, sizeof(c)) != sizeof(c));
-}
-
-static int clone_in_userns(struct create *cr, const struct clone_args *args,
-			   struct spawned *s, struct err *e)
-{
-	_cleanup_close_ int there = -1, told = -1;
-	struct clone_args helper = {
-		.flags = CLONE_FILES | (args->flags & CLONE_INTO_CGROUP),
-		.exit_signal = SIGCHLD,
-		.cgroup = args->cgroup,
-	};
-	struct cloned c = {.error = EIO};
-	int pair[2], status;
-	pid_t pid;
-
-	s->pidfd = -1;
-	if (pipe2(pair, O_CLOEXEC) < 0)
-		return err_sys(e, errno, "pipe");
-	there = pair[0];
-	told = pair[1];
-	pid = sys_clone3(&helper);
-	if (pid == 0)
-		clone_there(cr, args, told);
-	if (pid < 0)
-		return err_sys(e, errno, "clone");
-	while (waitpid(pid, &status, __WALL) < 0 && errno == EINTR)
-		continue;
-	/* It has ended: what it had to say is in the pipe, or never will be. */
-	close(steal_fd(&told));
-	if (read_full(there, &c, sizeof(c)) != sizeof(c))
-		return err_set(e, EIO, "join the user namespace");
-	if (c.error)
-		return err_sys(e, c.error, "join the user namespace");
-	s->pid = c.pid;
-	s->pidfd = c.pidfd;
-	return 0;
-}
-
 /* In the namespaces that are joined, as short as possible. */
 static int clone_child(struct create *cr, struct spawned *s, struct err *e)
 {
@@ -405,7 +331,7 @@ static int clone_child(struct create *cr, struct spawned *s, struct err *e)
 		setup_run(p);
 	if (pid < 0) {
 		s->pidfd = -1;
-		return err_sys(e, errno, "clone");
+		return clone_failed(errno, cr->joined & CLONE_NEWPID, e);
 	}
 	s->pid = pid;
 	return 0;

@@ -341,7 +341,7 @@ static int exec_clone(struct container *c, struct plan *p, int cgroup_fd,
 		abort();
 	if (pid < 0) {
 		s->pidfd = -1;
-		return err_sys(e, err, "clone");
+		return clone_failed(err, c->namespaces & CLONE_NEWPID, e);
 	}
 	s->pid = pid;
 	return 0;

@@ -7,6 +7,7 @@
 #include "guest-agent/container/notify.h"
 #include "guest-agent/container/plan.h"
 #include "guest-agent/container/sync.h"
+#include "guest-agent/sys/kernel.h"
 
 #include <sys/types.h>
 
@@ -231,9 +232,18 @@ int plan_keep(struct plan *p, const int *extra, size_t n_extra, struct err *e);
  * e and *failure. *console gets a terminal's master. */
 int spawned_wait(struct spawned *s, bool running, int *console,
 		 struct container_failure *failure, struct err *e);
+/* The error of a clone, given err: the kernel's for a pid namespace whose first
+ * process has ended is that of too little memory. pid_joined: into one that
+ * exists. */
+int clone_failed(int err, bool pid_joined, struct err *e);
 /* Kills and reaps it, closes all. */
 void spawned_abort(struct spawned *s);
 int sync_pair(int *ret_parent, int *ret_child, struct err *e);
+
+/* userns.c: clones the child into the user namespace that is joined. s has its
+ * pidfd even on failure, where there is one. */
+int clone_in_userns(struct create *cr, const struct clone_args *args,
+		    struct spawned *s, struct err *e);
 
 struct plan *plan_new(struct err *e);
 /* Closes what the plan holds for the child. */

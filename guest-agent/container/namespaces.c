@@ -9,7 +9,7 @@
  * to the container, whose root therefore cannot administer it.
  *
  * Three are different. A user namespace cannot be left again: a process that
- * ends at once enters it and clones the child (container.c). A mount namespace
+ * ends at once enters it and clones the child (userns.c). A mount namespace
  * is entered by the child, because the parent still looks up paths in its own.
  * The time namespace's offsets can be written only while nobody is in it, so
  * the parent makes it for its children and comes back to its own.
@@ -345,10 +345,34 @@ static int add_all(struct create *cr, bool open, struct err *e)
 	return 0;
 }
 
+/* A user namespace by path may be our own, which cannot be entered again. */
+static int forget_own_user(struct create *cr, pid_t pid, struct err *e)
+{
+	_cleanup_close_ int fd = -1;
+	char path[48];
+	bool own;
+	int r;
+
+	if (!(cr->joined & CLONE_NEWUSER))
+		return 0;
+	snprintf(path, sizeof(path), "/proc/%d/ns/user", (int)pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return err_sys(e, errno, "open '%s'", path);
+	r = is_own(fd, "user", &own, e);
+	if (r < 0 || !own)
+		return r;
+	cr->joined &= ~(uint64_t)CLONE_NEWUSER;
+	cr->c->namespaces &= ~CLONE_NEWUSER;
+	return 0;
+}
+
 int plan_namespaces_of(struct create *cr, pid_t pid, struct err *e)
 {
 	int r = add_all(cr, false, e);
 
+	if (r == 0)
+		r = forget_own_user(cr, pid, e);
 	return r < 0 ? r : plan_maps(cr, pid, e);
 }
 

@@ -206,6 +206,15 @@ int spawned_wait(struct spawned *s, bool running, int *console,
 	}
 }
 
+int clone_failed(int err, bool pid_joined, struct err *e)
+{
+	if (pid_joined && err == ENOMEM)
+		return err_set(e, err,
+			       "clone: the pid namespace that is joined has "
+			       "ended");
+	return err_sys(e, err, "clone");
+}
+
 void spawned_abort(struct spawned *s)
 {
 	siginfo_t info;

@@ -374,6 +374,7 @@ t1=$(cut -d' ' -f1 /proc/uptime | tr -d .)
 echo "# exec of true: $(((t1 - t0) * 10 / 20)) ms"
 $RT delete -f c1
 . /spec.sh
+. /joined.sh
 . /seccomp.sh
 . /resources.sh
 . /bundles.sh
