@@ -155,25 +155,30 @@ const struct verb cli_verb_disk_ls = {
 	.run = run_ls,
 };
 
-static int run_rm(struct cli *cli, const void *args, int n, char **words)
+static int remove_one(struct vl_conn *c, const char *name)
 {
+	_cleanup_vl_reply_ struct vl_reply reply = VL_REPLY_INIT;
 	struct err e = ERR_INIT;
 	char what[320];
-	int i, st;
+	int st;
 
-	(void)args;
-	for (i = 0; i < n; i++) {
-		_cleanup_vl_reply_ struct vl_reply reply = VL_REPLY_INIT;
-
-		st = client_one(cli, HOST_IFACE "DiskRemove",
-				json_pack("{s:s}", "name", words[i]), &reply,
-				&e);
-		if (st == CLI_DONE)
-			continue;
-		snprintf(what, sizeof(what), "disk rm '%.256s'", words[i]);
+	st = client_call(c, HOST_IFACE "DiskRemove",
+			 json_pack("{s:s}", "name", name), CLI_QUICK_MS, &reply,
+			 &e);
+	if (st) {
+		snprintf(what, sizeof(what), "disk rm '%.256s'", name);
 		return cli_fail(st, what, &e);
 	}
-	return CLI_DONE;
+	fputs("removed ", stdout);
+	out_text(stdout, name);
+	putchar('\n');
+	return 0;
+}
+
+static int run_rm(struct cli *cli, const void *args, int n, char **words)
+{
+	(void)args;
+	return client_each(cli, "disk rm", n, words, remove_one);
 }
 
 const struct verb cli_verb_disk_rm = {
