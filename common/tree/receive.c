@@ -43,7 +43,9 @@ struct receiver {
 	int file; /* being written; -1: none */
 	uint64_t size, at;
 	struct tree_entry entry; /* of it: without strings */
-	int file_dir;		 /* where it lies, to take it away again */
+	unsigned char caps[64];	 /* its capabilities */
+	size_t caps_len;
+	int file_dir; /* where it lies, to take it away again */
 	char file_name[TREE_NAME_MAX + 1];
 	bool in_place; /* it was there before */
 };
@@ -92,16 +94,40 @@ static int set_attributes(const struct receiver *rx, int fd, uint32_t uid,
 }
 
 /* Where the file system has none they are left out. */
-static void set_xattrs(int fd, const struct tree_entry *t)
+static int set_xattrs(struct receiver *rx, int fd, const struct tree_entry *t,
+		      struct err *e)
 {
+	uint32_t flags = rx->t->flags;
 	const char *name;
 	const void *value;
 	size_t at = 0, len;
 
-	while (tree_xattr_next(t, &at, &name, &value, &len))
-		if (strncmp(name, "user.", 5) == 0 &&
-		    fsetxattr(fd, name, value, len, 0) < 0 && errno == ENOSPC)
-			return;
+	rx->caps_len = 0;
+	/* What the folder above hands down is not what was sent. */
+	if (flags & TREE_WHOLE) {
+		fremovexattr(fd, "system.posix_acl_access");
+		fremovexattr(fd, "system.posix_acl_default");
+	}
+	while (tree_xattr_next(t, &at, &name, &value, &len)) {
+		if (!tree_xattr_is_kept(name, flags))
+			continue;
+		if (strcmp(name, TREE_XATTR_CAPS) == 0) {
+			if (len > sizeof(rx->caps))
+				return err_set(e, EBADMSG, "'%s': %s", t->name,
+					       name);
+			memcpy(rx->caps, value, len);
+			rx->caps_len = len;
+			continue;
+		}
+		if (fsetxattr(fd, name, value, len, 0) == 0)
+			continue;
+		if (flags & TREE_WHOLE)
+			return err_sys(e, errno, "attribute '%s' of '%s'", name,
+				       t->name);
+		if (errno == ENOSPC)
+			return 0;
+	}
+	return 0;
 }
 
 static struct timespec mtime_of(const struct tree_entry *t)
@@ -123,6 +149,9 @@ static int finish_file(struct receiver *rx, struct err *e)
 	if (r == 0)
 		r = set_attributes(rx, rx->file, rx->entry.uid, rx->entry.gid,
 				   rx->entry.mode, &mtime);
+	if (r == 0 && rx->caps_len &&
+	    fsetxattr(rx->file, TREE_XATTR_CAPS, rx->caps, rx->caps_len, 0) < 0)
+		r = -errno;
 	cleanup_close(&rx->file);
 	return r < 0 ? err_sys(e, -r, "write '%s'", rx->file_name) : 0;
 }
@@ -198,6 +227,7 @@ static int make_dir(struct receiver *rx, int dirfd, const char *name,
 		    const struct tree_entry *t, struct err *e)
 {
 	_cleanup_close_ int fd = -1;
+	int r;
 
 	if (mkdirat(dirfd, name, 0700) < 0 && errno != EEXIST)
 		return err_sys(e, errno, "make folder '%s'", name);
@@ -208,7 +238,9 @@ static int make_dir(struct receiver *rx, int dirfd, const char *name,
 			       "'%s' is there and is no folder: nothing is put "
 			       "through a link or in a file's place",
 			       t->name[0] ? t->name : name);
-	set_xattrs(fd, t);
+	r = set_xattrs(rx, fd, t, e);
+	if (r < 0)
+		return r;
 	if (!rx->rooted)
 		rx->top = steal_fd(&fd);
 	return push_dir(rx, t, e);
@@ -236,14 +268,13 @@ static int make_file(struct receiver *rx, int dirfd, const char *name,
 			  0600);
 	if (rx->file < 0)
 		return err_sys(e, errno, "create '%s'", name);
-	set_xattrs(rx->file, t);
 	rx->file_dir = dirfd;
 	snprintf(rx->file_name, sizeof(rx->file_name), "%s", name);
 	rx->in_place = false;
 	rx->entry = *t;
 	rx->size = t->size;
 	rx->at = 0;
-	return 0;
+	return set_xattrs(rx, rx->file, t, e);
 }
 
 static int make_symlink(struct receiver *rx, int dirfd, const char *name,
@@ -411,13 +442,12 @@ static int root_in_place(struct receiver *rx, const struct tree_entry *t,
 	}
 	if (ftruncate(rx->file, 0) < 0)
 		return err_sys(e, errno, "write '%s'", rx->t->path);
-	set_xattrs(rx->file, t);
 	rx->in_place = true;
 	snprintf(rx->file_name, sizeof(rx->file_name), "%.255s", rx->t->path);
 	rx->entry = *t;
 	rx->size = t->size;
 	rx->at = 0;
-	return 0;
+	return set_xattrs(rx, rx->file, t, e);
 }
 
 /* At a path where nothing is: the folder above it must be there. */
@@ -471,11 +501,16 @@ static int root_make(struct receiver *rx, const struct tree_entry *t,
 		return root_in_place(rx, t, e);
 	}
 	if (merge) {
-		/* It stays as it is; only what comes into it is new. */
 		r = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		close(fd);
 		rx->top = r;
-		return r < 0 ? err_sys(e, errno, "open '%s'", to->path) : 0;
+		if (r < 0)
+			return err_sys(e, errno, "open '%s'", to->path);
+		/* It stays as it is; only what comes into it is new. */
+		if (!(to->flags & TREE_WHOLE) || t->type != TREE_DIR)
+			return 0;
+		r = set_xattrs(rx, rx->top, t, e);
+		return r < 0 ? r : push_dir(rx, t, e);
 	}
 	rx->parent = fd;
 	if (!to->base[0])

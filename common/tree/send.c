@@ -25,6 +25,7 @@ struct known {
 struct sender {
 	struct tree_wire *w;
 	struct tree_end *end;
+	uint32_t flags;
 	struct known *links[LINK_HASH];
 	size_t n_links;
 	char path[TREE_PATH_MAX + 1]; /* below the root */
@@ -90,20 +91,30 @@ static void entry_from(const struct sender *s, struct tree_entry *t,
 	};
 }
 
-/* What users attach. Those of the system mean something else elsewhere. */
-static void read_xattrs(struct sender *s, int fd, struct tree_entry *t)
+/* What users attach. Those of the system mean something else elsewhere, unless
+ * all of it is wanted. */
+static int read_xattrs(struct sender *s, int fd, struct tree_entry *t,
+		       struct err *e)
 {
+	bool whole = s->flags & TREE_WHOLE;
 	ssize_t n = flistxattr(fd, s->names, sizeof(s->names)), v;
 	const char *name = s->names, *end = s->names + (n > 0 ? n : 0);
 	size_t at = 0, len, i;
 
+	if (n < 0 && whole && errno != ENOTSUP)
+		return err_sys(e, errno, "attributes of '%s'", s->path);
 	for (; name < end; name += len) {
 		len = strlen(name) + 1;
-		if (strncmp(name, "user.", 5) != 0 ||
-		    at + len + 4 >= sizeof(s->xattrs))
+		if (!tree_xattr_is_kept(name, s->flags))
 			continue;
-		v = fgetxattr(fd, name, s->xattrs + at + len + 4,
-			      sizeof(s->xattrs) - at - len - 4);
+		v = -1;
+		errno = ERANGE;
+		if (at + len + 4 < sizeof(s->xattrs))
+			v = fgetxattr(fd, name, s->xattrs + at + len + 4,
+				      sizeof(s->xattrs) - at - len - 4);
+		if (v < 0 && whole && errno != ENODATA)
+			return err_sys(e, errno, "attribute '%s' of '%s'", name,
+				       s->path);
 		if (v < 0)
 			continue;
 		memcpy(s->xattrs + at, name, len);
@@ -114,6 +125,7 @@ static void read_xattrs(struct sender *s, int fd, struct tree_entry *t)
 	}
 	t->xattrs = s->xattrs;
 	t->xattrs_len = at;
+	return 0;
 }
 
 static int send_entry(struct sender *s, const struct tree_entry *t,
@@ -203,8 +215,9 @@ static int send_file(struct sender *s, int dirfd, const char *name,
 		return send_entry(s, &t, e);
 	}
 	t.size = (uint64_t)st.st_size;
-	read_xattrs(s, fd, &t);
-	r = send_entry(s, &t, e);
+	r = read_xattrs(s, fd, &t, e);
+	if (r == 0)
+		r = send_entry(s, &t, e);
 	return r < 0 ? r : send_data(s, fd, t.size, e);
 }
 
@@ -328,8 +341,9 @@ static int send_dir(struct sender *s, int dirfd, const char *name,
 	if (fstat(fd, &st) < 0)
 		return err_sys(e, errno, "look at '%s'", s->path);
 	entry_from(s, &t, TREE_DIR, &st);
-	read_xattrs(s, fd, &t);
-	r = send_entry(s, &t, e);
+	r = read_xattrs(s, fd, &t, e);
+	if (r == 0)
+		r = send_entry(s, &t, e);
 	if (r < 0 || is_pseudo(fd))
 		return r;
 	return send_children(s, d, depth, e);
@@ -350,6 +364,7 @@ int tree_send(struct tree_wire *w, const char *path, uint32_t flags,
 		return err_sys(e, ENOMEM, "copy");
 	s->w = w;
 	s->end = end;
+	s->flags = flags;
 	w->watch = true;
 	if (fstatat(AT_FDCWD, path, &st, follow ? 0 : AT_SYMLINK_NOFOLLOW) < 0)
 		return err_sys(e, errno, "'%s'", path);

@@ -118,6 +118,16 @@ bool tree_xattr_next(const struct tree_entry *t, size_t *at, const char **name,
 	return true;
 }
 
+bool tree_xattr_is_kept(const char *name, uint32_t flags)
+{
+	if (strncmp(name, "user.", 5) == 0)
+		return true;
+	return (flags & TREE_WHOLE) &&
+	       (strcmp(name, TREE_XATTR_CAPS) == 0 ||
+		strcmp(name, "system.posix_acl_access") == 0 ||
+		strcmp(name, "system.posix_acl_default") == 0);
+}
+
 static bool xattrs_are_valid(const struct tree_entry *t)
 {
 	const char *name;
@@ -131,7 +141,9 @@ static bool xattrs_are_valid(const struct tree_entry *t)
 
 void tree_end_from(struct tree_end *end, const struct err *e)
 {
-	end->code = e->code == 0 || e->code == ENOENT ? e->code : EIO;
+	end->code = e->code == 0 || e->code == ENOENT || e->code == ENOSPC
+			    ? e->code
+			    : EIO;
 	end->text[0] = '\0';
 	if (e->code)
 		text_escape(e->msg, end->text, sizeof(end->text));
@@ -166,6 +178,8 @@ int tree_flush(struct tree_wire *w, struct err *e)
 	while (r == 0 && at < w->out.len) {
 		n = send(w->fd, w->out.data + at, w->out.len - at,
 			 MSG_NOSIGNAL | MSG_DONTWAIT);
+		if (n > 0 && w->on_moved)
+			w->on_moved(w->moved_arg, (size_t)n);
 		if (n > 0)
 			at += (size_t)n;
 		else if (n < 0 && errno == EAGAIN)
@@ -281,6 +295,8 @@ static int fill(struct tree_wire *w, size_t want, struct err *e)
 			 TREE_FRAME_MAX + HEADER - w->in_len, MSG_DONTWAIT);
 		if (n > 0) {
 			w->in_len += (size_t)n;
+			if (w->on_moved)
+				w->on_moved(w->moved_arg, (size_t)n);
 			continue;
 		}
 		if (n == 0)
@@ -419,7 +435,8 @@ int tree_parse_end(const unsigned char *p, size_t len, struct tree_end *ret,
 		return broken(e, "an end of a wrong length");
 	len -= END_SIZE;
 	code = get(&p, 4);
-	ret->code = code == 0 ? 0 : code == ENOENT ? ENOENT : EIO;
+	ret->code =
+		code == 0 || code == ENOENT || code == ENOSPC ? (int)code : EIO;
 	ret->entries = get(&p, 8);
 	ret->bytes = get(&p, 8);
 	ret->skipped = (uint32_t)get(&p, 4);

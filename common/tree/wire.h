@@ -25,6 +25,8 @@
 #define TREE_DEPTH_MAX 255
 /* Of one file. */
 #define TREE_XATTRS_MAX 65536
+/* A write and a new owner take it away: it is set last. */
+#define TREE_XATTR_CAPS "security.capability"
 /* Data of one frame, and the largest frame. */
 #define TREE_DATA_MAX  ((size_t)65536)
 #define TREE_FRAME_MAX ((size_t)131072)
@@ -67,6 +69,9 @@ enum {
 	TREE_CONTENTS = 4, /* what is in the folder, not the folder */
 	TREE_STREAM = 8,   /* into the folder `path`, which is there */
 	TREE_OWNERS = 16,  /* owners as they are sent; else 0:0 */
+	/* All that a file is: its capabilities and ACLs, what the root itself
+	 * is; what cannot be kept is an error, what is written is on disk. */
+	TREE_WHOLE = 32,
 };
 struct tree_request {
 	uint32_t flags;
@@ -76,7 +81,7 @@ struct tree_request {
 
 /* The last word of either side. */
 struct tree_end {
-	int code; /* 0: all done; ENOENT, EIO */
+	int code; /* 0: all done; ENOENT, ENOSPC, EIO */
 	uint64_t entries, bytes;
 	uint32_t skipped; /* sockets and devices */
 	char text[512];	  /* escaped; what went wrong */
@@ -90,6 +95,9 @@ struct tree_wire {
 	size_t in_at, in_len;
 	char *name, *link; /* of the last entry */
 	bool watch;	   /* while sending: an early TREE_END stops it */
+	/* May be set: told of every piece of a stream that goes by. */
+	void (*on_moved)(void *arg, size_t bytes);
+	void *moved_arg;
 };
 
 int tree_wire_init(struct tree_wire *w, int fd, uint64_t idle_ms,
@@ -127,6 +135,9 @@ int tree_parse_data(const unsigned char *p, size_t len, uint64_t *ret_offset,
 int tree_parse_end(const unsigned char *p, size_t len, struct tree_end *ret,
 		   struct err *e);
 
+/* Is it an attribute that is kept: a user's, and with TREE_WHOLE what decides
+ * who may do what? */
+bool tree_xattr_is_kept(const char *name, uint32_t flags);
 /* Is it a name below a root: relative, no "", "." or ".." in it, no more and
  * no longer components than the limits say? "" is the root. */
 bool tree_name_is_valid(const char *name);

@@ -292,6 +292,10 @@ typedef void container_inside_fn(void *arg, const struct err *in_err);
  * of fd. Its pid is the caller's to reap. -EINVAL: it does not run. */
 int container_inside(struct container *c, int fd, container_inside_fn *fn,
 		     void *arg, pid_t *ret_pid, struct err *e);
+/* The same over the files below the folder `place`, which is all that fn sees,
+ * as the machine's uid 0; it may set capabilities of files too. */
+int container_in_folder(int place, int fd, container_inside_fn *fn, void *arg,
+			pid_t *ret_pid, struct err *e);
 
 /* Undoes everything and frees c. -EBUSY while it runs, unless force, which
  * kills it; the first process is reaped by this function then. On failure c

@@ -30,51 +30,22 @@
 /* All that reading and writing files takes. No socket is made, nothing is
  * executed, mounted, traced or sent a signal. */
 static const char *const calls[] = {
-	"openat2",
-	"openat",
-	"open",
-	"close",
-	"read",
-	"write",
-	"pread64",
-	"pwrite64",
-	"lseek",
-	"ftruncate",
-	"fstat",
-	"newfstatat",
-	"fstatfs",
-	"getdents64",
-	"readlinkat",
-	"mkdirat",
-	"symlinkat",
-	"linkat",
-	"mknodat",
-	"unlinkat",
-	"fchown",
-	"fchownat",
-	"fchmod",
-	"utimensat",
-	"flistxattr",
-	"fgetxattr",
-	"fsetxattr",
-	"fcntl",
-	"poll",
-	"ppoll",
-	"sendto",
-	"recvfrom",
-	"brk",
-	"mmap",
-	"munmap",
-	"mremap",
-	"madvise",
-	"clock_gettime",
-	"gettid",
-	"getpid",
-	"exit_group",
-	"exit",
-	"restart_syscall",
-	"rt_sigreturn",
-	NULL,
+	"openat2",	 "openat",     "open",
+	"close",	 "read",       "write",
+	"pread64",	 "pwrite64",   "lseek",
+	"ftruncate",	 "fstat",      "newfstatat",
+	"fstatfs",	 "getdents64", "readlinkat",
+	"mkdirat",	 "symlinkat",  "linkat",
+	"mknodat",	 "unlinkat",   "fchown",
+	"fchownat",	 "fchmod",     "utimensat",
+	"flistxattr",	 "fgetxattr",  "fsetxattr",
+	"fremovexattr",	 "syncfs",     "fcntl",
+	"poll",		 "ppoll",      "sendto",
+	"recvfrom",	 "brk",	       "mmap",
+	"munmap",	 "mremap",     "madvise",
+	"clock_gettime", "gettid",     "getpid",
+	"exit_group",	 "exit",       "restart_syscall",
+	"rt_sigreturn",	 NULL,
 };
 
 /* Compiled once, for all containers. */
@@ -105,14 +76,14 @@ static int filter_get(const struct seccomp_filter **ret, struct err *e)
 	return 0;
 }
 
-/* The stream at 0, the container's first process at 1, nothing else. */
-static int keep_two(int fd, int pidfd)
+/* The stream at 0, what it is to be inside of at 1, nothing else. */
+static int keep_two(int fd, int place)
 {
 	sigset_t none;
 	int a, b;
 
 	a = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-	b = fcntl(pidfd, F_DUPFD_CLOEXEC, 3);
+	b = fcntl(place, F_DUPFD_CLOEXEC, 3);
 	if (a < 0 || b < 0 || dup2(a, 0) < 0 || dup2(b, 1) < 0 ||
 	    close_range(2, ~0u, 0) < 0)
 		return -errno;
@@ -129,13 +100,24 @@ static int join(int namespaces)
 	return chdir("/") < 0 ? -errno : 0;
 }
 
-/* The container's uid 0 over files, and nothing else. */
-static int drop(int last_cap)
+/* Safe although a process with CAP_SYS_CHROOT could leave it: that capability
+ * goes, with all but those over files, before anything is read. */
+static int enter_folder(void)
+{
+	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || fchdir(1) < 0 ||
+	    chroot(".") < 0)
+		return -errno;
+	close(1);
+	return chdir("/") < 0 ? -errno : 0;
+}
+
+/* uid 0 over files, and nothing else. extra: capabilities besides. */
+static int drop(int last_cap, uint64_t extra)
 {
 	const uint64_t keep = UINT64_C(1) << caps_parse("CAP_CHOWN") |
 			      UINT64_C(1) << caps_parse("CAP_DAC_OVERRIDE") |
 			      UINT64_C(1) << caps_parse("CAP_FOWNER") |
-			      UINT64_C(1) << caps_parse("CAP_FSETID");
+			      UINT64_C(1) << caps_parse("CAP_FSETID") | extra;
 	const struct cap_sets sets = {
 		.bounding = keep, .effective = keep, .permitted = keep};
 	const struct rlimit none = {0, 0};
@@ -156,22 +138,24 @@ static int drop(int last_cap)
 	return r;
 }
 
-static _Noreturn void run(const struct container *c, int fd,
+/* c NULL: into the folder `place`. */
+static _Noreturn void run(const struct container *c, int place, int fd,
 			  const struct seccomp_filter *filter,
 			  container_inside_fn *fn, void *arg)
 {
+	uint64_t extra = c ? 0 : UINT64_C(1) << caps_parse("CAP_SETFCAP");
 	const char *step = "descriptors";
 	struct err e = ERR_INIT;
 	int r;
 
-	r = keep_two(fd, c->pidfd);
+	r = keep_two(fd, c ? c->pidfd : place);
 	if (r == 0) {
-		step = "join the container";
-		r = join(c->namespaces & ~CLONE_NEWPID);
+		step = c ? "join the container" : "enter the folder";
+		r = c ? join(c->namespaces & ~CLONE_NEWPID) : enter_folder();
 	}
 	if (r == 0) {
 		step = "give up privileges";
-		r = drop(caps_last());
+		r = drop(caps_last(), extra);
 	}
 	if (r == 0) {
 		step = "install the filter";
@@ -213,7 +197,30 @@ int container_inside(struct container *c, int fd, container_inside_fn *fn,
 	}
 	pid = sys_clone3(&args);
 	if (pid == 0)
-		run(c, fd, filter, fn, arg);
+		run(c, -1, fd, filter, fn, arg);
+	if (pid < 0)
+		return err_sys(e, errno, "clone");
+	*ret_pid = pid;
+	return 0;
+}
+
+int container_in_folder(int place, int fd, container_inside_fn *fn, void *arg,
+			pid_t *ret_pid, struct err *e)
+{
+	struct clone_args args = {
+		.flags = CLONE_CLEAR_SIGHAND,
+		.exit_signal = SIGCHLD,
+	};
+	const struct seccomp_filter *filter;
+	pid_t pid;
+	int r;
+
+	r = filter_get(&filter, e);
+	if (r < 0)
+		return r;
+	pid = sys_clone3(&args);
+	if (pid == 0)
+		run(NULL, place, fd, filter, fn, arg);
 	if (pid < 0)
 		return err_sys(e, errno, "clone");
 	*ret_pid = pid;

@@ -385,6 +385,8 @@ int method_mount_volume(void *ctx, struct vl_call *call, struct err *e);
 int method_freeze_volume(void *ctx, struct vl_call *call, struct err *e);
 int method_thaw_volume(void *ctx, struct vl_call *call, struct err *e);
 int method_unmount_volume(void *ctx, struct vl_call *call, struct err *e);
+/* The folder that containers see of a volume that is mounted; or -ENOENT. */
+int volumes_open_data(const char *serial);
 /* Was it a child of ours that ended? Then who waits is answered. */
 bool volumes_reaped(struct agent *a, pid_t pid, int status);
 void volumes_peer_gone(struct peer *p);
@@ -392,6 +394,7 @@ void volumes_peer_gone(struct peer *p);
 /* ------------------------------------------------------------------ tree.c */
 
 int method_copy(void *ctx, struct vl_call *call, struct err *e);
+int method_copy_volume(void *ctx, struct vl_call *call, struct err *e);
 /* A process has been reaped: was it one of a Copy? */
 bool trees_ended(struct agent *a, pid_t pid);
 

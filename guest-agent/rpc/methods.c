@@ -41,6 +41,7 @@ const struct vl_method agent_methods[] = {
 	{IFACE "Attach", VL_UPGRADE, 0, LOOKING, method_attach},
 	{IFACE "Sessions", 0, 0, LOOKING, method_sessions},
 	{IFACE "Copy", VL_UPGRADE, 0, CLAIMED, method_copy},
+	{IFACE "CopyVolume", VL_UPGRADE, 0, CLAIMED, method_copy_volume},
 	{IFACE "Logs", VL_UPGRADE, 0, LOOKING, method_logs},
 	{IFACE "Forward", VL_UPGRADE, 0, CLAIMED, method_forward},
 	{IFACE "SetChecks", 0, 0, CLAIMED, method_set_checks},

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Copy: files into a container and out of it.
+ * Copy and CopyVolume: files into a container or a volume, and out of it.
  *
- * The agent forks a process into the container and hands it the connection: of
+ * The agent forks a process into the container (or volume) and hands it the connection: of
  * what is copied not a byte passes through the agent, and a host that does not
  * read holds up nobody but that process. It reads the host's request, which
  * comes after the upgrade's reply; errors go the same way as files do.
@@ -14,13 +14,25 @@
 #include "common/tree/tree.h"
 #include "common/varlink/params.h"
 
+#include <fcntl.h>
 #include <stdio.h>
+#include <unistd.h>
 
 /* What the process is born with. */
 struct job {
 	const void *early; /* came behind the call */
 	size_t early_len;
 };
+
+static int sync_all(struct err *e)
+{
+	int fd = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int r = fd < 0 || syncfs(fd) < 0 ? err_sys(e, errno, "write back") : 0;
+
+	if (fd >= 0)
+		close(fd);
+	return r;
+}
 
 static int serve(struct tree_wire *w, struct tree_end *end, bool *ret_in,
 		 struct err *e)
@@ -53,7 +65,10 @@ static int serve(struct tree_wire *w, struct tree_end *end, bool *ret_in,
 		.flags = q.flags,
 		.special = true,
 	};
-	return tree_receive(w, &target, end, &sender, e);
+	r = tree_receive(w, &target, end, &sender, e);
+	if (r == 0 && (q.flags & TREE_WHOLE))
+		r = sync_all(e);
+	return r;
 }
 
 /* What still comes is read and dropped, so that the last word is not lost with
@@ -113,6 +128,34 @@ bool trees_ended(struct agent *a, pid_t pid)
 
 static const struct peer_mode handed_over;
 
+/* 1: the call has been answered. */
+static int prepare(struct peer *p, struct job *job, pid_t **ret_place,
+		   struct err *e)
+{
+	*ret_place = free_place(p->agent);
+	if (!*ret_place) {
+		peer_error_limit(p, "copies", AGENT_TREES_MAX);
+		return 1;
+	}
+	job->early = vl_conn_leftover(&p->conn, &job->early_len);
+	if (job->early_len > TREE_FRAME_MAX)
+		return err_set(e, EINVAL, "more came than a request");
+	return 0;
+}
+
+/* r: whether the process could be made. */
+static void hand_over(struct peer *p, pid_t *place, int r, const struct err *e)
+{
+	if (r < 0) {
+		*place = 0;
+		peer_error_err(p, e);
+		return;
+	}
+	/* The answer first; then the connection is that process's alone. */
+	peer_upgrade(p, &handed_over, NULL);
+	peer_close(p);
+}
+
 int method_copy(void *ctx, struct vl_call *call, struct err *e)
 {
 	static const struct vl_field fields[] = {
@@ -131,23 +174,41 @@ int method_copy(void *ctx, struct vl_call *call, struct err *e)
 	slot = peer_running_slot(p, id);
 	if (!slot)
 		return 0;
-	place = free_place(p->agent);
-	if (!place) {
-		peer_error_limit(p, "copies", AGENT_TREES_MAX);
-		return 0;
-	}
-	job.early = vl_conn_leftover(&p->conn, &job.early_len);
-	if (job.early_len > TREE_FRAME_MAX)
-		return err_set(e, EINVAL, "id: more came than a request");
+	r = prepare(p, &job, &place, e);
+	if (r != 0)
+		return r < 0 ? r : 0;
 	r = container_inside(slot->container, p->watch.fd, run_inside, &job,
 			     place, e);
-	if (r < 0) {
-		*place = 0;
-		peer_error_err(p, e);
+	hand_over(p, place, r, e);
+	return 0;
+}
+
+int method_copy_volume(void *ctx, struct vl_call *call, struct err *e)
+{
+	static const struct vl_field fields[] = {
+		{"serial", VL_STRING, 0, 0, AGENT_SERIAL_MAX, false},
+	};
+	_cleanup_close_ int data = -1;
+	const char *serial = NULL;
+	struct peer *p = ctx;
+	struct job job = {0};
+	pid_t *place;
+	int r;
+
+	r = vl_params_read(call->parameters, fields, 1, true, &serial, NULL, e);
+	if (r < 0)
+		return r;
+	if (!serial_is_valid(serial))
+		return err_set(e, EINVAL, "serial: not a disk's serial");
+	data = volumes_open_data(serial);
+	if (data < 0) {
+		peer_error_not_found(p, serial);
 		return 0;
 	}
-	/* The answer first; then the connection is that process's alone. */
-	peer_upgrade(p, &handed_over, NULL);
-	peer_close(p);
+	r = prepare(p, &job, &place, e);
+	if (r != 0)
+		return r < 0 ? r : 0;
+	r = container_in_folder(data, p->watch.fd, run_inside, &job, place, e);
+	hand_over(p, place, r, e);
 	return 0;
 }

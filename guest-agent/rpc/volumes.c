@@ -274,6 +274,23 @@ static int child_freeze(const char *place, struct err *e)
 
 enum job_kind { JOB_MOUNT, JOB_UNMOUNT, JOB_FREEZE };
 
+static void place_of(const char *serial, char out[96])
+{
+	snprintf(out, 96, VOLUMES "/%s", serial);
+}
+
+int volumes_open_data(const char *serial)
+{
+	_cleanup_close_ int root = -1;
+	char place[96];
+	int fd;
+
+	place_of(serial, place);
+	root = is_mounted(place) ? open_dir(AT_FDCWD, place) : -1;
+	fd = root < 0 ? -1 : open_dir(root, DATA);
+	return fd < 0 ? -ENOENT : fd;
+}
+
 static struct volume_job *job_new(struct agent *a)
 {
 	size_t i;
@@ -312,11 +329,6 @@ static int run_child(enum job_kind kind, const struct volume_params *q,
 		return child_freeze(place, e);
 	}
 	return -EINVAL;
-}
-
-static void place_of(const char *serial, char out[96])
-{
-	snprintf(out, 96, VOLUMES "/%s", serial);
 }
 
 static int start_job(struct peer *p, enum job_kind kind,

@@ -67,6 +67,9 @@ int request_reply(struct request *q, json_t *params, bool continues,
 		  struct err *e);
 int request_reply_fds(struct request *q, json_t *params, const int *fds,
 		      size_t n, struct err *e);
+/* The same, and more is to come. */
+int request_continue_fds(struct request *q, json_t *params, const int *fds,
+			 size_t n, struct err *e);
 
 /* Has the client left? (stream.c) */
 bool request_is_gone(struct request *q);
@@ -113,7 +116,24 @@ int target_find(struct request *q, const char *name, int parts,
 int guest_find(struct request *q, const struct target *t, bool running,
 	       struct vsock_addr *addr, char id[80], struct err *e);
 
-/* volumes.c: makes what the stack declares (or says what that would change);
+/* volume.c: the volume that a name of the caller's means; volume: what
+ * *ret_snapshot (NULL: none) points into. */
+int volume_by_name(struct request *q, const char *name, char volume[256],
+		   struct state_volume *ret, const char **ret_snapshot,
+		   struct err *e);
+/* The guest that writes to a volume, and how to stop it for a moment. */
+struct volume_writer {
+	struct vsock_addr addr;
+	char serial[24];
+	struct volume_quiet quiet;
+};
+/* false: no VM that runs writes to it. */
+bool volume_writer_find(struct request *q, const struct state_volume *v,
+			struct volume_writer *ret);
+/* Is there something about the name or the size of a new volume? */
+int volume_check_new(const char *name, int64_t size, struct err *e);
+
+/* volume.c: makes what the stack declares (or says what that would change);
  * adds the changes. */
 int volumes_deploy(struct request *q, const struct model_stack *s, bool dry_run,
 		   json_t *changes, struct err *e);
@@ -165,6 +185,8 @@ int on_volume_create(void *ctx, struct vl_call *call, struct err *e);
 int on_volume_inspect(void *ctx, struct vl_call *call, struct err *e);
 int on_volume_snapshot(void *ctx, struct vl_call *call, struct err *e);
 int on_volume_restore(void *ctx, struct vl_call *call, struct err *e);
+int on_volume_export(void *ctx, struct vl_call *call, struct err *e);
+int on_volume_import(void *ctx, struct vl_call *call, struct err *e);
 int on_volume_remove(void *ctx, struct vl_call *call, struct err *e);
 int on_secret_set(void *ctx, struct vl_call *call, struct err *e);
 int on_secret_list(void *ctx, struct vl_call *call, struct err *e);

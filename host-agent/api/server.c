@@ -52,6 +52,8 @@ static const struct vl_method methods[] = {
 	{IFACE "VolumeInspect", 0, 0, 0, on_volume_inspect},
 	{IFACE "VolumeSnapshot", 0, 0, 0, on_volume_snapshot},
 	{IFACE "VolumeRestore", 0, 0, 0, on_volume_restore},
+	{IFACE "VolumeExport", VL_MORE, 0, 0, on_volume_export},
+	{IFACE "VolumeImport", VL_MORE, 0, 0, on_volume_import},
 	{IFACE "VolumeRemove", 0, 0, 0, on_volume_remove},
 	{IFACE "SecretSet", 0, 0, 0, on_secret_set},
 	{IFACE "SecretList", 0, 0, 0, on_secret_list},
@@ -145,6 +147,12 @@ int request_reply_fds(struct request *q, json_t *params, const int *fds,
 		      size_t n, struct err *e)
 {
 	return send_message(q, vl_make_reply(params, false), fds, n, e);
+}
+
+int request_continue_fds(struct request *q, json_t *params, const int *fds,
+			 size_t n, struct err *e)
+{
+	return send_message(q, vl_make_reply(params, true), fds, n, e);
 }
 
 /* The interface's error for an errno. */

@@ -141,6 +141,15 @@ struct volume_params {
 };
 
 /* volume: what *ret_snapshot (NULL: none) points into. */
+int volume_by_name(struct request *q, const char *name, char volume[256],
+		   struct state_volume *ret, const char **ret_snapshot,
+		   struct err *e)
+{
+	int r = split_name(name, volume, ret_snapshot, e);
+
+	return r < 0 ? r : find_by_name(q, volume, ret, e);
+}
+
 static int read_named(struct request *q, const struct vl_call *call,
 		      char volume[256], struct state_volume *ret,
 		      const char **ret_snapshot, struct err *e)
@@ -153,9 +162,8 @@ static int read_named(struct request *q, const struct vl_call *call,
 	int r;
 
 	r = vl_params_read(call->parameters, fields, 1, true, &p, NULL, e);
-	if (r == 0)
-		r = split_name(p.name, volume, ret_snapshot, e);
-	return r < 0 ? r : find_by_name(q, volume, ret, e);
+	return r < 0 ? r
+		     : volume_by_name(q, p.name, volume, ret, ret_snapshot, e);
 }
 
 static int read_one(struct request *q, const struct vl_call *call,
@@ -185,6 +193,20 @@ static int read_snapshot(struct request *q, const struct vl_call *call,
 	return r;
 }
 
+int volume_check_new(const char *name, int64_t size, struct err *e)
+{
+	const char *why = check_name(name);
+
+	if (why)
+		return err_set(e, EINVAL, "the name must be %s", why);
+	if ((uint64_t)size < HYB_VOLUME_SIZE_MIN ||
+	    (uint64_t)size > HYB_VOLUME_SIZE_MAX || size % 4096)
+		return err_set(e, EINVAL,
+			       "the size must be from 16m to 16t, a multiple "
+			       "of 4k");
+	return 0;
+}
+
 int on_volume_create(void *ctx, struct vl_call *call, struct err *e)
 {
 	static const struct vl_field fields[] = {
@@ -196,21 +218,14 @@ int on_volume_create(void *ctx, struct vl_call *call, struct err *e)
 	struct volume_params p = {.name = NULL};
 	struct request *q = ctx;
 	struct state_volume v;
-	const char *why;
 	int changed = 0, r;
 
 	r = vl_params_read(call->parameters, fields, ARRAY_SIZE(fields), true,
 			   &p, NULL, e);
+	if (r == 0)
+		r = volume_check_new(p.name, p.size, e);
 	if (r < 0)
 		return r;
-	why = check_name(p.name);
-	if (why)
-		return err_set(e, EINVAL, "the name must be %s", why);
-	if ((uint64_t)p.size < HYB_VOLUME_SIZE_MIN ||
-	    (uint64_t)p.size > HYB_VOLUME_SIZE_MAX || p.size % 4096)
-		return err_set(e, EINVAL,
-			       "the size must be from 16m to 16t, a multiple "
-			       "of 4k");
 	r = state_volume_find(q->api->state, q->tenant, "", p.name, &v, e);
 	if (r == 0 && v.made && v.size >= p.size)
 		return err_set(e, EEXIST, "volume '%s' exists", p.name);
@@ -233,12 +248,16 @@ static json_t *snapshots_json(struct request *q, int64_t id)
 	if (state_snapshot_list(q->api->state, id, &list, &n, NULL) < 0)
 		return rows;
 	for (i = 0; i < n; i++)
-		json_array_append_new(
-			rows,
-			json_pack("{s:s,s:I,s:s,s:o}", "name", list[i].name,
-				  "size", (json_int_t)list[i].size, "state",
-				  list[i].made ? "ready" : "being made",
-				  "created_at", time_json(list[i].created_at)));
+		/* Those of exports have no name that a user can give. */
+		if (list[i].name[0] != '.')
+			json_array_append_new(
+				rows,
+				json_pack("{s:s,s:I,s:s,s:o}", "name",
+					  list[i].name, "size",
+					  (json_int_t)list[i].size, "state",
+					  list[i].made ? "ready" : "being made",
+					  "created_at",
+					  time_json(list[i].created_at)));
 	return rows;
 }
 
@@ -335,16 +354,10 @@ int on_volume_remove(void *ctx, struct vl_call *call, struct err *e)
 
 /* ------------------------------------------------------------ snapshots */
 
-/* The guest that writes to the volume. */
-struct writer {
-	struct vsock_addr addr;
-	char serial[24];
-};
-
 static int freeze_writer(void *arg, struct err *e)
 {
 	_cleanup_agent_ struct agent a = {.conn.fd = -1};
-	const struct writer *w = arg;
+	const struct volume_writer *w = arg;
 	uint64_t deadline = now_ms() + FREEZE_MS;
 	int r;
 
@@ -355,7 +368,7 @@ static int freeze_writer(void *arg, struct err *e)
 static int thaw_writer(void *arg, struct err *e)
 {
 	_cleanup_agent_ struct agent a = {.conn.fd = -1};
-	const struct writer *w = arg;
+	const struct volume_writer *w = arg;
 	uint64_t deadline = now_ms() + FREEZE_MS;
 	int r;
 
@@ -363,9 +376,8 @@ static int thaw_writer(void *arg, struct err *e)
 	return r < 0 ? r : agent_thaw_volume(&a, w->serial, deadline, e);
 }
 
-/* Does a VM that runs write to it? */
-static bool find_writer(struct request *q, const struct state_volume *v,
-			struct writer *ret)
+bool volume_writer_find(struct request *q, const struct state_volume *v,
+			struct volume_writer *ret)
 {
 	_cleanup_free_ struct state_volume_use *uses = NULL;
 	const struct vm *vm;
@@ -375,6 +387,8 @@ static bool find_writer(struct request *q, const struct state_volume *v,
 	if (state_volume_uses(q->api->state, v->id, &uses, &n, NULL) < 0)
 		return false;
 	volume_serial(v->id, ret->serial);
+	ret->quiet = (struct volume_quiet){
+		.freeze = freeze_writer, .thaw = thaw_writer, .arg = ret};
 	world_lock(q->api->world);
 	for (i = 0; i < n; i++) {
 		for (vm = q->api->world->vms; vm; vm = vm->next) {
@@ -391,9 +405,7 @@ static bool find_writer(struct request *q, const struct state_volume *v,
 int on_volume_snapshot(void *ctx, struct vl_call *call, struct err *e)
 {
 	struct request *q = ctx;
-	struct writer writer;
-	const struct volume_quiet quiet = {
-		.freeze = freeze_writer, .thaw = thaw_writer, .arg = &writer};
+	struct volume_writer writer;
 	const char *snapshot;
 	struct state_volume v;
 	char word[256];
@@ -402,8 +414,9 @@ int on_volume_snapshot(void *ctx, struct vl_call *call, struct err *e)
 	r = read_snapshot(q, call, word, &v, &snapshot, e);
 	if (r < 0)
 		return r;
-	r = volume_snapshot(q->api->volumes, &v, snapshot,
-			    find_writer(q, &v, &writer) ? &quiet : NULL, e);
+	r = volume_snapshot(
+		q->api->volumes, &v, snapshot,
+		volume_writer_find(q, &v, &writer) ? &writer.quiet : NULL, e);
 	if (r < 0)
 		return r;
 	log_info("volume snapshot '%s@%s': by user %u", word, snapshot, q->uid);

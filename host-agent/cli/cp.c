@@ -146,9 +146,7 @@ static int copy_out(struct job *j, struct tree_wire *w, struct err *e)
 	return r;
 }
 
-/* The guest's last word. What it says goes before what sending said: it is the
- * reason for that. */
-static int last_word(struct job *j, struct tree_wire *w, struct err *e)
+int cp_last_word(struct tree_wire *w, uint64_t *bytes, struct err *e)
 {
 	struct err own = ERR_INIT;
 	struct tree_end end = {0};
@@ -166,7 +164,7 @@ static int last_word(struct job *j, struct tree_wire *w, struct err *e)
 	if (r < 0 && (!e->code || end.code))
 		*e = own;
 	else if (r == 0 && !e->code)
-		j->done.bytes = end.bytes;
+		*bytes = end.bytes;
 	return -e->code;
 }
 
@@ -176,12 +174,12 @@ static int copy_in(struct job *j, struct tree_wire *w, struct err *e)
 	int r;
 
 	if (j->src.stream)
-		r = cp_tar_read(w, STDIN_FILENO, &j->done, e);
+		r = cp_tar_read(w, STDIN_FILENO, 0, &j->done, e);
 	else
 		r = tree_send(w, j->src.path, j->flags, &j->done, e);
 	if (r == -ECANCELED) {
 		err_clear(e);
-		r = last_word(j, w, e);
+		r = cp_last_word(w, &j->done.bytes, e);
 		return r ? r : err_set(e, EBADMSG, "the stream is broken");
 	}
 	end = j->done;
@@ -192,7 +190,7 @@ static int copy_in(struct job *j, struct tree_wire *w, struct err *e)
 		return -e->code;
 	}
 	tree_put_end(w, &end, e);
-	return last_word(j, w, e);
+	return cp_last_word(w, &j->done.bytes, e);
 }
 
 static int copy(struct job *j, int fd, struct err *e)

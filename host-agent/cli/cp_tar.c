@@ -7,6 +7,7 @@
 
 #define BLOCK	  512
 #define READ_SIZE ((size_t)131072)
+#define HOLE	  ((size_t)4096)
 
 /* ------------------------------------------------------------------ writing */
 
@@ -268,6 +269,8 @@ int cp_tar_write(struct tree_wire *w, int fd, const char *base,
 
 struct reader {
 	int fd;
+	uint32_t flags;
+	bool rooted; /* the root has been sent */
 	uint8_t data[READ_SIZE];
 	char name[TREE_PATH_MAX + 1];
 	char link[TREE_PATH_MAX + 1];
@@ -320,17 +323,24 @@ static int clean(const char *name, char out[TREE_PATH_MAX + 1], struct err *e)
 		       name);
 }
 
-static void pack_xattrs(struct reader *t, const struct tar_entry *from,
-			struct tree_entry *n)
+static int pack_xattrs(struct reader *t, const struct tar_entry *from,
+		       struct tree_entry *n, struct err *e)
 {
 	size_t at = 0, i, k, len;
 
 	for (i = 0; i < from->n_xattrs; i++) {
 		len = strlen(from->xattrs[i].name) + 1;
-		if (strncmp(from->xattrs[i].name, "user.", 5) != 0 ||
-		    len > TREE_NAME_MAX || from->xattrs[i].len > UINT32_MAX ||
-		    at + len + 4 + from->xattrs[i].len > sizeof(t->xattrs))
+		if (!tree_xattr_is_kept(from->xattrs[i].name, t->flags))
 			continue;
+		if (len > TREE_NAME_MAX || from->xattrs[i].len > UINT32_MAX ||
+		    at + len + 4 + from->xattrs[i].len > sizeof(t->xattrs)) {
+			if (t->flags & TREE_WHOLE)
+				return err_set(e, E2BIG,
+					       "archive: '%s': its attributes "
+					       "are too large",
+					       from->path);
+			continue;
+		}
 		memcpy(t->xattrs + at, from->xattrs[i].name, len);
 		at += len;
 		for (k = 0; k < 4; k++)
@@ -342,6 +352,7 @@ static void pack_xattrs(struct reader *t, const struct tar_entry *from,
 	}
 	n->xattrs = t->xattrs;
 	n->xattrs_len = at;
+	return 0;
 }
 
 /* 1: there is nothing to be sent of it. */
@@ -361,8 +372,9 @@ static int convert(struct reader *t, const struct tar_entry *from,
 		end->skipped++;
 		return 1;
 	}
-	if (!t->name[0])
-		return 1; /* the folder itself */
+	/* The folder itself. */
+	if (!t->name[0] && (!(t->flags & TREE_WHOLE) || from->type != TAR_DIR))
+		return 1;
 	if (from->uid > INT32_MAX || from->gid > INT32_MAX)
 		return err_set(e, EINVAL, "archive: '%s': owner %u:%u",
 			       from->path, from->uid, from->gid);
@@ -381,14 +393,49 @@ static int convert(struct reader *t, const struct tar_entry *from,
 		r = clean(from->link, t->link, e);
 		n->link = t->link;
 	}
-	pack_xattrs(t, from, n);
-	return r;
+	return r < 0 ? r : pack_xattrs(t, from, n, e);
+}
+
+static bool all_zero(const uint8_t *p, size_t len)
+{
+	return len == 0 || (p[0] == 0 && memcmp(p, p + 1, len - 1) == 0);
+}
+
+/* How much of the data lies in one block of the file. */
+static size_t in_block(uint64_t at, size_t len)
+{
+	size_t room = HOLE - (size_t)(at % HOLE);
+
+	return len < room ? len : room;
+}
+
+/* The next run without blocks of zeros: *p and *at go to its begin, *n is what
+ * is left from there; its length. */
+static size_t next_run(const uint8_t **p, uint64_t *at, size_t *n)
+{
+	size_t len, one;
+
+	while (*n > 0) {
+		one = in_block(*at, *n);
+		if (!all_zero(*p, one))
+			break;
+		*p += one;
+		*at += one;
+		*n -= one;
+	}
+	for (len = 0; len < *n; len += one) {
+		one = in_block(*at + len, *n - len);
+		if (all_zero(*p + len, one) || len + one > TREE_DATA_MAX)
+			break;
+	}
+	return len;
 }
 
 static int send_data(struct tree_wire *w, struct tar *tar, struct tree_end *end,
 		     struct err *e)
 {
 	const uint8_t *p;
+	size_t left, len;
 	uint64_t at;
 	ssize_t n;
 	int r = 0;
@@ -396,37 +443,74 @@ static int send_data(struct tree_wire *w, struct tar *tar, struct tree_end *end,
 	while (r == 0 && (n = tar_data(tar, &p, &at, e)) != 0) {
 		if (n < 0)
 			return (int)n;
-		while (n > 0 && r == 0) {
-			size_t len = (size_t)n < TREE_DATA_MAX ? (size_t)n
-							       : TREE_DATA_MAX;
-
+		left = (size_t)n;
+		end->bytes += left;
+		while (r == 0 && (len = next_run(&p, &at, &left)) > 0) {
 			r = tree_put_data(w, at, p, len, e);
 			p += len;
 			at += len;
-			n -= (ssize_t)len;
-			end->bytes += len;
+			left -= len;
 		}
 	}
 	return r;
 }
 
-int cp_tar_read(struct tree_wire *w, int fd, struct tree_end *end,
-		struct err *e)
+/* The root goes first: the archive's own, where that is what it begins with. */
+static int send_root(struct reader *t, struct tree_wire *w,
+		     const struct tree_entry *first, bool *ret_taken,
+		     struct err *e)
+{
+	const struct tree_entry plain = {
+		.type = TREE_DIR, .mode = 0755, .name = ""};
+
+	*ret_taken = first && !first->name[0];
+	t->rooted = true;
+	return tree_put_entry(w, *ret_taken ? first : &plain, e);
+}
+
+static int send_one(struct reader *t, struct tree_wire *w, struct tar *tar,
+		    const struct tree_entry *n, struct tree_end *end,
+		    struct err *e)
+{
+	bool taken = false;
+	int r = 0;
+
+	if (!t->rooted)
+		r = send_root(t, w, n, &taken, e);
+	if (r < 0 || taken)
+		return r;
+	if (!n->name[0])
+		return err_set(e, EINVAL,
+			       "archive: the folder itself ('./') comes behind "
+			       "what is in it");
+	r = tree_put_entry(w, n, e);
+	if (r == 0 && n->type == TREE_FILE)
+		r = send_data(w, tar, end, e);
+	if (r == 0)
+		end->entries++;
+	return r;
+}
+
+int cp_tar_read(struct tree_wire *w, int fd, uint32_t flags,
+		struct tree_end *end, struct err *e)
 {
 	_cleanup_free_ struct reader *t = calloc(1, sizeof(*t));
 	_cleanup_(cleanup_tar) struct tar *tar = NULL;
 	struct byte_source src = {.next = next_piece, .arg = t};
-	struct tree_entry n = {.type = TREE_DIR, .mode = 0755, .name = ""};
 	const struct tar_entry *from;
-	int r, got;
+	struct tree_entry n;
+	int r = 0, got;
+	bool taken;
 
 	if (t)
 		tar = tar_new(&src);
 	if (!tar)
 		return err_sys(e, ENOMEM, "read the archive");
 	t->fd = fd;
+	t->flags = flags;
 	w->watch = true;
-	r = tree_put_entry(w, &n, e);
+	if (!(flags & TREE_WHOLE))
+		r = send_root(t, w, NULL, &taken, e);
 	while (r == 0 && (got = tar_next(tar, &from, e)) != 0) {
 		if (got < 0)
 			return err_wrap(e, "archive");
@@ -436,11 +520,9 @@ int cp_tar_read(struct tree_wire *w, int fd, struct tree_end *end,
 			continue;
 		}
 		if (r == 0)
-			r = tree_put_entry(w, &n, e);
-		if (r == 0 && n.type == TREE_FILE)
-			r = send_data(w, tar, end, e);
-		if (r == 0)
-			end->entries++;
+			r = send_one(t, w, tar, &n, end, e);
 	}
+	if (r == 0 && !t->rooted)
+		r = send_root(t, w, NULL, &taken, e);
 	return r;
 }

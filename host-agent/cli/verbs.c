@@ -37,6 +37,8 @@ const struct verb *const cli_verbs[] = {
 	&cli_verb_volume_rm,
 	&cli_verb_volume_snapshot,
 	&cli_verb_volume_restore,
+	&cli_verb_volume_export,
+	&cli_verb_volume_import,
 	&cli_verb_secret_set,
 	&cli_verb_secret_ls,
 	&cli_verb_secret_rm,

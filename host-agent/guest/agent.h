@@ -240,6 +240,8 @@ int agent_logs(const struct vsock_addr *addr, const char *id, uint64_t offset,
 	       uint64_t deadline_ms, int *ret_fd, struct err *e);
 int agent_copy(const struct vsock_addr *addr, const char *id,
 	       uint64_t deadline_ms, int *ret_fd, struct err *e);
+int agent_copy_volume(const struct vsock_addr *addr, const char *serial,
+		      uint64_t deadline_ms, int *ret_fd, struct err *e);
 /* Whether the port's container is ready or not. */
 int agent_forward(const struct vsock_addr *addr, uint16_t port,
 		  uint64_t deadline_ms, int *ret_fd, struct err *e);

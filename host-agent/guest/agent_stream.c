@@ -253,6 +253,14 @@ int agent_copy(const struct vsock_addr *addr, const char *id,
 			    deadline_ms, ret_fd, e);
 }
 
+int agent_copy_volume(const struct vsock_addr *addr, const char *serial,
+		      uint64_t deadline_ms, int *ret_fd, struct err *e)
+{
+	return upgrade_call(addr, IFACE "CopyVolume",
+			    json_pack("{s:s}", "serial", serial), deadline_ms,
+			    ret_fd, e);
+}
+
 int agent_forward(const struct vsock_addr *addr, uint16_t port,
 		  uint64_t deadline_ms, int *ret_fd, struct err *e)
 {

@@ -76,7 +76,7 @@ static int on_busy(struct vm *vm, struct ctr *c, const char *source,
 
 	if (!holder)
 		return -EBUSY;
-	if (holder == VOLUME_COPY_VM) {
+	if (volume_is_copy(holder)) {
 		world_lock(vm->world);
 		snprintf(c->why, sizeof(c->why),
 			 "waits for volume %.48s, of which a copy is made",

@@ -341,6 +341,17 @@ int state_vm_ensure(struct state *s, const char *tenant, const char *stack,
 	return tx_end(s, vm_ensure(s, tenant, stack, name, ret, e), e);
 }
 
+int state_vm_number(struct state *s, struct state_vm *ret, struct err *e)
+{
+	int r = tx_begin(s, e);
+
+	if (r < 0)
+		return r;
+	memset(ret, 0, sizeof(*ret));
+	vm_identity(ret);
+	return tx_end(s, counter_next(s, "vm", &ret->id, e), e);
+}
+
 static int vm_renew(struct state *s, int64_t old, const struct state_vm *vm,
 		    struct err *e)
 {

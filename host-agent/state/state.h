@@ -77,6 +77,9 @@ struct state_vm {
 /* Gives the VM of this name a row with a new id, or finds its row. */
 int state_vm_ensure(struct state *s, const char *tenant, const char *stack,
 		    const char *name, struct state_vm *ret, struct err *e);
+/* An id, a UUID and an instance for a VM without a row: one that the next start
+ * takes for nobody's. */
+int state_vm_number(struct state *s, struct state_vm *ret, struct err *e);
 /* Gives it a new id (uid, CID, folder) before it is made again: *vm is
  * updated, its containers' rows move along. */
 int state_vm_renew(struct state *s, struct state_vm *vm, struct err *e);

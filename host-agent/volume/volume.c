@@ -257,7 +257,8 @@ int volume_attach(struct volume_store *s, struct state_volume *v, int64_t vm_id,
 	volume_file_name(v->id, name);
 	snprintf(path, VOLUME_PATH_MAX, "%s/%s/%s", s->dir, v->tenant, name);
 	pthread_mutex_lock(&s->lock);
-	r = v->deleting ? err_set(e, EBUSY, "it is being deleted") : 0;
+	r = v->deleting ? err_set(e, EBUSY, "it is being deleted, or imported")
+			: 0;
 	if (r == 0)
 		r = state_volume_claim(s->state, v->id, vm_id, writes,
 				       ret_holder, e);

@@ -80,8 +80,12 @@ int volume_remove(struct volume_store *s, const struct state_volume *v,
 		  struct err *e);
 
 /* While a copy is made of a volume nobody may write to it (or, of one that is
- * restored, use it): that is a use, by this VM that is none. */
-#define VOLUME_COPY_VM ((int64_t)-1)
+ * restored or imported, use it): that is a use, by a VM that is none. Each copy
+ * has a number of its own, so that the end of one is not the end of another. */
+static inline bool volume_is_copy(int64_t vm_id)
+{
+	return vm_id < 0;
+}
 
 /* Stops the writer of a volume that is in use, and lets it go on. */
 struct volume_quiet {
@@ -117,5 +121,34 @@ void volume_look(struct volume_store *s, const struct state_volume *v,
 /* Name for messages: "stack/name" or "name". */
 const char *volume_format(const struct state_volume *v, char out[136]);
 void volume_serial(int64_t id, char out[24]);
+
+/* volume_copy.c: files for a VM that reads a volume out or fills a new one. */
+struct volume_copy {
+	struct volume_store *store;
+	struct state_volume v;
+	int64_t holder;		    /* of its use; 0: none */
+	struct state_snapshot own;  /* a copy for this alone; id 0: none */
+	char path[VOLUME_PATH_MAX]; /* what to attach */
+	char serial[24];
+	bool writes; /* to be attached for writing */
+};
+
+/* The volume (or, not NULL, its snapshot) as it is now, for the VM of this uid;
+ * until volume_export_end() nobody writes to what is read. quiet: stops the
+ * writer of one that is in use (a copy is made); NULL: nobody may write to it
+ * (-EBUSY). Killed in between: the next start takes it back. */
+int volume_export_begin(struct volume_store *s, const struct state_volume *v,
+			const char *snapshot, const struct volume_quiet *quiet,
+			uid_t uid, struct volume_copy *ret, struct err *e);
+void volume_export_end(struct volume_copy *c);
+
+/* A new volume, which is none until volume_import_commit(): whatever happens
+ * before, it goes, at the latest at the next start. -EEXIST: there is one. */
+int volume_import_begin(struct volume_store *s, const char *tenant,
+			const char *name, uint64_t size, uid_t uid,
+			struct volume_copy *ret, struct err *e);
+/* The VM that filled it is gone. */
+int volume_import_commit(struct volume_copy *c, struct err *e);
+void volume_import_abort(struct volume_copy *c);
 
 #endif

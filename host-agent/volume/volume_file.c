@@ -276,6 +276,16 @@ static int check_super(const struct state_volume *v, int fd, const char *name,
 	return 0;
 }
 
+bool volume_file_is_unclean(int fd)
+{
+	uint32_t incompat = 0;
+
+	/* EXT4_FEATURE_INCOMPAT_RECOVER */
+	return pread(fd, &incompat, sizeof(incompat), 1024 + 0x60) !=
+		       (ssize_t)sizeof(incompat) ||
+	       (le32toh(incompat) & 4);
+}
+
 int volume_file_open(struct volume_store *s, const struct state_volume *v,
 		     struct err *e)
 {

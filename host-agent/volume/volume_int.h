@@ -13,6 +13,7 @@ struct volume_store {
 	uid_t mkfs_uid, vm_uid_base, vm_uid_count;
 	pthread_mutex_t lock;
 	atomic_uint_fast64_t generation; /* from 1 */
+	int64_t last_copy; /* of the numbers of copies: -1, -2, ... */
 };
 
 /* volume_file.c; fd: the folder of the tenant */
@@ -32,6 +33,25 @@ int volume_file_grow(struct volume_store *s, int fd, uint64_t size,
 		     struct err *e);
 int volume_file_remove(struct volume_store *s, const struct state_volume *v,
 		       struct err *e);
+/* Does its journal have to be replayed by who mounts it? */
+bool volume_file_is_unclean(int fd);
+
+/* volume_snapshot.c */
+/* A use by a copy, which gets its number. */
+int volume_copy_claim(struct volume_store *s, const struct state_volume *v,
+		      bool writes, int64_t *ret_holder, struct err *e);
+void volume_snapshot_file(int64_t id, char out[32]);
+int volume_snapshot_find(struct volume_store *s, const struct state_volume *v,
+			 const char *name, struct state_snapshot *ret,
+			 struct err *e);
+/* Its file from that of `from`; the row is there, and stays unmade: as long as
+ * it is, the next start takes both away. */
+int volume_snapshot_fill(struct volume_store *s, const struct state_volume *v,
+			 const struct state_snapshot *snap, int from,
+			 const struct volume_quiet *quiet, struct err *e);
+int volume_snapshot_drop(struct volume_store *s, const char *tenant,
+			 const struct state_snapshot *snap, struct err *e);
+
 int volume_space(const struct volume_store *s, uint64_t bytes, struct err *e);
 
 #endif

@@ -12,7 +12,7 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 
-static void snapshot_file(int64_t id, char out[32])
+void volume_snapshot_file(int64_t id, char out[32])
 {
 	snprintf(out, 32, "snap-%lld.raw", (long long)id);
 }
@@ -92,22 +92,19 @@ static int new_file(int dir, const char *name, struct err *e)
 
 /* ------------------------------------------------------------- making */
 
-static int make_file(struct volume_store *s, const struct state_volume *v,
-		     const struct state_snapshot *snap,
-		     const struct volume_quiet *quiet, struct err *e)
+int volume_snapshot_fill(struct volume_store *s, const struct state_volume *v,
+			 const struct state_snapshot *snap, int from,
+			 const struct volume_quiet *quiet, struct err *e)
 {
 	_cleanup_close_ int dir = volume_dir(s, v->tenant, false, e);
-	_cleanup_close_ int from = -1, to = -1;
+	_cleanup_close_ int to = -1;
 	struct err thawing = ERR_INIT;
 	char name[32];
 	int r;
 
 	if (dir < 0)
 		return dir;
-	from = volume_file_open(s, v, e);
-	if (from < 0)
-		return from;
-	snapshot_file(snap->id, name);
+	volume_snapshot_file(snap->id, name);
 	to = new_file(dir, name, e);
 	if (to < 0)
 		return to;
@@ -125,28 +122,31 @@ static int make_file(struct volume_store *s, const struct state_volume *v,
 	return r;
 }
 
-static int remove_one(struct volume_store *s, const char *tenant,
-		      const struct state_snapshot *snap, struct err *e)
+int volume_snapshot_drop(struct volume_store *s, const char *tenant,
+			 const struct state_snapshot *snap, struct err *e)
 {
 	_cleanup_close_ int dir = volume_dir(s, tenant, false, e);
 	char name[32];
 
-	snapshot_file(snap->id, name);
+	volume_snapshot_file(snap->id, name);
 	if (dir >= 0 && unlinkat(dir, name, 0) < 0 && errno != ENOENT)
 		return err_sys(e, errno, "remove '%s'", name);
 	return state_snapshot_remove(s->state, snap->id, e);
 }
 
-static int claim(struct volume_store *s, const struct state_volume *v,
-		 bool writes, struct err *e)
+int volume_copy_claim(struct volume_store *s, const struct state_volume *v,
+		      bool writes, int64_t *ret_holder, struct err *e)
 {
-	int64_t holder;
+	int64_t other, mine;
 	int r;
 
+	*ret_holder = 0;
 	pthread_mutex_lock(&s->lock);
-	r = state_volume_claim(s->state, v->id, VOLUME_COPY_VM, writes, &holder,
-			       e);
+	mine = --s->last_copy;
+	r = state_volume_claim(s->state, v->id, mine, writes, &other, e);
 	pthread_mutex_unlock(&s->lock);
+	if (r == 0)
+		*ret_holder = mine;
 	return r;
 }
 
@@ -154,16 +154,19 @@ static int make_snapshot(struct volume_store *s, const struct state_volume *v,
 			 struct state_snapshot *snap,
 			 const struct volume_quiet *quiet, struct err *e)
 {
+	_cleanup_close_ int from = volume_file_open(s, v, e);
 	struct err ignored = ERR_INIT;
 	int r;
 
+	if (from < 0)
+		return from;
 	r = state_snapshot_add(s->state, snap, e);
 	if (r < 0)
 		return r;
-	r = make_file(s, v, snap, quiet, e);
+	r = volume_snapshot_fill(s, v, snap, from, quiet, e);
 	if (r == 0)
 		r = state_snapshot_made(s->state, snap->id, e);
-	if (r < 0 && remove_one(s, v->tenant, snap, &ignored) < 0)
+	if (r < 0 && volume_snapshot_drop(s, v->tenant, snap, &ignored) < 0)
 		log_warn("%s", ignored.msg);
 	return r;
 }
@@ -177,23 +180,25 @@ int volume_snapshot(struct volume_store *s, const struct state_volume *v,
 		.size = v->made,
 		.created_at = (int64_t)now_realtime_ns(),
 	};
+	int64_t holder = 0;
 	int r = 0;
 
 	snprintf(snap.name, sizeof(snap.name), "%s", name);
 	if (!quiet)
-		r = claim(s, v, false, e);
+		r = volume_copy_claim(s, v, false, &holder, e);
 	if (r < 0)
 		return wrap(e, v, name);
 	r = make_snapshot(s, v, &snap, quiet, e);
-	if (!quiet)
-		volume_detached(s, v->id, VOLUME_COPY_VM, NULL);
+	if (holder)
+		volume_detached(s, v->id, holder, NULL);
 	return r < 0 ? wrap(e, v, name) : 0;
 }
 
 /* ----------------------------------------------------------- using one */
 
-static int find(struct volume_store *s, const struct state_volume *v,
-		const char *name, struct state_snapshot *ret, struct err *e)
+int volume_snapshot_find(struct volume_store *s, const struct state_volume *v,
+			 const char *name, struct state_snapshot *ret,
+			 struct err *e)
 {
 	_cleanup_free_ struct state_snapshot *list = NULL;
 	char full[136];
@@ -225,7 +230,7 @@ static int put_back(struct volume_store *s, const struct state_volume *v,
 
 	if (dir < 0)
 		return dir;
-	snapshot_file(snap->id, copy);
+	volume_snapshot_file(snap->id, copy);
 	volume_file_name(v->id, name);
 	snprintf(fresh, sizeof(fresh), "%s.new", name);
 	/* What stands in the volume's place must be a volume's file. */
@@ -254,15 +259,16 @@ int volume_restore(struct volume_store *s, const struct state_volume *v,
 		   const char *name, struct err *e)
 {
 	struct state_snapshot snap;
+	int64_t holder;
 	int r;
 
-	r = find(s, v, name, &snap, e);
+	r = volume_snapshot_find(s, v, name, &snap, e);
 	if (r < 0)
 		return r;
-	r = claim(s, v, true, e);
+	r = volume_copy_claim(s, v, true, &holder, e);
 	if (r == 0) {
 		r = put_back(s, v, &snap, e);
-		volume_detached(s, v->id, VOLUME_COPY_VM, NULL);
+		volume_detached(s, v->id, holder, NULL);
 	}
 	return r < 0 ? wrap(e, v, name) : 0;
 }
@@ -271,9 +277,9 @@ int volume_snapshot_remove(struct volume_store *s, const struct state_volume *v,
 			   const char *name, struct err *e)
 {
 	struct state_snapshot snap;
-	int r = find(s, v, name, &snap, e);
+	int r = volume_snapshot_find(s, v, name, &snap, e);
 
-	return r < 0 ? r : remove_one(s, v->tenant, &snap, e);
+	return r < 0 ? r : volume_snapshot_drop(s, v->tenant, &snap, e);
 }
 
 int volume_snapshots_remove(struct volume_store *s,
@@ -285,7 +291,7 @@ int volume_snapshots_remove(struct volume_store *s,
 
 	r = state_snapshot_list(s->state, v->id, &list, &n, e);
 	for (i = 0; r == 0 && i < n; i++)
-		r = remove_one(s, v->tenant, &list[i], e);
+		r = volume_snapshot_drop(s, v->tenant, &list[i], e);
 	return r;
 }
 
@@ -303,8 +309,8 @@ void volume_snapshots_purge(struct volume_store *s)
 	for (i = 0; r == 0 && i < n; i++)
 		for (k = 0; !list[i].made && k < n_volumes; k++)
 			if (volumes[k].id == list[i].volume_id)
-				r = remove_one(s, volumes[k].tenant, &list[i],
-					       &e);
+				r = volume_snapshot_drop(s, volumes[k].tenant,
+							 &list[i], &e);
 	if (r < 0)
 		log_warn("snapshots: %s", e.msg);
 }
