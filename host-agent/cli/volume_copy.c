@@ -17,6 +17,7 @@
 #define OPEN_MS	 ((uint64_t)3600 * 1000)
 #define CLOSE_MS ((uint64_t)600 * 1000)
 #define IDLE_MS	 120000
+#define UNDO_MS	 60000
 #define SHOW_MS	 200
 
 struct carry {
@@ -110,6 +111,19 @@ static int carry_close(struct carry *c, struct err *e)
 	return client_status(&reply, e);
 }
 
+/* What went wrong here: hybd undoes what was begun, and when that is done says
+ * so, so that who tries again finds nothing of it. */
+static void carry_undo(struct carry *c)
+{
+	_cleanup_vl_reply_ struct vl_reply reply = VL_REPLY_INIT;
+
+	if (c->done < 0)
+		return;
+	cleanup_close(&c->stream);
+	cleanup_close(&c->done);
+	vl_reply_read(&c->conn, now_ms() + UNDO_MS, &reply, NULL);
+}
+
 static int finish(struct carry *c, const char *verb, const char *name, int st,
 		  const struct err *e)
 {
@@ -117,6 +131,7 @@ static int finish(struct carry *c, const char *verb, const char *name, int st,
 
 	progress_clear(&c->progress);
 	if (st) {
+		carry_undo(c);
 		snprintf(what, sizeof(what), "%s '%.256s'", verb, name);
 		return cli_fail(st, what, e);
 	}

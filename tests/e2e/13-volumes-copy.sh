@@ -133,8 +133,8 @@ head -c 2m "$WORK/big.tar" >&7
 await "another" 90 imports
 kill_9 $HALF
 exec 7>&-
-gone() { ! imports && [ -z "$(ls "$HYB_ROOT/vms")" ]; }
-await "its client is killed: it is gone" 60 gone
+half_gone() { ! imports && [ -z "$(ls "$HYB_ROOT/vms")" ]; }
+await "its client is killed: it is gone" 60 half_gone
 hyb volume export v >"$WORK/slow" &
 HALF=$!
 exec 7<"$WORK/slow"
