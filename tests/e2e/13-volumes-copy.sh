@@ -78,8 +78,7 @@ head -c 20m /dev/urandom >"$WORK/big"
 tar -C "$WORK" -cf "$WORK/big.tar" big
 fails "one that it does not fit in says so" 1 'larger --size' hyb volume import w "$WORK/big.tar" --size 16m
 head -c 3000000 "$WORK/big.tar" >"$WORK/cut.tar"
-fails "an archive that is cut" 1 'archive' hyb volume import w "$WORK/cut.tar" --size 64m
-fails "one that leads out" 1 'leads out' sh -c "tar -C '$WORK' -cPf - --transform 's,^,../,' big | hyb volume import w - --size 64m"
+fails "an archive that is cut" 1 'is cut' hyb volume import w "$WORK/cut.tar" --size 64m
 fails "more than the host has" 1 'free' hyb volume import w "$WORK/a.tar" --size 15t
 check "nothing of them is left" nothing_left "v ready" 1
 
@@ -89,7 +88,7 @@ is "all is as it was" "$(shown "$WORK/b.tar")" "$(shown "$WORK/a.tar")"
 is "the archive is its caller's" "$(stat -c %a "$WORK/b.tar")" 600
 fails "what is not there" 4 'no volume' hyb volume export none -o "$WORK/none.tar"
 [ ! -e "$WORK/none.tar" ] && ok "and no file is made" || not_ok "and no file is made"
-check "what was exported can be imported" sh -c "hyb volume export v | hyb volume import again - --size 32m"
+check "what was exported can be imported, from a pipe too" sh -c "cat $WORK/b.tar | hyb volume import again - --size 32m"
 check "export that" hyb volume export again -o "$WORK/c.tar"
 is "the same again" "$(shown "$WORK/c.tar")" "$(shown "$WORK/a.tar")"
 
