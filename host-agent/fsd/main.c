@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * hyb-fsd: puts a cage around virtiofsd, which shares one folder of the host
+ * with one VM, and becomes it (docs/decisions/binds.md).
+ *
+ * What is shared is descriptor 3, a folder that hybd has looked at: nothing is
+ * looked up by name here. Descriptor 4 is the listening socket for QEMU.
+ *
+ * Theory of operation. virtiofsd does what the guest's kernel asks, with the
+ * user ids that the guest's kernel says. So it runs as root of a user namespace
+ * in which host ids are few:
+ *
+ *   in it             on the host
+ *   0                 own_id, a reserved id that owns nothing
+ *   base              the owner of the shared folder
+ *   base+1 ... 65535  a reserved range that owns nothing but what guests made
+ *
+ * base is where the container's ids begin in its guest. Nobody else is to be
+ * had, the host's root least of all, and what belongs to others can be used as
+ * their "others" may. The folder is mounted nosuid and nodev, read-only where
+ * it is to be, before the namespace is made: that locks these. Modes with set-id
+ * bits are refused by a filter of system calls, as the files can be reached on
+ * the host by another way than this mount. virtiofsd then adds its own
+ * namespaces, change of root, capabilities and filter.
+ */
+#include "common/base/cleanup.h"
+#include "common/base/log.h"
+#include "common/base/parse.h"
+#include "common/base/sandbox.h"
+
+#include <fcntl.h>
+#include <getopt.h>
+#include <grp.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <stddef.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#define EXIT_USAGE 2
+#define FOLDER_FD  3
+#define SOCKET_FD  4
+/* Any folder that every system has will do: in a mount namespace of ours. */
+#define SHARE	  "/tmp"
+#define VIRTIOFSD "/usr/lib/qemu/virtiofsd"
+/* A descriptor for each file that the guest's kernel remembers. */
+#define FDS_MAX 65536
+#define IDS	65536u
+#define SET_ID	(S_ISUID | S_ISGID)
+
+struct options {
+	uint32_t own_id, owner_uid, owner_gid, range, base;
+	bool read_only, wait;
+};
+
+static const char usage_text[] =
+	"usage: hyb-fsd --own-id N --owner UID:GID --range N --base N\n"
+	"               [--read-only] [--wait]\n"
+	"3 is the folder, 4 the listening socket. --wait: goes on once a byte\n"
+	"comes on standard input, ends at its end.\n";
+
+static int parse_owner(char *s, struct options *o)
+{
+	char *colon = strchr(s, ':');
+
+	if (!colon)
+		return -EINVAL;
+	*colon++ = '\0';
+	return parse_uid(s, &o->owner_uid) < 0 ||
+			       parse_uid(colon, &o->owner_gid) < 0
+		       ? -EINVAL
+		       : 0;
+}
+
+static int parse_option(int c, struct options *o)
+{
+	switch (c) {
+	case 'i':
+		return parse_uid(optarg, &o->own_id);
+	case 'o':
+		return parse_owner(optarg, o);
+	case 'r':
+		return parse_uid(optarg, &o->range);
+	case 'b':
+		return parse_uid(optarg, &o->base);
+	case 'R':
+		o->read_only = true;
+		return 0;
+	case 'w':
+		o->wait = true;
+		return 0;
+	default:
+		return -EINVAL;
+	}
+}
+
+/* No id is the host's root. */
+static int parse_options(int argc, char **argv, struct options *o)
+{
+	static const struct option longs[] = {
+		{"own-id", required_argument, NULL, 'i'},
+		{"owner", required_argument, NULL, 'o'},
+		{"range", required_argument, NULL, 'r'},
+		{"base", required_argument, NULL, 'b'},
+		{"read-only", no_argument, NULL, 'R'},
+		{"wait", no_argument, NULL, 'w'},
+		{NULL, 0, NULL, 0},
+	};
+	int c;
+
+	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1)
+		if (parse_option(c, o) < 0)
+			return -EINVAL;
+	if (optind != argc || !o->own_id || !o->owner_uid || !o->owner_gid ||
+	    !o->range || !o->base)
+		return -EINVAL;
+	return 0;
+}
+
+/* ---------------------------------------------------------------- mounts */
+
+/* The folder as a mount of its own, without what is mounted below it. */
+static int take_folder(bool read_only, struct err *e)
+{
+	struct mount_attr attr = {
+		.attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV |
+			    MOUNT_ATTR_NOEXEC |
+			    (read_only ? MOUNT_ATTR_RDONLY : 0),
+		.propagation = MS_PRIVATE,
+	};
+	struct stat st;
+	int fd;
+
+	if (fstat(FOLDER_FD, &st) < 0 || !S_ISDIR(st.st_mode))
+		return err_set(e, ENOTDIR, "descriptor %d is no folder",
+			       FOLDER_FD);
+	fd = (int)syscall(SYS_open_tree, FOLDER_FD, "",
+			  AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	if (fd < 0)
+		return err_sys(e, errno, "take the folder");
+	if (syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH, &attr,
+		    sizeof(attr)) < 0) {
+		err_sys(e, errno, "make the folder nosuid and nodev");
+		close(fd);
+		return -e->code;
+	}
+	return fd;
+}
+
+static int mount_folder(bool read_only, struct err *e)
+{
+	_cleanup_close_ int tree = take_folder(read_only, e);
+
+	if (tree < 0)
+		return tree;
+	if (unshare(CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS) < 0)
+		return err_sys(e, errno, "make namespaces");
+	if (mount(NULL, "/", NULL, MS_PRIVATE | MS_REC, NULL) < 0)
+		return err_sys(e, errno, "make mounts private");
+	if (syscall(SYS_move_mount, tree, "", AT_FDCWD, SHARE,
+		    MOVE_MOUNT_F_EMPTY_PATH) < 0)
+		return err_sys(e, errno, "mount the folder");
+	close(FOLDER_FD);
+	return 0;
+}
+
+/* ------------------------------------------------------------------- ids */
+
+static int write_map(pid_t pid, const char *file, const struct options *o,
+		     uint32_t owner)
+{
+	char path[48], text[128];
+	int fd, n;
+	bool ok;
+
+	snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, file);
+	n = snprintf(text, sizeof(text), "0 %u 1\n%u %u 1\n%u %u %u\n",
+		     o->own_id, o->base, owner, o->base + 1, o->range + 1,
+		     IDS - 1);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	ok = fd >= 0 && write(fd, text, (size_t)n) == n;
+	if (fd >= 0)
+		close(fd);
+	return ok ? 0 : -errno;
+}
+
+/* Outside of the namespace, where the ids of the host can be given: once it is
+ * told that there is one. */
+__attribute__((noreturn)) static void mapper(pid_t pid, int go,
+					     const struct options *o)
+{
+	char c;
+	int r;
+
+	if (read(go, &c, 1) != 1)
+		_exit(EIO);
+	r = write_map(pid, "uid_map", o, o->owner_uid);
+	if (r == 0)
+		r = write_map(pid, "gid_map", o, o->owner_gid);
+	_exit(-r);
+}
+
+static int enter_ids(const struct options *o, struct err *e)
+{
+	int p[2], status = 0;
+	pid_t self = getpid(), pid;
+
+	if (pipe2(p, O_CLOEXEC) < 0)
+		return err_sys(e, errno, "pipe");
+	pid = fork();
+	if (pid < 0)
+		return err_sys(e, errno, "fork");
+	if (pid == 0) {
+		close(p[1]);
+		mapper(self, p[0], o);
+	}
+	close(p[0]);
+	/* The mounts' flags are locked by going to a namespace of less
+	 * rights. */
+	if (unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0)
+		err_sys(e, errno, "make a user namespace");
+	else if (write(p[1], "", 1) != 1)
+		err_sys(e, errno, "pipe");
+	close(p[1]);
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		continue;
+	if (e->code)
+		return -e->code;
+	if (!WIFEXITED(status) || WEXITSTATUS(status))
+		return err_sys(e, WEXITSTATUS(status), "map its ids");
+	if (setgroups(0, NULL) < 0 || setresgid(0, 0, 0) < 0 ||
+	    setresuid(0, 0, 0) < 0)
+		return err_sys(e, errno, "take its ids");
+	return 0;
+}
+
+/* ---------------------------------------------------------------- filter */
+
+#define LOAD(field) \
+	BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, field))
+#define RETURN(what) BPF_STMT(BPF_RET | BPF_K, what)
+#define REFUSE	     RETURN(SECCOMP_RET_ERRNO | EPERM)
+
+/* One call: refused where its mode (the lower half of argument `arg`) has a bit
+ * of `bits`. Five instructions. */
+#define CHECK(call, arg, bits)                                            \
+	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 4), LOAD(args[arg]), \
+		BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, bits, 0, 1), REFUSE, \
+		RETURN(SECCOMP_RET_ALLOW)
+
+/* No file gets a set-id bit, none is a device. What has no mode to look at in a
+ * register is refused as unknown. virtiofsd's own filter, which it loads later,
+ * is the list of what is allowed at all. */
+static int filter(struct err *e)
+{
+	struct sock_filter code[] = {
+		LOAD(arch),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 1, 0),
+		RETURN(SECCOMP_RET_KILL_PROCESS),
+		LOAD(nr),
+		CHECK(SYS_openat, 3, SET_ID),
+		CHECK(SYS_open, 2, SET_ID),
+		CHECK(SYS_creat, 1, SET_ID),
+		CHECK(SYS_chmod, 1, SET_ID),
+		CHECK(SYS_fchmod, 1, SET_ID),
+		CHECK(SYS_fchmodat, 2, SET_ID),
+		CHECK(SYS_mkdir, 1, SET_ID),
+		CHECK(SYS_mkdirat, 2, SET_ID),
+		/* S_IFCHR is a bit of S_IFBLK, and of no other kind that may
+		 * be made. */
+		CHECK(SYS_mknod, 1, SET_ID | S_IFCHR),
+		CHECK(SYS_mknodat, 2, SET_ID | S_IFCHR),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_openat2, 2, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 1, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 452 /* fchmodat2 */, 0, 1),
+		RETURN(SECCOMP_RET_ERRNO | ENOSYS),
+		BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, 0x40000000u, 0, 1),
+		RETURN(SECCOMP_RET_KILL_PROCESS),
+		RETURN(SECCOMP_RET_ALLOW),
+	};
+	const struct sock_fprog prog = {.len = (unsigned short)ARRAY_SIZE(code),
+					.filter = code};
+
+	if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog, 0, 0) < 0)
+		return err_sys(e, errno, "filter system calls");
+	return 0;
+}
+
+static int limit_fds(struct err *e)
+{
+	struct rlimit l;
+
+	if (getrlimit(RLIMIT_NOFILE, &l) < 0)
+		return err_sys(e, errno, "limit its descriptors");
+	if (l.rlim_max > FDS_MAX)
+		l.rlim_max = FDS_MAX;
+	l.rlim_cur = l.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &l) < 0)
+		return err_sys(e, errno, "limit its descriptors");
+	return 0;
+}
+
+static int run(const struct options *o, struct err *e)
+{
+	static char *const argv[] = {"virtiofsd",
+				     "-f",
+				     "--fd=4",
+				     "--rlimit-nofile=0",
+				     "-o",
+				     "source=" SHARE
+				     ",sandbox=namespace,cache=auto,no_xattr,"
+				     "no_posix_lock,no_flock,log_level=err",
+				     NULL};
+	static char *const env[] = {"LANG=C.UTF-8", NULL};
+	int r;
+
+	r = limit_fds(e);
+	if (r == 0)
+		r = mount_folder(o->read_only, e);
+	if (r == 0)
+		r = enter_ids(o, e);
+	if (r == 0)
+		r = filter(e);
+	if (r < 0)
+		return r;
+	if (fcntl(SOCKET_FD, F_SETFD, 0) < 0)
+		return err_sys(e, errno, "descriptor %d", SOCKET_FD);
+	execve(VIRTIOFSD, argv, env);
+	return err_sys(e, errno, "start '%s'", VIRTIOFSD);
+}
+
+int main(int argc, char **argv)
+{
+	struct options o = {.own_id = 0};
+	struct err e = ERR_INIT;
+	int r;
+	char c;
+
+	if (parse_options(argc, argv, &o) < 0) {
+		fputs(usage_text, stderr);
+		return EXIT_USAGE;
+	}
+	log_init("hyb-fsd", LOG_LEVEL_INFO);
+	/* Whoever started us is gone before it wrote down that it did. */
+	if (o.wait && read(STDIN_FILENO, &c, 1) != 1)
+		return 0;
+	r = sandbox_start(5, &e);
+	if (r == 0)
+		r = run(&o, &e);
+	log_error("%s", e.msg);
+	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
