@@ -22,6 +22,13 @@ struct process {
 	uint64_t start;
 };
 
+/* The process of a shared folder. */
+struct share {
+	struct process process;
+	int fd;	 /* pidfd; -1: it has ended */
+	int log; /* what it says; -1: an earlier hybd has started it */
+};
+
 struct vm {
 	struct vm *next;
 	unsigned int refs;
@@ -37,6 +44,8 @@ struct vm {
 	enum virt_carrier carrier;
 	char vm_dir[VIRT_DIR_MAX + 1];
 	struct process qemu, vsockd;
+	struct share shares[VIRT_SHARES_MAX];
+	size_t n_shares;
 	enum virt_end end;
 	char detail[96];
 
@@ -69,8 +78,8 @@ struct event {
 
 struct virt {
 	char root[VIRT_ROOT_MAX + 1];
-	char *uri, *kernel, *initramfs, *cmdline, *vsockd_path;
-	uint32_t uid_base;
+	char *uri, *kernel, *initramfs, *cmdline, *vsockd_path, *fsd_path;
+	uint32_t uid_base, share_id, share_range;
 	bool embedded;
 	void (*on_event)(const struct virt_event *ev, void *arg);
 	void *arg;
@@ -165,6 +174,23 @@ void device_stop(struct virt *v, struct vm *vm);
 void device_recover(struct virt *v, struct vm *vm);
 /* A VM that was found suspended: an earlier hybd died while recovering. */
 void device_unpause(struct virt *v, struct vm *vm);
+
+/* share.c */
+int shares_start(struct virt *v, struct vm *vm, const struct virt_vm_spec *s,
+		 struct err *e);
+void shares_stop(struct virt *v, struct vm *vm);
+/* Puts what they have said before an error. */
+void shares_explain(struct virt *v, struct vm *vm, struct err *e);
+/* On a worker: one has ended, which matters if the VM goes on. */
+void share_lost(struct virt *v, struct vm *vm);
+/* These with lock held. There are none (their descriptors are not closed). */
+void shares_forget(struct vm *vm);
+void shares_close(struct vm *vm);
+/* Holds those of the record again; false: one has ended. */
+bool shares_take_up(struct vm *vm);
+bool shares_are_whole(const struct vm *vm);
+/* The keeper saw the end of number i. */
+void share_on_ended(struct virt *v, struct vm *vm, size_t i);
 
 /* console.c; all with lock held. */
 int console_open(struct virt *v, struct vm *vm, struct err *e);

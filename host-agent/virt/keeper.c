@@ -25,7 +25,8 @@ enum {
 	WATCH_CONSOLE,
 	WATCH_ROOM, /* the console again, for what is typed */
 	WATCH_CLIENT,
-	WATCH_MAX = WATCH_CLIENT + VIRT_CONSOLE_CLIENTS
+	WATCH_SHARE = WATCH_CLIENT + VIRT_CONSOLE_CLIENTS,
+	WATCH_MAX = WATCH_SHARE + VIRT_SHARES_MAX
 };
 
 void keeper_wake(struct virt *v)
@@ -147,7 +148,10 @@ static void on_ready(struct virt *v, struct vm *vm, int what)
 		console_on_room(vm);
 		break;
 	default:
-		console_on_client(vm, (size_t)(what - WATCH_CLIENT));
+		if (what >= WATCH_SHARE)
+			share_on_ended(v, vm, (size_t)(what - WATCH_SHARE));
+		else
+			console_on_client(vm, (size_t)(what - WATCH_CLIENT));
 		break;
 	}
 }
@@ -170,6 +174,9 @@ static void watch_vm(const struct vm *vm, struct pollfd p[WATCH_MAX])
 		p[WATCH_CLIENT + i] = (struct pollfd){
 			.fd = vm->typed_len ? -1 : vm->console_clients[i],
 			.events = POLLIN};
+	for (i = 0; i < VIRT_SHARES_MAX; i++)
+		p[WATCH_SHARE + i] = (struct pollfd){.fd = vm->shares[i].fd,
+						     .events = POLLIN};
 }
 
 /* Watches of all VMs: lock is held. */

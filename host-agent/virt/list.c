@@ -52,6 +52,8 @@ static void take_up_running(struct virt *v, struct vm *vm,
 		if (vm->vsockd_fd < 0 && !paused)
 			worker_start(v, vm, device_recover);
 	}
+	if (!shares_take_up(vm))
+		worker_start(v, vm, share_lost);
 	if (paused)
 		worker_start(v, vm, device_unpause);
 	record_write(v, vm, NULL);
@@ -71,10 +73,14 @@ static void kill_process(const struct process *p)
 static void take_up_gone(struct virt *v, struct vm *vm)
 {
 	struct process qemu;
+	size_t i;
 
 	if (vm_find_qemu(v, vm, &qemu) == 0)
 		kill_process(&qemu);
 	kill_process(&vm->vsockd);
+	for (i = 0; i < vm->n_shares; i++)
+		kill_process(&vm->shares[i].process);
+	shares_forget(vm);
 	vm->state = VIRT_GONE;
 	if (vm->end == VIRT_END_NONE) {
 		vm->end = VIRT_END_UNKNOWN;
@@ -154,6 +160,7 @@ static void get_info(const struct vm *vm, struct virt_vm_info *ret)
 	ret->uid = vm->uid;
 	ret->cid = vm->cid;
 	ret->carrier = vm->carrier;
+	ret->share_lost = !shares_are_whole(vm);
 	if (process_is_alive(&vm->vsockd)) {
 		ret->vsockd_pid = vm->vsockd.pid;
 		ret->vsockd_start = vm->vsockd.start;

@@ -56,7 +56,8 @@ int virt_prepare_process(char *warning, size_t warning_size, struct err *e)
 		return 0;
 	if (unshare(CLONE_NEWNS) < 0)
 		failed = "have a mount namespace of one's own";
-	else if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+	/* What the host mounts later is seen: it may be shared with a VM. */
+	else if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0)
 		failed = "make the mount namespace private";
 	else
 		failed = open_kvm_node(st.st_rdev);

@@ -25,13 +25,46 @@ int record_path(const struct virt *v, const char *name, const char *file,
 	return n < 0 || (size_t)n >= size ? -ENAMETOOLONG : 0;
 }
 
+static json_t *shares_to_json(const struct vm *vm)
+{
+	json_t *list = json_array();
+	size_t i;
+
+	for (i = 0; i < vm->n_shares; i++)
+		json_array_append_new(
+			list,
+			json_pack("[I,I]",
+				  (json_int_t)vm->shares[i].process.pid,
+				  (json_int_t)vm->shares[i].process.start));
+	return list;
+}
+
+static int shares_from_json(json_t *list, struct vm *vm)
+{
+	json_int_t pid, start;
+	size_t i, n = json_array_size(list);
+
+	if (n > VIRT_SHARES_MAX)
+		return -EINVAL;
+	for (i = 0; i < n; i++) {
+		if (json_unpack(json_array_get(list, i), "[I,I]", &pid,
+				&start) < 0 ||
+		    pid < 0 || pid > INT32_MAX)
+			return -EINVAL;
+		vm->shares[i].process =
+			(struct process){(pid_t)pid, (uint64_t)start};
+	}
+	vm->n_shares = n;
+	return 0;
+}
+
 static json_t *record_to_json(const struct vm *vm)
 {
 	char uuid[33];
 
 	hex_format(vm->uuid, sizeof(vm->uuid), uuid);
 	return json_pack("{s:s s:s s:I s:I s:I s:I s:b s:b s:s s:I s:I s:I s:I "
-			 "s:i s:s}",
+			 "s:i s:s s:o}",
 			 "name", vm->name, "uuid", uuid, "uid",
 			 (json_int_t)vm->uid, "gid", (json_int_t)vm->gid, "cid",
 			 (json_int_t)vm->cid, "slots", (json_int_t)vm->slots,
@@ -41,7 +74,7 @@ static json_t *record_to_json(const struct vm *vm)
 			 "qemu_start", (json_int_t)vm->qemu.start, "vsockd_pid",
 			 (json_int_t)vm->vsockd.pid, "vsockd_start",
 			 (json_int_t)vm->vsockd.start, "end", (int)vm->end,
-			 "detail", vm->detail);
+			 "detail", vm->detail, "shares", shares_to_json(vm));
 }
 
 int record_write(struct virt *v, const struct vm *vm, struct err *e)
@@ -75,23 +108,25 @@ static int record_from_json(json_t *j, struct vm *vm)
 {
 	json_int_t uid, gid, cid, slots, qp, qs, vp, vs;
 	const char *name, *uuid, *dir, *detail;
+	json_t *shares = NULL;
 	int kernel, none = 0, end;
 
 	if (json_unpack(j,
 			"{s:s s:s s:I s:I s:I s:I s:b s?b s:s s:I s:I s:I s:I "
-			"s:i s:s}",
+			"s:i s:s s?o}",
 			"name", &name, "uuid", &uuid, "uid", &uid, "gid", &gid,
 			"cid", &cid, "slots", &slots, "kernel_vsock", &kernel,
 			"no_vsock", &none, "vm_dir", &dir, "qemu_pid", &qp,
 			"qemu_start", &qs, "vsockd_pid", &vp, "vsockd_start",
-			&vs, "end", &end, "detail", &detail) < 0)
+			&vs, "end", &end, "detail", &detail, "shares",
+			&shares) < 0)
 		return -EINVAL;
 	if (strcmp(name, vm->name) != 0 || strlen(dir) > VIRT_DIR_MAX ||
 	    hex_parse(uuid, vm->uuid, sizeof(vm->uuid)) < 0 || end < 0 ||
 	    end >= VIRT_END_MAX || uid <= 0 || uid > INT32_MAX || gid <= 0 ||
 	    gid > INT32_MAX || cid < 3 || cid >= UINT32_MAX || qp < 0 ||
 	    qp > INT32_MAX || vp < 0 || vp > INT32_MAX || slots < 0 ||
-	    slots > VIRT_SLOTS_MAX)
+	    slots > VIRT_SLOTS_MAX || shares_from_json(shares, vm) < 0)
 		return -EINVAL;
 	vm->uid = (uid_t)uid;
 	vm->gid = (gid_t)gid;

@@ -47,6 +47,9 @@ static int check_spec(struct virt *v, const struct virt_vm_spec *s,
 			       "the VM's folder is no absolute path of at most "
 			       "%d bytes",
 			       VIRT_DIR_MAX);
+	if (s->n_shares > VIRT_SHARES_MAX || (s->n_shares && !v->fsd_path))
+		return err_set(e, EINVAL, "%zu shared folders: at most %d",
+			       s->n_shares, VIRT_SHARES_MAX);
 	/* The overlay and the random numbers sit on ports too. */
 	if (s->boot && s->slots < 2)
 		return err_set(e, EINVAL, "a VM with a disk needs 2 slots");
@@ -88,6 +91,11 @@ void vm_remove_sockets(const struct vm *vm)
 		return;
 	for (i = 0; i < ARRAY_SIZE(names); i++) {
 		snprintf(path, sizeof(path), "%s/%s", vm->vm_dir, names[i]);
+		unlink(path);
+	}
+	for (i = 0; i < VIRT_SHARES_MAX; i++) {
+		snprintf(path, sizeof(path), "%s/" XML_SHARE_SOCK, vm->vm_dir,
+			 (unsigned int)i);
 		unlink(path);
 	}
 }
@@ -270,6 +278,8 @@ static void fill(struct virt *v, struct vm *vm, const struct virt_vm_spec *s)
 	vm->carrier = s->carrier;
 	snprintf(vm->vm_dir, sizeof(vm->vm_dir), "%s", s->vm_dir);
 	vm->qemu = vm->vsockd = (struct process){0};
+	shares_close(vm);
+	shares_forget(vm);
 	vm->end = VIRT_END_NONE;
 	vm->detail[0] = '\0';
 	vm->starting = true;
@@ -278,7 +288,8 @@ static void fill(struct virt *v, struct vm *vm, const struct virt_vm_spec *s)
 	pthread_mutex_unlock(&v->lock);
 }
 
-static int prepare(struct virt *v, struct vm *vm, struct err *e)
+static int prepare(struct virt *v, struct vm *vm, const struct virt_vm_spec *s,
+		   struct err *e)
 {
 	char path[PATH_MAX];
 	int r;
@@ -297,6 +308,8 @@ static int prepare(struct virt *v, struct vm *vm, struct err *e)
 	keeper_wake(v);
 	if (r == 0 && vm->carrier == VIRT_VSOCK_UNIX)
 		r = device_start(v, vm, e);
+	if (r == 0)
+		r = shares_start(v, vm, s, e);
 	return r;
 }
 
@@ -333,6 +346,8 @@ static void on_started(struct virt *v, struct vm *vm)
 		vm_on_stopped(v, vm, vm->early_end);
 	else if (vm->carrier == VIRT_VSOCK_UNIX && vm->vsockd_fd < 0)
 		worker_start(v, vm, device_recover);
+	if (vm->early_end < 0 && !shares_are_whole(vm))
+		worker_start(v, vm, share_lost);
 	pthread_mutex_unlock(&v->lock);
 	keeper_wake(v);
 }
@@ -340,6 +355,7 @@ static void on_started(struct virt *v, struct vm *vm)
 static void undo(struct virt *v, struct vm *vm)
 {
 	device_stop(v, vm);
+	shares_stop(v, vm);
 	pthread_mutex_lock(&v->lock);
 	console_close(vm);
 	vm->starting = false;
@@ -378,9 +394,11 @@ static int start(struct virt *v, struct vm *vm, const struct virt_vm_spec *s,
 	if (r == 0 && s->boot)
 		r = vm_link_file(vm, s->boot->overlay, XML_BOOT_OVERLAY, e);
 	if (r == 0)
-		r = prepare(v, vm, e);
+		r = prepare(v, vm, s, e);
 	if (r == 0)
 		r = create_domain(v, vm, buf_str(&xml), e);
+	if (r < 0)
+		shares_explain(v, vm, e);
 	if (r < 0)
 		undo(v, vm);
 	else
@@ -443,6 +461,7 @@ static int destroy(struct virt *v, struct vm *vm, struct err *e)
 	if (r < 0)
 		return r;
 	device_stop(v, vm);
+	shares_stop(v, vm);
 	pthread_mutex_lock(&v->lock);
 	if (vm->state != VIRT_GONE)
 		vm_set_gone(v, vm, VIRT_END_DESTROYED, "");

@@ -127,6 +127,7 @@ static struct vm *vm_new(const char *name)
 	snprintf(vm->name, sizeof(vm->name), "%s", name);
 	pthread_mutex_init(&vm->op, NULL);
 	vm->qemu_fd = vm->vsockd_fd = -1;
+	shares_forget(vm);
 	vm->console_listen = vm->console_fd = vm->console_log = -1;
 	for (i = 0; i < VIRT_CONSOLE_CLIENTS; i++)
 		vm->console_clients[i] = -1;
@@ -137,6 +138,7 @@ static void vm_free(struct vm *vm)
 {
 	cleanup_close(&vm->qemu_fd);
 	cleanup_close(&vm->vsockd_fd);
+	shares_close(vm);
 	console_close(vm);
 	pthread_mutex_destroy(&vm->op);
 	free(vm);
@@ -306,6 +308,9 @@ static struct virt *virt_new(const struct virt_config *c)
 	v->initramfs = strdup(c->initramfs);
 	v->cmdline = strdup(c->cmdline ? c->cmdline : "");
 	v->vsockd_path = strdup(c->vsockd_path);
+	v->fsd_path = c->fsd_path ? strdup(c->fsd_path) : NULL;
+	v->share_id = c->share_id;
+	v->share_range = c->share_range;
 	v->uid_base = c->uid_base;
 	v->on_event = c->on_event;
 	v->on_warning = c->on_warning;
@@ -389,7 +394,8 @@ int virt_open(const struct virt_config *cfg, struct virt **ret, struct err *e)
 	virSetErrorFunc(NULL, on_libvirt_error);
 	v = virt_new(cfg);
 	if (!v || !v->uri || !v->kernel || !v->initramfs || !v->cmdline ||
-	    !v->vsockd_path || v->wake_fd < 0)
+	    !v->vsockd_path || (cfg->fsd_path && !v->fsd_path) ||
+	    v->wake_fd < 0)
 		r = err_sys(e, ENOMEM, "open virt");
 	else
 		r = open_all(v, cfg->accel, e);
@@ -436,6 +442,7 @@ void virt_close(struct virt *v)
 	free(v->initramfs);
 	free(v->cmdline);
 	free(v->vsockd_path);
+	free(v->fsd_path);
 	free(v);
 }
 

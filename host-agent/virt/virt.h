@@ -78,6 +78,9 @@ enum virt_event_kind {
 	VIRT_EVENT_VSOCK_LOST,	    /* its device died; recovery goes on */
 	VIRT_EVENT_VSOCK_RECOVERED, /* streams are broken, connect again */
 	VIRT_EVENT_VSOCK_FAILED,    /* no recovery: destroy the VM */
+	VIRT_EVENT_SHARE_LOST,	    /* a shared folder's process has ended, and
+				       what the guest asks of it is not
+				       answered: destroy the VM */
 	VIRT_EVENT_RECONNECTED,	    /* to libvirtd: look at everything again;
 				       name is "" */
 	VIRT_EVENT_MAX
@@ -101,6 +104,10 @@ struct virt_config {
 	const char *initramfs;	 /* anyone (x on all parents included) */
 	const char *cmdline;	 /* kernel command line, one line */
 	const char *vsockd_path; /* hyb-vsockd */
+	const char *fsd_path;	 /* hyb-fsd; NULL: no shares */
+	/* What VMs do in shared folders is done as other ids of the host than
+	 * the owner's: a reserved one, and this and the 65535 behind it. */
+	uint32_t share_id, share_range;
 	/* Called on a thread of virt's: must not block and must not call
 	 * virt_ functions. May be NULL. */
 	void (*on_event)(const struct virt_event *ev, void *arg);
@@ -153,6 +160,19 @@ struct virt_boot {
 	const char *overlay; /* qcow2 over it */
 };
 
+#define VIRT_SHARES_MAX 8
+/* The tag in the guest of a VM's share number %zu. */
+#define VIRT_SHARE_TAG "bind%zu"
+
+/* A folder of the host's, by virtiofs. */
+struct virt_share {
+	int folder_fd; /* what is shared; borrowed */
+	bool read_only;
+	uint32_t uid, gid; /* not 0: of the host, whose id in the guest is … */
+	uint32_t ids_base; /* … this one; the guest's next 65535 are those
+			      behind virt_config.share_range */
+};
+
 struct virt_vm_spec {
 	const char *name; /* name_is_valid() */
 	unsigned char uuid[16];
@@ -167,6 +187,8 @@ struct virt_vm_spec {
 	uint32_t slots;		   /* disks and NICs that can be attached */
 	const char *extra_cmdline; /* behind the configured one; NULL: none */
 	const struct virt_boot *boot; /* NULL: our kernel and initramfs */
+	const struct virt_share *shares;
+	size_t n_shares; /* at most VIRT_SHARES_MAX */
 	/* Host limits of the QEMU process; 0: none. Where the host has no
 	 * usable cgroup controllers they are not applied (virt_host.cgroups).
 	 */
@@ -239,6 +261,7 @@ struct virt_vm_info {
 	uint64_t qemu_start; /* proc_start_time() */
 	pid_t vsockd_pid;    /* 0: none or the kernel's carrier */
 	uint64_t vsockd_start;
+	bool share_lost; /* the process of a shared folder has ended */
 	uid_t uid;
 	uint32_t cid;
 	enum virt_carrier carrier;

@@ -18,6 +18,8 @@
 #define PORT_FIRST_SLOT 2
 #define PORTS_PER_SLOT	8
 #define VSOCK_SLOT_TEXT "0x1"
+/* Shared folders are there from the start, on the root bus: no port for them. */
+#define SHARE_FIRST_SLOT 16
 
 /* Length of the UTF-8 sequence at s, 0 when it is none that XML may hold. */
 static size_t utf8_len(const unsigned char *s)
@@ -233,6 +235,24 @@ static void put_boot(struct buf *b, const struct virt_vm_spec *vm)
 		   "    </rng>\n");
 }
 
+static void put_shares(struct buf *b, const struct virt_vm_spec *vm)
+{
+	unsigned int i;
+
+	for (i = 0; i < vm->n_shares; i++) {
+		xml_put(b,
+			"    <filesystem type='mount'>\n"
+			"      <driver type='virtiofs' queue='1024'/>\n"
+			"      <source socket='%s/" XML_SHARE_SOCK "'/>\n",
+			vm->vm_dir, i);
+		xml_put(b,
+			"      <target dir='bind%u'/>\n"
+			"      <address type='pci' domain='0' bus='0' "
+			"slot='%u' function='0'/>\n    </filesystem>\n",
+			i, SHARE_FIRST_SLOT + i);
+	}
+}
+
 static void put_devices(struct buf *b, const struct xml_domain *d)
 {
 	const struct virt_vm_spec *vm = d->vm;
@@ -241,6 +261,7 @@ static void put_devices(struct buf *b, const struct xml_domain *d)
 	put_ports(b, vm->slots);
 	if (vm->boot)
 		put_boot(b, vm);
+	put_shares(b, vm);
 	xml_put(b, "    <controller type='usb' model='none'/>\n"
 		   "    <memballoon model='none'/>\n"
 		   "    <panic model='isa'/>\n");

@@ -36,6 +36,7 @@ struct xml_domain {
 #define XML_VHOST_SOCK	 "vhost.sock"
 #define XML_VSOCK_SOCK	 "vsock.sock"
 #define XML_CONSOLE_SOCK "console.sock"
+#define XML_SHARE_SOCK	 "fs-%u.sock"
 /* QEMU's name of the character device behind the vsock device. */
 #define XML_VHOST_CHARDEV "hybvsock"
 

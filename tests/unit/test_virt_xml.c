@@ -116,6 +116,19 @@ static void test_kvm(void **state)
 	check_domain("kvm", &d);
 }
 
+static void test_shares(void **state)
+{
+	static const struct virt_share shares[VIRT_SHARES_MAX];
+	struct virt_vm_spec vm = plain_spec();
+	struct xml_domain d = plain_domain(&vm);
+
+	(void)state;
+	vm.shares = shares;
+	vm.n_shares = VIRT_SHARES_MAX;
+	vm.slots = VIRT_SLOTS_MAX;
+	check_domain("shares", &d);
+}
+
 static void test_kernel_vsock(void **state)
 {
 	struct virt_vm_spec vm = plain_spec();
@@ -276,6 +289,7 @@ int main(void)
 		cmocka_unit_test(test_put),
 		cmocka_unit_test(test_tcg),
 		cmocka_unit_test(test_kvm),
+		cmocka_unit_test(test_shares),
 		cmocka_unit_test(test_kernel_vsock),
 		cmocka_unit_test(test_escaping),
 		cmocka_unit_test(test_refused),
