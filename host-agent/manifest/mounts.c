@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A container's volumes: "VOLUME:TARGET[:ro,nocopy]" or a map; a stack's
+ * A container's volumes: "VOLUME:TARGET[:ro,nocopy]", "/PATH:TARGET[:ro]" or a
+ * map; a stack's
  * volumes; and what only the whole can tell: is each declared, does one VM at
  * most write.
  */
@@ -21,14 +22,24 @@ struct mount_draft {
 	bool bad;
 };
 
-static void bind_denied(struct reading *r, const struct node *at,
-			const char *source)
+/* Is it a path, and not a volume's name? */
+static bool is_path(const char *source)
 {
-	node_error(r, at,
-		   "binding the host's %s is denied: the operator allows no "
-		   "path of the host to be bound; use a volume, or a config or "
-		   "secret for single files",
-		   text_show(r, source));
+	return source[0] == '.' || source[0] == '/' || source[0] == '~';
+}
+
+/* What of it can be told without the host: hybd knows what is allowed there. */
+static bool bind_is_good(struct reading *r, const struct node *at,
+			 const char *source)
+{
+	const char *why = check_bind_source(source);
+
+	if (why)
+		node_error(r, at,
+			   "the path of the host that is bound must be %s; it "
+			   "is %s",
+			   why, text_show(r, source));
+	return !why;
 }
 
 static bool target_is_good(struct reading *r, const struct node *at,
@@ -47,8 +58,11 @@ static bool source_is_good(struct reading *r, const struct node *at,
 {
 	const char *why;
 
-	if (s[0] == '.' || s[0] == '/' || s[0] == '~') {
-		bind_denied(r, at, s);
+	if (is_path(s)) {
+		node_error(r, at,
+			   "%s is a path of the host, not a volume; write "
+			   "type: bind",
+			   text_show(r, s));
 		return false;
 	}
 	why = check_name(s);
@@ -117,10 +131,15 @@ static bool mount_short(struct reading *r, const struct node *at,
 	options = strchr(target, ':');
 	if (options)
 		*options++ = '\0';
-	m->kind = MODEL_MOUNT_VOLUME;
-	if (!source_is_good(r, at, text) || !target_is_good(r, at, target) ||
-	    !mount_options(r, at, options, m))
+	m->kind = is_path(text) ? MODEL_MOUNT_BIND : MODEL_MOUNT_VOLUME;
+	if (!(m->kind == MODEL_MOUNT_BIND ? bind_is_good(r, at, text)
+					  : source_is_good(r, at, text)) ||
+	    !target_is_good(r, at, target) || !mount_options(r, at, options, m))
 		return false;
+	if (m->kind == MODEL_MOUNT_BIND && m->no_copy) {
+		node_error(r, at, "'nocopy' says nothing to a bind");
+		return false;
+	}
 	m->source = read_strdup(r, text);
 	m->target = read_strdup(r, target);
 	return !r->oom;
@@ -260,6 +279,20 @@ static bool tmpfs_long(struct reading *r, struct mount_draft *d)
 	return !d->bad;
 }
 
+static bool bind_long(struct reading *r, const struct node *at,
+		      struct mount_draft *d)
+{
+	misplaced(r, d, d->size, "size");
+	misplaced(r, d, d->mode, "mode");
+	misplaced(r, d, d->nocopy, "nocopy");
+	d->m.kind = MODEL_MOUNT_BIND;
+	if (!d->source) {
+		node_error(r, at, "a bind has no 'source'");
+		return false;
+	}
+	return bind_is_good(r, d->source, d->m.source) && !d->bad;
+}
+
 static bool volume_long(struct reading *r, const struct node *at,
 			struct mount_draft *d)
 {
@@ -287,12 +320,9 @@ static bool mount_long(struct reading *r, const struct node *at,
 	}
 	if (d.bad || r->oom)
 		return false;
-	if (strcmp(d.type, "bind") == 0) {
-		bind_denied(r, at, d.source ? d.m.source : "");
-		return false;
-	}
-	if (strcmp(d.type, "tmpfs") == 0 ? !tmpfs_long(r, &d)
-					 : !volume_long(r, at, &d))
+	if (!(strcmp(d.type, "tmpfs") == 0  ? tmpfs_long(r, &d)
+	      : strcmp(d.type, "bind") == 0 ? bind_long(r, at, &d)
+					    : volume_long(r, at, &d)))
 		return false;
 	*ret = d.m;
 	return true;
@@ -555,6 +585,23 @@ static void check_count(struct reading *r, const struct stack_draft *s,
 				   HYB_VM_VOLUMES_MAX);
 }
 
+/* Each is a device of the VM, and a process on the host. */
+static void check_binds(struct reading *r, const struct vm_draft *vm)
+{
+	const struct container_draft *c;
+	size_t i, k, n = 0;
+
+	for (i = 0; i < vm->n; i++) {
+		c = &vm->containers[i];
+		for (k = 0; k < c->m.n_mounts; k++)
+			if (c->mounts[k].kind == MODEL_MOUNT_BIND &&
+			    ++n == HYB_VM_BINDS_MAX + 1)
+				node_error(r, c->mount_at[k],
+					   "a VM can have at most %d binds",
+					   HYB_VM_BINDS_MAX);
+	}
+}
+
 void mounts_crosscheck(struct reading *r, const struct stack_draft *s)
 {
 	size_t i, k;
@@ -565,6 +612,7 @@ void mounts_crosscheck(struct reading *r, const struct stack_draft *s)
 			check_shm(r, &s->vms[i].containers[k]);
 		}
 		check_count(r, s, &s->vms[i]);
+		check_binds(r, &s->vms[i]);
 	}
 	for (i = 0; i < s->m->n_volumes; i++)
 		check_one_writer(r, s, s->volumes[i].name);

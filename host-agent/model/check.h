@@ -80,6 +80,9 @@ const char *check_file_name(const char *s);
  * its plainest form ("/a/b"), neither the root nor one of the kernel's own
  * places (/proc, /sys, /dev but for /dev/shm). */
 const char *check_mount_target(const char *s);
+/* What may be bound: an absolute path of the host, as plain as a target and as
+ * long. */
+const char *check_bind_source(const char *s);
 /* check_storage.c: volumes, and what is mounted in containers. */
 int check_storage(const struct model_stack *s, struct err *e);
 

@@ -10,11 +10,10 @@ static bool is_below(const char *s, const char *folder)
 	return strncmp(s, folder, n) == 0 && (s[n] == '\0' || s[n] == '/');
 }
 
-const char *check_mount_target(const char *s)
+/* Without words that say nothing, or lead elsewhere. */
+static const char *check_plain_path(const char *s)
 {
-	static const char *const kernels[] = {"/proc", "/sys", "/dev"};
 	const char *p = s, *end;
-	size_t i;
 
 	if (*s != '/' || strlen(s) > 1023)
 		return "an absolute path of at most 1023 bytes";
@@ -28,6 +27,22 @@ const char *check_mount_target(const char *s)
 			return "a path in its plainest form: without '..', "
 			       "'.', '//' and a '/' at its end";
 	}
+	return NULL;
+}
+
+const char *check_bind_source(const char *s)
+{
+	return check_plain_path(s);
+}
+
+const char *check_mount_target(const char *s)
+{
+	static const char *const kernels[] = {"/proc", "/sys", "/dev"};
+	const char *why = check_plain_path(s);
+	size_t i;
+
+	if (why)
+		return why;
 	for (i = 0; i < sizeof(kernels) / sizeof(kernels[0]); i++)
 		if (is_below(s, kernels[i]) && strcmp(s, "/dev/shm") != 0)
 			return "none of the kernel's own places (/proc, /sys, "
@@ -75,6 +90,8 @@ static int check_mount(const struct model_stack *s,
 		return err_set(e, EINVAL, "mounts is not in order");
 	if (m->kind == MODEL_MOUNT_VOLUME && !model_find_volume(s, m->source))
 		return err_set(e, EINVAL, "mounts: no such volume");
+	if (m->kind == MODEL_MOUNT_BIND && check_bind_source(m->source))
+		return err_set(e, EINVAL, "mounts: not a path to bind");
 	if (m->kind == MODEL_MOUNT_TMPFS &&
 	    (m->size < HYB_TMPFS_SIZE_MIN || m->size > HYB_TMPFS_SIZE_MAX))
 		return err_set(e, EINVAL, "mounts: size is out of range");
@@ -115,6 +132,18 @@ static int check_container_storage(const struct model_stack *s,
 	return r;
 }
 
+/* Each is a device of the VM's. */
+static int check_binds(const struct model_vm *vm, struct err *e)
+{
+	size_t i, k, n = 0;
+
+	for (i = 0; i < vm->n_containers; i++)
+		for (k = 0; k < vm->containers[i].n_mounts; k++)
+			n += vm->containers[i].mounts[k].kind ==
+			     MODEL_MOUNT_BIND;
+	return n > HYB_VM_BINDS_MAX ? err_set(e, EINVAL, "too many binds") : 0;
+}
+
 int check_storage(const struct model_stack *s, struct err *e)
 {
 	size_t i, k;
@@ -124,6 +153,8 @@ int check_storage(const struct model_stack *s, struct err *e)
 		return err_set(e, EINVAL, "too many volumes");
 	for (i = 0; r == 0 && i < s->n_volumes; i++)
 		r = check_volume(s, i, e);
+	for (i = 0; r == 0 && i < s->n_vms; i++)
+		r = check_binds(&s->vms[i], e);
 	for (i = 0; r == 0 && i < s->n_vms; i++)
 		for (k = 0; r == 0 && k < s->vms[i].n_containers; k++)
 			r = check_container_storage(s, &s->vms[i].containers[k],

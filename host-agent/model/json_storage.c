@@ -10,6 +10,10 @@ static json_t *mount_to_json(const struct model_mount *m)
 				 "target", m->target, "read_only",
 				 (int)m->read_only, "size", (json_int_t)m->size,
 				 "mode", (json_int_t)m->mode);
+	if (m->kind == MODEL_MOUNT_BIND)
+		return json_pack("{s:s,s:s,s:s,s:b}", "type", "bind", "source",
+				 m->source, "target", m->target, "read_only",
+				 (int)m->read_only);
 	return json_pack("{s:s,s:s,s:s,s:b,s:b}", "type", "volume", "source",
 			 m->source, "target", m->target, "read_only",
 			 (int)m->read_only, "no_copy", (int)m->no_copy);
@@ -123,9 +127,11 @@ static bool mount_from_json(struct arena *arena, const json_t *o,
 		m->kind = MODEL_MOUNT_TMPFS;
 		return true;
 	}
-	m->kind = MODEL_MOUNT_VOLUME;
+	m->kind = strcmp(type, "bind") == 0 ? MODEL_MOUNT_BIND
+					    : MODEL_MOUNT_VOLUME;
 	m->source = text_of(arena, o, "source");
-	return strcmp(type, "volume") == 0 && m->source;
+	return (m->kind == MODEL_MOUNT_BIND || strcmp(type, "volume") == 0) &&
+	       m->source;
 }
 
 static bool file_from_json(struct arena *arena, const json_t *o,

@@ -88,6 +88,57 @@ bool model_vm_uses_volume(const struct model_vm *vm, const char *name,
 	return uses;
 }
 
+static int bind_compare(const struct model_bind *a, const struct model_bind *b)
+{
+	int r = strcmp(a->container, b->container);
+
+	if (r == 0)
+		r = strcmp(a->source, b->source);
+	return r ? r : (int)a->read_only - (int)b->read_only;
+}
+
+static void bind_insert(struct model_bind *list, size_t *n,
+			const struct model_bind *b)
+{
+	size_t i, at = 0;
+
+	while (at < *n && bind_compare(&list[at], b) < 0)
+		at++;
+	if (at < *n && bind_compare(&list[at], b) == 0)
+		return;
+	/* checked before: there are no more */
+	if (*n == HYB_VM_BINDS_MAX)
+		return;
+	for (i = (*n)++; i > at; i--)
+		list[i] = list[i - 1];
+	list[at] = *b;
+}
+
+size_t model_vm_binds(const struct model_vm *vm,
+		      struct model_bind ret[HYB_VM_BINDS_MAX])
+{
+	const struct model_mount *m;
+	size_t i, k, n = 0;
+
+	for (i = 0; i < vm->n_containers; i++) {
+		for (k = 0; k < vm->containers[i].n_mounts; k++) {
+			m = &vm->containers[i].mounts[k];
+			if (m->kind == MODEL_MOUNT_BIND)
+				bind_insert(ret, &n,
+					    &(struct model_bind){
+						    vm->containers[i].name,
+						    m->source, m->read_only,
+						    0});
+		}
+	}
+	for (i = 0; i < n; i++)
+		ret[i].ids = i == 0 ? 1
+				    : ret[i - 1].ids +
+					      (strcmp(ret[i - 1].container,
+						      ret[i].container) != 0);
+	return n;
+}
+
 uint64_t model_vm_memory(const struct model_vm *vm)
 {
 	const uint64_t unit = (uint64_t)2 << 20;

@@ -57,13 +57,16 @@ struct model_limits {
 enum model_mount_kind {
 	MODEL_MOUNT_VOLUME,
 	MODEL_MOUNT_TMPFS,
+	MODEL_MOUNT_BIND,
 	MODEL_MOUNT_KIND_MAX
 };
 
 /* Of a container's `volumes`. */
 struct model_mount {
 	enum model_mount_kind kind;
-	const char *source; /* the volume's name in the stack; tmpfs: "" */
+	/* The volume's name in the stack; of a bind, the folder of the host's,
+	 * check_bind_source(); tmpfs: "". */
+	const char *source;
 	const char *target; /* absolute, check_mount_target() */
 	bool read_only;
 	bool no_copy;  /* of the image's content into an empty volume */
@@ -223,6 +226,18 @@ const struct model_volume *model_find_volume(const struct model_stack *s,
 /* Is the volume mounted in the VM, and does one of its containers write? */
 bool model_vm_uses_volume(const struct model_vm *vm, const char *name,
 			  bool *ret_writes);
+
+/* A folder of the host's as one container of a VM has it. */
+struct model_bind {
+	const char *container, *source;
+	bool read_only;
+	uint32_t ids; /* of the VM's containers with binds it is this, from 1 */
+};
+/* A VM's, each once, in an order that does not depend on the one in which they
+ * were declared: sorted. Each is a device of the VM. */
+#define HYB_VM_BINDS_MAX 8
+size_t model_vm_binds(const struct model_vm *vm,
+		      struct model_bind ret[HYB_VM_BINDS_MAX]);
 
 /* Memory of the VM in bytes: what is declared, or for auto the sum of the
  * containers' limits (HYB_AUTO_CONTAINER_MEMORY for one without) plus the

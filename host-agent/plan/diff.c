@@ -410,6 +410,82 @@ static void diff_boot(const json_t *applied, const struct model_vm *desired,
 	show_escaped(&ret->why, *to ? to : "(none)");
 }
 
+static bool is_bind(const json_t *mount)
+{
+	const char *type = json_string_value(json_object_get(mount, "type"));
+
+	return type && strcmp(type, "bind") == 0;
+}
+
+/* Has the container this bind, at whatever target? */
+static bool has_bind(const json_t *container, const json_t *bind)
+{
+	const json_t *list = json_object_get(container, "mounts"), *m;
+	size_t i;
+
+	json_array_foreach(list, i, m)
+		if (is_bind(m) &&
+		    json_equal(json_object_get(m, "source"),
+			       json_object_get(bind, "source")) &&
+		    json_equal(json_object_get(m, "read_only"),
+			       json_object_get(bind, "read_only")))
+			return true;
+	return false;
+}
+
+static const json_t *find_named(const json_t *vm, const json_t *name)
+{
+	const json_t *list = json_object_get(vm, "containers"), *c;
+	size_t i;
+
+	json_array_foreach(list, i, c)
+		if (json_equal(json_object_get(c, "name"), name))
+			return c;
+	return NULL;
+}
+
+/* The first bind of a container of `a` that the one of `b` has not. */
+static const json_t *find_other_bind(const json_t *a, const json_t *b)
+{
+	const json_t *list = json_object_get(a, "containers"), *c, *m;
+	size_t i, k;
+
+	json_array_foreach(list, i, c)
+		json_array_foreach(json_object_get(c, "mounts"), k, m)
+			if (is_bind(m) &&
+			    !has_bind(find_named(b, json_object_get(c, "name")),
+				      m))
+				return m;
+	return NULL;
+}
+
+/* Binds are devices that a VM is made with. */
+static int diff_binds(const json_t *applied, const struct model_vm *desired,
+		      struct diff *ret)
+{
+	json_t *to = model_vm_to_json(desired);
+	const json_t *gone, *new;
+
+	if (!to)
+		return -ENOMEM;
+	gone = find_other_bind(applied, to);
+	new = find_other_bind(to, applied);
+	if (gone || new) {
+		note(ret, PLAN_RECREATE_VM, "binds");
+		if (gone)
+			show_mount(&ret->why, gone);
+		else
+			buf_puts(&ret->why, "(none)");
+		buf_puts(&ret->why, " → ");
+		if (new)
+			show_mount(&ret->why, new);
+		else
+			buf_puts(&ret->why, "(none)");
+	}
+	json_decref(to);
+	return 0;
+}
+
 int diff_vm(const json_t *applied, const struct model_vm *desired,
 	    struct diff *ret)
 {
@@ -436,6 +512,8 @@ int diff_vm(const json_t *applied, const struct model_vm *desired,
 		if (!desired->memory)
 			buf_puts(&ret->why, " (auto)");
 	}
+	if (diff_binds(applied, desired, ret) < 0)
+		return -ENOMEM;
 	restart_policy_format(&desired->restart, text, sizeof(text));
 	if (!restart || strcmp(restart, text) != 0) {
 		note(ret, PLAN_LIVE, "restart");
