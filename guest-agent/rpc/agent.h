@@ -117,6 +117,7 @@ struct slot {
 	struct agent *agent;
 	char id[AGENT_ID_MAX + 1];
 	uint64_t hash; /* of Create's parameters */
+	int64_t ids;   /* the range of ids that the host has chosen; 0: none */
 	struct container *container;
 	pid_t pid;
 	bool ended;

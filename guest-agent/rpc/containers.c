@@ -179,6 +179,7 @@ struct create_params {
 	bool init;
 	int64_t log_size;
 	json_t *files;
+	int64_t ids;
 };
 
 static int create_read(const struct vl_call *call, struct create_params *q,
@@ -198,6 +199,7 @@ static int create_read(const struct vl_call *call, struct create_params *q,
 		{"log_size", VL_INT, AT(log_size), AGENT_LOG_MIN, AGENT_LOG_MAX,
 		 false},
 		{"files", VL_ARRAY, AT(files), 0, AGENT_FILES_MAX, true},
+		{"ids", VL_INT, AT(ids), 0, AGENT_IDS_MAX, true},
 	};
 #undef AT
 	int r;
@@ -236,8 +238,9 @@ static uint64_t create_hash(const struct create_params *q)
 			   JSON_COMPACT | JSON_SORT_KEYS);
 	hash_add(q->image, strlen(q->image) + 1, &h);
 	hash_add(q->user, strlen(q->user) + 1, &h);
-	snprintf(text, sizeof(text), "%lld %lld %d", (long long)q->scratch_size,
-		 (long long)q->log_size, q->init);
+	snprintf(text, sizeof(text), "%lld %lld %d %lld",
+		 (long long)q->scratch_size, (long long)q->log_size, q->init,
+		 (long long)q->ids);
 	hash_add(text, strlen(text), &h);
 	return h;
 }
@@ -279,10 +282,27 @@ static struct slot *slot_new(struct agent *a, const char *id, uint64_t hash)
 	return s;
 }
 
-/* Where the ids of its user namespace begin. */
+_Static_assert(AGENT_IDS_FIRST >= AGENT_CONTAINERS_MAX,
+	       "ids that the host chooses are no slot's");
+
+/* Where the ids of its user namespace begin: behind those of all slots where
+ * the host has chosen them. */
 static uint32_t slot_ids(const struct slot *s)
 {
+	if (s->ids)
+		return HYB_CONTAINER_IDS * (uint32_t)(AGENT_IDS_FIRST + s->ids);
 	return HYB_CONTAINER_IDS * (uint32_t)(s - s->agent->slots + 1);
+}
+
+/* Has another container the ids that are asked for? */
+static bool ids_are_taken(const struct agent *a, int64_t ids)
+{
+	size_t i;
+
+	for (i = 0; ids && i < AGENT_CONTAINERS_MAX; i++)
+		if (a->slots[i].used && a->slots[i].ids == ids)
+			return true;
+	return false;
 }
 
 static int create_container(struct slot *s, const struct create_params *q,
@@ -337,11 +357,14 @@ static int create_now(struct peer *p, const struct create_params *q,
 	if (config->lx && config->lx->cgroups_path)
 		return err_set(e, EINVAL,
 			       "linux.cgroupsPath: not allowed here");
+	if (ids_are_taken(a, q->ids))
+		return err_set(e, EBUSY, "ids: another container has them");
 	s = slot_new(a, q->id, create_hash(q));
 	if (!s) {
 		peer_error_limit(p, "containers", AGENT_CONTAINERS_MAX);
 		return 0;
 	}
+	s->ids = q->ids;
 	r = files_write(s->id, q->files, slot_ids(s), true, e);
 	if (r == 0)
 		r = create_container(s, q, config, rootfs, e);

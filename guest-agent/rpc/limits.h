@@ -34,6 +34,11 @@
 /* Containers of a VM: what its host counts on. A hundred small ones fit into
  * half a gigabyte; each has a connection for its log. */
 #define AGENT_CONTAINERS_MAX 128
+/* Ranges of ids that the host may choose for containers that have folders of
+ * its own, where it maps these ids: as many as a VM has such folders, and where
+ * they begin, behind those of all containers. */
+#define AGENT_IDS_MAX	8
+#define AGENT_IDS_FIRST 1024
 /* Sessions of Exec: four connections each, so no more could be attached. */
 #define AGENT_SESSIONS_MAX 64
 /* Forwarded TCP connections: three in four of all connections, and fewer where

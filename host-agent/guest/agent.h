@@ -92,7 +92,10 @@ struct agent_create {
 	bool init;
 	uint64_t log_size;
 	json_t *files; /* borrowed; NULL: none */
+	uint32_t ids;  /* a range that AGENT_IDS_BASE() tells; 0: any */
 };
+/* Where the ids of the guest begin that a container with `ids` has. */
+#define AGENT_IDS_BASE(ids) (65536u * (1024u + (ids)))
 
 int agent_create(struct agent *a, const struct agent_create *c,
 		 uint64_t deadline_ms, struct err *e);
