@@ -28,6 +28,7 @@ struct api {
 	struct secret_store *secrets;
 	struct disk_store *disks;
 	struct virt *virt;
+	const struct bind_policy *binds;
 	const char *root;
 	const char *connect;
 	const char *group; /* whose members may call, besides root */

@@ -148,6 +148,34 @@ static int admit_disks(const struct request *q, const struct model_stack *s,
 	return 0;
 }
 
+static int admit_bind(const struct request *q, const char *vm,
+		      const struct model_bind *b, struct err *e)
+{
+	struct bind_folder folder = {.fd = -1};
+	int r = bind_open(q->api->binds, b->source, b->read_only, &folder, e);
+
+	if (r < 0)
+		return err_wrap(e, "container '%s/%s'", vm, b->container);
+	close(folder.fd);
+	return 0;
+}
+
+/* And every folder of the host's is allowed, and there. */
+static int admit_binds(const struct request *q, const struct model_stack *s,
+		       struct err *e)
+{
+	struct model_bind binds[HYB_VM_BINDS_MAX];
+	size_t i, k, n;
+	int r = 0;
+
+	for (i = 0; r == 0 && i < s->n_vms; i++) {
+		n = model_vm_binds(&s->vms[i], binds);
+		for (k = 0; r == 0 && k < n; k++)
+			r = admit_bind(q, s->vms[i].name, &binds[k], e);
+	}
+	return r;
+}
+
 static int admit(const struct request *q, const struct manifest *m,
 		 struct err *e)
 {
@@ -160,6 +188,8 @@ static int admit(const struct request *q, const struct manifest *m,
 			r = admit_images(q, m->stacks[i], e);
 		if (r == 0)
 			r = admit_disks(q, m->stacks[i], e);
+		if (r == 0)
+			r = admit_binds(q, m->stacks[i], e);
 	}
 	return r;
 }

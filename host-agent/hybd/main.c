@@ -26,12 +26,17 @@
 #define DEFAULT_SOCKET "/run/hyb/hybd.sock"
 #define GROUP	       "hyb"
 /* Uids for VMs: a range that adduser and systemd leave alone. The first is
- * the accelerator probe's, then come hyb-image's and qemu-img's. */
+ * the accelerator probe's, then come hyb-image's and qemu-img's, and those of
+ * what VMs do in the host's folders (docs/decisions/binds.md). */
 #define UID_BASE     1878000000u
 #define UID_IMAGE    (UID_BASE + 1)
 #define UID_DISK     (UID_BASE + 2)
+#define UID_SHARE    (UID_BASE + 3)
+#define UID_NOBODY   (UID_BASE + 4)
 #define UID_VMS	     (UID_BASE + 16)
 #define UID_VM_COUNT 60000u
+#define UID_FOREIGN  (UID_BASE + 65536)
+#define UID_LAST     (UID_FOREIGN + 65535)
 #define NOFILE_WANT  65536
 #define TAKE_UP_MS   6000
 
@@ -43,6 +48,7 @@ struct options {
 	enum log_level level;
 	int ready_fd;
 	bool kernel_vsock;
+	struct bind_policy binds;
 };
 
 static _Atomic(struct world *) the_world;
@@ -73,6 +79,8 @@ static void on_event(const struct virt_event *ev, void *arg)
 		world_domain_ended(w, ev->name, end_reason(ev->end));
 	else if (ev->kind == VIRT_EVENT_VSOCK_FAILED)
 		world_domain_ended(w, ev->name, "AgentLost");
+	else if (ev->kind == VIRT_EVENT_SHARE_LOST)
+		world_domain_ended(w, ev->name, "BindLost");
 }
 
 static void on_warning(const char *text, void *arg)
@@ -88,11 +96,12 @@ static void usage(FILE *f)
 	fprintf(f,
 		"usage: hybd [--root DIR] [--connect URI] [--accel auto|kvm|tcg]\n"
 		"            [--socket PATH] [--vsock device|kernel]\n"
+		"            [--allow-bind PATH[:ro|:rw]]...\n"
 		"            [--log-level error|warning|info|debug]\n"
 		"            [--daemon-ready-fd N] [--version]\n"
 		"\n"
 		"The host agent of hyb. Environment: HYB_ROOT, HYB_CONNECT,\n"
-		"HYB_ACCEL, HYB_KERNEL, HYB_INITRAMFS.\n");
+		"HYB_ACCEL, HYB_KERNEL, HYB_INITRAMFS, HYB_ALLOW_BIND.\n");
 }
 
 static int bad_option(const char *name, const char *value)
@@ -100,6 +109,17 @@ static int bad_option(const char *name, const char *value)
 	fprintf(stderr, "hybd: --%s: '%s' is not a value it takes\n", name,
 		value);
 	return -EINVAL;
+}
+
+static int bind_take(struct options *o, const char *value, bool many)
+{
+	struct err e = ERR_INIT;
+	int r = many ? bind_policy_add_all(&o->binds, value, &e)
+		     : bind_policy_add(&o->binds, value, &e);
+
+	if (r < 0)
+		fprintf(stderr, "hybd: %s\n", e.msg);
+	return r;
 }
 
 static int option_take(struct options *o, int c, const char *value)
@@ -130,6 +150,8 @@ static int option_take(struct options *o, int c, const char *value)
 		if (log_level_parse(value, &o->level) < 0)
 			return bad_option("log-level", value);
 		return 0;
+	case 'b':
+		return bind_take(o, value, false);
 	case 'R':
 		if (parse_u64(value, 0, 1u << 20, &n) < 0)
 			return bad_option("daemon-ready-fd", value);
@@ -150,12 +172,14 @@ static int options_read(int argc, char **argv, struct options *o)
 		{"socket", required_argument, NULL, 's'},
 		{"vsock", required_argument, NULL, 'v'},
 		{"log-level", required_argument, NULL, 'l'},
+		{"allow-bind", required_argument, NULL, 'b'},
 		{"daemon-ready-fd", required_argument, NULL, 'R'},
 		{"version", no_argument, NULL, 'V'},
 		{"help", no_argument, NULL, 'h'},
 		{NULL, 0, NULL, 0},
 	};
 	const char *root = getenv("HYB_ROOT"), *accel = getenv("HYB_ACCEL");
+	const char *binds = getenv("HYB_ALLOW_BIND");
 	int c;
 
 	snprintf(o->root, sizeof(o->root), "%s",
@@ -163,6 +187,8 @@ static int options_read(int argc, char **argv, struct options *o)
 	o->connect = getenv("HYB_CONNECT");
 	if (accel && accel[0] && virt_accel_parse(accel, &o->accel) < 0)
 		return bad_option("accel (HYB_ACCEL)", accel);
+	if (binds && bind_take(o, binds, true) < 0)
+		return -EINVAL;
 	while ((c = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
 		if (c == 'V') {
 			printf("hybd %s\n", HYB_VERSION);
@@ -339,6 +365,9 @@ static int open_virt(const struct options *o, const struct paths *p,
 		.initramfs = p->initramfs,
 		.cmdline = cmdline,
 		.vsockd_path = p->vsockd,
+		.fsd_path = p->fsd,
+		.share_id = UID_SHARE,
+		.share_range = UID_FOREIGN,
 		.on_event = on_event,
 		.on_warning = on_warning,
 	};
@@ -391,9 +420,12 @@ static int serve(const struct options *o, const struct paths *p, struct err *e)
 				  .portd_path = p->portd,
 				  .uid_base = UID_VMS,
 				  .uid_count = UID_VM_COUNT,
-				  .kernel_vsock = o->kernel_vsock};
-	struct api api = {
-		.root = o->root, .connect = o->connect, .group = GROUP};
+				  .kernel_vsock = o->kernel_vsock,
+				  .binds = &o->binds};
+	struct api api = {.root = o->root,
+			  .connect = o->connect,
+			  .group = GROUP,
+			  .binds = &o->binds};
 	char state_path[300], socket_path[256];
 	struct world *world = NULL;
 	pthread_t thread;
@@ -442,7 +474,10 @@ int main(int argc, char **argv)
 {
 	struct options o = {.ready_fd = -1,
 			    .accel = VIRT_ACCEL_AUTO,
-			    .level = LOG_LEVEL_INFO};
+			    .level = LOG_LEVEL_INFO,
+			    .binds = {.reserved_first = UID_BASE,
+				      .reserved_last = UID_LAST,
+				      .nobody = UID_NOBODY}};
 	struct err e = ERR_INIT;
 	char warning[512] = "";
 	struct paths paths;
@@ -461,6 +496,8 @@ int main(int argc, char **argv)
 	lock = r == 0 ? lock_root(o.root, &e) : -1;
 	if (lock < 0)
 		r = -e.code;
+	if (r == 0)
+		r = bind_policy_check(&o.binds, o.root, &e);
 	if (r == 0)
 		r = paths_find(&paths, &e);
 	if (r == 0)

@@ -15,6 +15,7 @@ struct paths {
 	char image[PATH_MAX]; /* hyb-image */
 	char vsockd[PATH_MAX];
 	char portd[PATH_MAX];
+	char fsd[PATH_MAX];
 	char kernel[PATH_MAX];
 	char initramfs[PATH_MAX];
 	char cmdline[PATH_MAX]; /* file with the kernel's command line */

@@ -121,6 +121,37 @@ static json_t *make_volume(const struct model_mount *m, int64_t id)
 		"options", options);
 }
 
+size_t oci_config_find_bind(const struct model_bind *binds, size_t n,
+			    const char *container, const struct model_mount *m)
+{
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		if (strcmp(binds[i].container, container) == 0 &&
+		    strcmp(binds[i].source, m->source) == 0 &&
+		    binds[i].read_only == m->read_only)
+			break;
+	return i;
+}
+
+/* A shared folder of the VM's: its ids are mapped on the host. */
+static json_t *make_bind(const struct model_container *c,
+			 const struct model_mount *m,
+			 const struct oci_place *place)
+{
+	json_t *options = json_pack("[s,s]", "nosuid", "nodev");
+
+	if (m->read_only)
+		json_array_append_new(options, json_string("ro"));
+	return json_pack(
+		"{s:s,s:s,s:o,s:o}", "destination", m->target, "type",
+		"virtiofs", "source",
+		json_sprintf("bind%zu",
+			     oci_config_find_bind(place->binds, place->n_binds,
+						  c->name, m)),
+		"options", options);
+}
+
 /* Where the agent writes secrets and configs. */
 static json_t *make_file(const char *target, const char *guest_id, size_t i)
 {
@@ -188,6 +219,8 @@ static json_t *make_mounts(const struct model_container *c,
 		if (m->kind == MODEL_MOUNT_TMPFS)
 			one = make_tmpfs(m->target, m->size, m->mode,
 					 m->read_only);
+		else if (m->kind == MODEL_MOUNT_BIND)
+			one = make_bind(c, m, place);
 		else
 			one = make_volume(
 				m, place->volume_id(place->arg, m->source));

@@ -31,7 +31,15 @@ struct oci_place {
 	const char *id;	    /* the container's in the guest */
 	volume_id_fn volume_id;
 	void *arg;
+	/* model_vm_binds(): the tags of the VM's shared folders are by their
+	 * numbers. */
+	const struct model_bind *binds;
+	size_t n_binds;
 };
+
+/* The number of a container's bind; n: there is none. */
+size_t oci_config_find_bind(const struct model_bind *binds, size_t n,
+			    const char *container, const struct model_mount *m);
 
 /* New reference. -EINVAL: there is nothing to run (no command anywhere). */
 int oci_config_make(const struct model_container *c,

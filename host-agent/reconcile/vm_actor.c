@@ -148,6 +148,7 @@ static int ensure_containers(struct vm *vm, const struct model_vm *m,
 	int r, result = 0;
 
 	plan_start_order(m, order);
+	vm->model = m;
 	for (i = 0; i < m->n_containers; i++) {
 		r = ctr_ensure(vm, &m->containers[order[i]], &one);
 		if (r < 0 && result >= 0) {
@@ -160,6 +161,7 @@ static int ensure_containers(struct vm *vm, const struct model_vm *m,
 		if (!vm->row.exists || vm_has_died(vm))
 			break;
 	}
+	vm->model = NULL;
 	return result;
 }
 
@@ -644,7 +646,7 @@ static void take_up(struct vm *vm)
 			log_warn("%s/%s: %s", vm->stack, vm->name, e.msg);
 	} else if (vm->row.exists && vm_reattach(vm, &e) < 0) {
 		log_warn("%s/%s: %s", vm->stack, vm->name, e.msg);
-		mark_dead(vm, "VMKilled");
+		mark_dead(vm, e.code == EOWNERDEAD ? "BindLost" : "VMKilled");
 		on_death(vm, m, wish);
 	}
 	model_ref_drop(ref);

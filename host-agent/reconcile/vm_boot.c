@@ -16,6 +16,8 @@
 #define CID_BASE    1000
 #define SPARE_SLOTS 4
 
+_Static_assert(HYB_VM_BINDS_MAX <= VIRT_SHARES_MAX, "a share for each bind");
+
 void vm_domain_name(const struct vm *vm, char out[64])
 {
 	snprintf(out, 64, "hyb-%lld", (long long)vm->row.id);
@@ -431,6 +433,59 @@ static int claim(struct vm *vm, struct err *e)
 	return agent_claim(&vm->agent, &c, now_ms() + CLAIM_MS, e);
 }
 
+static void close_binds(struct virt_share *shares, size_t n)
+{
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		cleanup_close(&shares[i].folder_fd);
+}
+
+/* Each is looked at again whenever a VM is made: what is allowed may have
+ * changed, and so may what lies there. */
+static int open_binds(struct vm *vm, const struct model_vm *m,
+		      struct virt_share shares[HYB_VM_BINDS_MAX], size_t *ret_n,
+		      struct err *e)
+{
+	struct model_bind binds[HYB_VM_BINDS_MAX];
+	size_t i, n = model_vm_binds(m, binds);
+	struct bind_folder folder = {.fd = -1};
+	int r;
+
+	for (i = 0; i < n; i++) {
+		r = bind_open(vm->world->config.binds, binds[i].source,
+			      binds[i].read_only, &folder, e);
+		if (r < 0) {
+			close_binds(shares, i);
+			return r;
+		}
+		shares[i] = (struct virt_share){
+			.folder_fd = folder.fd,
+			.read_only = binds[i].read_only,
+			.uid = folder.uid,
+			.gid = folder.gid,
+			.ids_base = AGENT_IDS_BASE(binds[i].ids),
+		};
+	}
+	*ret_n = n;
+	return 0;
+}
+
+static int start_blank(struct vm *vm, const struct model_vm *m,
+		       struct virt_vm_spec *spec, struct err *e)
+{
+	struct virt_share shares[HYB_VM_BINDS_MAX];
+	int r;
+
+	spec->shares = shares;
+	r = open_binds(vm, m, shares, &spec->n_shares, e);
+	if (r < 0)
+		return r;
+	r = vm_start_domain(vm, m, spec, e);
+	close_binds(shares, spec->n_shares);
+	return r;
+}
+
 static int boot_steps(struct vm *vm, const struct model_vm *m, struct err *e)
 {
 	struct virt_vm_spec spec = {
@@ -447,7 +502,7 @@ static int boot_steps(struct vm *vm, const struct model_vm *m, struct err *e)
 	vm_tell(vm, "", "starting", "%s", "");
 	if (model_vm_boots_disk(m))
 		return machine_boot(vm, m, &spec, e);
-	r = vm_start_domain(vm, m, &spec, e);
+	r = start_blank(vm, m, &spec, e);
 	if (r < 0)
 		return r;
 	world_lock(vm->world);
@@ -581,6 +636,9 @@ int vm_reattach(struct vm *vm, struct err *e)
 	if (info.state == VIRT_GONE)
 		return err_set(e, ESRCH, "the VM is gone: %s",
 			       virt_end_name(info.end));
+	if (info.share_lost)
+		return err_set(e, EOWNERDEAD,
+			       "the process behind a bind has ended");
 	if (vm->machine)
 		return machine_reattach(vm, e);
 	r = greet(vm, now_ms() + REATTACH_MS, &hello, e);

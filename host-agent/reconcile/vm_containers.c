@@ -75,7 +75,7 @@ static void ctr_set_in_guest(struct vm *vm, struct ctr *c, bool in_guest)
 bool ctr_row_is_lost(const struct state_container *row)
 {
 	static const char *const reasons[] = {"VMKilled", "AgentLost",
-					      "GuestPanic"};
+					      "GuestPanic", "BindLost"};
 	size_t i;
 
 	if (strcmp(row->state, ctr_state_name(CTR_FAILED)) != 0)
@@ -244,8 +244,12 @@ static int ctr_create(struct vm *vm, struct ctr *c,
 		      const struct model_container *m,
 		      const struct image_info *image, struct err *e)
 {
+	struct model_bind binds[HYB_VM_BINDS_MAX];
+	size_t n_binds = model_vm_binds(vm->model, binds), i;
 	struct image_defaults defaults;
 	const struct oci_place place = {.vm_name = vm->name,
+					.binds = binds,
+					.n_binds = n_binds,
 					.kernel = vm->kernel,
 					.id = c->id,
 					.volume_id = volumes_id,
@@ -277,6 +281,9 @@ static int ctr_create(struct vm *vm, struct ctr *c,
 		.init = m->init,
 		.log_size = WORLD_LOG_RING,
 	};
+	for (i = 0; i < n_binds; i++)
+		if (strcmp(binds[i].container, m->name) == 0)
+			create.ids = binds[i].ids;
 	r = agent_create(&vm->agent, &create, now_ms() + CALL_MS, e);
 	json_decref(config);
 	files_free(files);

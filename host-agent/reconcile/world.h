@@ -41,6 +41,7 @@
 #include "host-agent/reconcile/logpump.h"
 #include "host-agent/state/state.h"
 #include "host-agent/virt/virt.h"
+#include "host-agent/volume/bind.h"
 #include "host-agent/volume/volume.h"
 
 #include <pthread.h>
@@ -152,6 +153,8 @@ struct vm {
 
 	/* The actor's own. */
 	pthread_t thread;
+	/* What it works on, while it does: its binds are the VM's. */
+	const struct model_vm *model;
 	int wake;	     /* eventfd */
 	struct agent agent;  /* calls; fd -1: not connected */
 	struct agent events; /* fd -1: not connected */
@@ -211,6 +214,7 @@ struct world_config {
 	uid_t uid_base;	   /* the probe's; VMs have those behind it */
 	uint32_t uid_count;
 	bool kernel_vsock; /* the carrier is the host kernel's */
+	const struct bind_policy *binds;
 };
 
 struct world {

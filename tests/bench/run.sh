@@ -7,7 +7,7 @@ cd "$(dirname "$0")/../.."
 export PATH=$PWD/build/default/bin:$PATH
 export HYB_ACCEL=${HYB_ACCEL:-tcg}
 name=${1:-}
-vm_figures="cold_deploy exec logs cp guest_fixed_memory smallest_vm host_memory read_image read_volume image_cache engine_many_agent"
+vm_figures="cold_deploy exec logs cp guest_fixed_memory smallest_vm host_memory read_image read_volume read_bind image_cache engine_many_agent"
 image_figures="image_convert image_second"
 engine_figures="engine_start engine_exec engine_memory engine_many"
 case " $vm_figures $image_figures $engine_figures " in

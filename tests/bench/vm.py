@@ -385,6 +385,39 @@ def read_(disk):
                    f"guest's page cache dropped before each; median of {rounds} pairs")
 
 
+def read_bind():
+    """Files read once each in a new VM: through virtiofs, and from a volume."""
+    files, megabytes = 9, 16
+    with Root() as root:
+        shared = root.dir + ".bind"
+        os.mkdir(shared)
+        os.environ["HYB_ALLOW_BIND"] = shared
+        try:
+            restart_hybd()
+            for i in range(files):
+                with open(f"{shared}/{i}", "wb") as f:
+                    f.write(os.urandom(megabytes << 20))
+            manifest(root.file("s.yaml"), "s", ["sleep", "100000"], memory="256m",
+                     container=f'        volumes: ["v:/v", "{shared}:/b:ro"]\n',
+                     extra="volumes:\n  v: { size: 512m }\n")
+            hyb("deploy", root.file("s.yaml"))
+            hyb("exec", "s/vm/c", "--", "sh", "-c", "cp /b/* /v/ && sync")
+            hyb("restart", "s/vm")
+
+            def speed(path):
+                text = hyb("exec", "s/vm/c", "--", "sh", "-c",
+                           f"dd if={path} of=/dev/null bs=1M 2>&1").stdout.decode()
+                return megabytes * 1.048576 / float(text.split(" copied, ")[1].split()[0])
+
+            pairs = [(speed(f"/b/{i}"), speed(f"/v/{i}")) for i in range(files)]
+        finally:
+            shutil.rmtree(shared)
+    a, b = (statistics.median(x) for x in zip(*pairs))
+    figure("read_bind", a, "MB/s", statistics.median(x / y for x, y in pairs),
+           f"the same from a volume, {b:.1f} MB/s; {megabytes} MiB a file, sequential, in the host's "
+           f"page cache and not in the guest's; median of {files} pairs")
+
+
 def cached(path):
     """Bytes of a file that are in the host's page cache."""
     out = subprocess.run(["fincore", "-b", "-n", "-o", "RES", path], capture_output=True, check=True).stdout
@@ -464,7 +497,8 @@ def engine_many_agent():
 FIGURES = {"cold_deploy": cold_deploy, "exec": exec_, "logs": logs, "cp": cp,
            "guest_fixed_memory": guest_fixed_memory, "smallest_vm": smallest_vm,
            "host_memory": host_memory, "read_image": lambda: read_("image"),
-           "read_volume": lambda: read_("volume"), "image_cache": image_cache,
+           "read_volume": lambda: read_("volume"), "read_bind": read_bind,
+           "image_cache": image_cache,
            "engine_many_agent": engine_many_agent}
 
 if __name__ == "__main__":

@@ -230,6 +230,55 @@ static void test_storage(void **state)
 	json_decref(config);
 }
 
+/* Each by the number of the VM's folder; who has none gets none. */
+static void test_binds(void **state)
+{
+	static const struct model_mount mounts[] = {
+		{.kind = MODEL_MOUNT_BIND, .source = "/b", .target = "/1"},
+		{.kind = MODEL_MOUNT_BIND,
+		 .source = "/b",
+		 .target = "/2",
+		 .read_only = true},
+		{.kind = MODEL_MOUNT_BIND, .source = "/a", .target = "/3"},
+	};
+	static const char *const want[] = {"bind2", "bind3", "bind1"};
+	struct model_container c[2] = {container(), container()};
+	struct model_vm vm = {.name = "vm", .containers = c, .n_containers = 2};
+	struct model_bind binds[HYB_VM_BINDS_MAX];
+	struct oci_place with = place;
+	struct err e = ERR_INIT;
+	json_t *config = NULL, *m;
+	size_t i;
+
+	(void)state;
+	c[0].name = "z";
+	c[1].name = "b";
+	c[0].mounts = mounts;
+	c[0].n_mounts = 3;
+	c[1].mounts = mounts;
+	c[1].n_mounts = 1;
+	with.binds = binds;
+	with.n_binds = model_vm_binds(&vm, binds);
+	assert_int_equal(with.n_binds, 4);
+	assert_int_equal(binds[0].ids, 1);
+	assert_int_equal(binds[1].ids, 2);
+	assert_int_equal(binds[3].ids, 2);
+	assert_int_equal(oci_config_make(&c[0], &image, &with, &config, &e), 0);
+	for (i = 0; i < 3; i++) {
+		m = json_array_get(json_object_get(config, "mounts"), i);
+		assert_string_equal(
+			json_string_value(json_object_get(m, "type")),
+			"virtiofs");
+		assert_string_equal(
+			json_string_value(json_object_get(m, "source")),
+			want[i]);
+		assert_string_equal(joined(json_object_get(m, "options")),
+				    i == 1 ? "nosuid;nodev;ro;"
+					   : "nosuid;nodev;");
+	}
+	json_decref(config);
+}
+
 /* "localhost" has an address, unless the manifest has its own say there. */
 static void test_hosts(void **state)
 {
@@ -258,6 +307,7 @@ int main(void)
 		cmocka_unit_test(test_args),
 		cmocka_unit_test(test_nothing_to_run),
 		cmocka_unit_test(test_seccomp),
+		cmocka_unit_test(test_binds),
 		cmocka_unit_test(test_hosts),
 		cmocka_unit_test(test_rest),
 		cmocka_unit_test(test_storage),
