@@ -21,6 +21,9 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/lsan_interface.h>
+#endif
 
 #define DEFAULT_ROOT   "/var/lib/hyb"
 #define DEFAULT_SOCKET "/run/hyb/hybd.sock"
@@ -214,6 +217,15 @@ static int options_read(int argc, char **argv, struct options *o)
 }
 
 /* -------------------------------------------------------------- the process */
+
+/* Built with a sanitizer: what is lost is told on standard error. (It looks by
+ * itself in exit handlers only, of which there are none.) */
+static void leaks_report(void)
+{
+#ifdef __SANITIZE_ADDRESS__
+	__lsan_do_recoverable_leak_check();
+#endif
+}
 
 /* Takes the root: the lock goes with the process. */
 static int lock_root(const char *root, struct err *e)
@@ -516,5 +528,6 @@ int main(int argc, char **argv)
 		 * handlers. */
 		_exit(e.code == EBUSY || e.code == ENOPKG ? 7 : 1);
 	}
+	leaks_report();
 	_exit(0);
 }
