@@ -104,7 +104,7 @@ int on_image_import(void *ctx, struct vl_call *call, struct err *e)
 }
 
 struct pull_params {
-	const char *reference, *authfile;
+	const char *reference, *authfile, *platform;
 	bool tls_verify;
 };
 
@@ -115,6 +115,8 @@ int on_image_pull(void *ctx, struct vl_call *call, struct err *e)
 		 offsetof(struct pull_params, reference), 0, 512, false},
 		{"authfile", VL_STRING, offsetof(struct pull_params, authfile),
 		 0, 4096, true},
+		{"platform", VL_STRING, offsetof(struct pull_params, platform),
+		 0, 64, true},
 		{"tls_verify", VL_BOOL,
 		 offsetof(struct pull_params, tls_verify), 0, 0, true},
 	};
@@ -137,6 +139,7 @@ int on_image_pull(void *ctx, struct vl_call *call, struct err *e)
 			       p.reference);
 	pull = (struct image_pull){.reference = p.reference,
 				   .authfile = p.authfile,
+				   .platform = p.platform,
 				   .no_tls_verify = !p.tls_verify};
 	r = image_store_pull(q->api->images, &pull, bytes_tell, &teller, &image,
 			     e);

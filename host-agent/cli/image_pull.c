@@ -12,7 +12,7 @@
 #define PULL_TIMEOUT_MS ((uint64_t)3600 * 1000)
 
 struct args {
-	const char *authfile, *tls_verify;
+	const char *authfile, *tls_verify, *platform;
 	enum out_format format;
 };
 
@@ -23,6 +23,8 @@ static const struct opt opts[] = {
 	 "registry credentials, as skopeo and podman write them"},
 	{'\0', "tls-verify", OPT_STRING, AT(tls_verify), "true|false",
 	 "false: also plain HTTP and unknown certificates"},
+	{'\0', "platform", OPT_STRING, AT(platform), "OS/ARCH[/VARIANT]",
+	 "which image of an index for several"},
 	{'o', "output", OPT_FORMAT, AT(format), "table|json", "how to show it"},
 };
 
@@ -92,6 +94,11 @@ static int run(struct cli *cli, const void *args, int n, char **words)
 			   verify);
 	if (!params)
 		return cli_usage("image pull", "the reference is not UTF-8");
+	if (a->platform && json_object_set_new(params, "platform",
+					       json_string(a->platform)) < 0) {
+		json_decref(params);
+		return cli_usage("image pull", "--platform is not UTF-8");
+	}
 	st = set_authfile(params, a->authfile, &e) < 0
 		     ? CLI_FAILED
 		     : pull(cli, a, params, &e);

@@ -126,6 +126,7 @@ struct image_pull {
 	uid_t caller_uid;
 	gid_t caller_gid;
 	bool no_tls_verify;
+	const char *platform; /* OS/ARCHITECTURE[/VARIANT]; NULL: the host's */
 	uint64_t timeout_ms; /* 0: the store's */
 };
 

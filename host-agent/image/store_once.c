@@ -46,6 +46,9 @@ void store_pull_init(struct image_store *s)
 
 static bool is_same_call(const struct image_pull *a, const struct image_pull *b)
 {
+	if (strcmp(a->platform ? a->platform : "",
+		   b->platform ? b->platform : "") != 0)
+		return false;
 	if (a->no_tls_verify != b->no_tls_verify ||
 	    a->as_caller != b->as_caller || !a->authfile != !b->authfile)
 		return false;

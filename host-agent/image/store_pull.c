@@ -24,6 +24,7 @@
 #include "common/base/cleanup.h"
 #include "common/base/fd.h"
 #include "common/base/proc.h"
+#include "host-agent/image/image_found.h"
 #include "host-agent/image/image_ref.h"
 
 #define AUTH_MAX   (1u << 20)
@@ -37,10 +38,44 @@ struct pull {
 	char dir[4096]; /* private to skopeo */
 	char out[4110]; /* what it writes */
 	char auth[4110];
+	char arch[24], variant[24]; /* that were asked for; "": the host's */
 	uint64_t deadline_ms;
 	image_progress progress;
 	void *arg;
 };
+
+/* Other platforms' images are of no use: their programs run on no VM here. */
+static int read_platform(struct pull *u, struct err *e)
+{
+	const char *text = u->p->platform, *arch, *variant;
+	size_t arch_len, variant_len;
+
+	if (!text)
+		return 0;
+	arch = strchr(text, '/');
+	arch = arch ? arch + 1 : text + strlen(text);
+	arch_len = strcspn(arch, "/");
+	variant = arch[arch_len] ? arch + arch_len + 1 : "";
+	variant_len = strlen(variant);
+	if (!arch_len || arch_len >= sizeof(u->arch) ||
+	    variant_len >= sizeof(u->variant) ||
+	    (arch[arch_len] && !variant_len) ||
+	    text[strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789._-/")] ||
+	    strchr(variant, '/'))
+		return err_set(
+			e, EINVAL,
+			"the platform must be OS/ARCHITECTURE[/VARIANT], "
+			"such as linux/%s",
+			image_host_architecture());
+	snprintf(u->arch, sizeof(u->arch), "%.*s", (int)arch_len, arch);
+	snprintf(u->variant, sizeof(u->variant), "%s", variant);
+	if (strncmp(text, "linux/", 6) == 0 &&
+	    strcmp(u->arch, image_host_architecture()) == 0)
+		return 0;
+	return err_set(e, EOPNOTSUPP,
+		       "programs for '%s' do not run here: VMs are linux/%s",
+		       text, image_host_architecture());
+}
 
 /* The folder is made under a name that nobody else uses: one process has the
  * store, and counts. */
@@ -307,7 +342,7 @@ static int fetch(const struct pull *u, struct err *e)
 {
 	char *env[16] = {NULL};
 	char from[600], to[4120];
-	const char *argv[12];
+	const char *argv[20];
 	size_t i, n = 0;
 	int r;
 
@@ -316,6 +351,15 @@ static int fetch(const struct pull *u, struct err *e)
 	snprintf(from, sizeof(from), "docker://%s", u->ref.full);
 	snprintf(to, sizeof(to), "dir:%s", u->out);
 	argv[n++] = "skopeo";
+	if (u->arch[0]) {
+		argv[n++] = "--override-os=linux";
+		argv[n++] = "--override-arch";
+		argv[n++] = u->arch;
+	}
+	if (u->variant[0]) {
+		argv[n++] = "--override-variant";
+		argv[n++] = u->variant;
+	}
 	argv[n++] = "copy";
 	argv[n++] = "--quiet";
 	argv[n++] = "--retry-times=2";
@@ -376,6 +420,9 @@ int store_pull_now(struct image_store *s, const struct image_pull *p,
 
 	if (r < 0)
 		return r;
+	r = read_platform(&u, e);
+	if (r < 0)
+		return err_wrap(e, "pull '%s'", image_ref_familiar(u.ref.full));
 	r = make_dir(&u, e);
 	if (r == 0)
 		r = check_dir(&u, e);

@@ -119,6 +119,10 @@ is "the digest is the registry's" "$(hyb image inspect "$R/lib/web:1" | jq -r .d
 check "pull by digest" hyb image pull --authfile good.json "$R/lib/web@$digest"
 check "an index: this host's image" hyb image pull --authfile good.json "$R/lib/two:1"
 is "by its digest" "$(hyb image inspect "$R/lib/two:1" | jq -r '.digest + " " + .architecture')" "$(cat ours) amd64"
+check "the same when it is asked for" hyb image pull --authfile good.json --platform linux/amd64/v2 "$R/lib/two:1"
+is "by its digest, too" "$(hyb image inspect "$R/lib/two:1" | jq -r '.digest + " " + .architecture')" "$(cat ours) amd64"
+fails "another machine's" 1 "programs for 'linux/s390x' do not run here" hyb image pull --authfile good.json --platform linux/s390x "$R/lib/two:1"
+fails "what is no platform" 2 "must be OS/ARCHITECTURE" hyb image pull --authfile good.json --platform amd64 "$R/lib/two:1"
 hyb image rm "$digest" >/dev/null 2>&1
 check "cut twice, and there in the end" hyb image pull --authfile good.json "$CUT/lib/web:1"
 is "the same image" "$(hyb image inspect "$CUT/lib/web:1" | jq -r .digest)" "$digest"
