@@ -127,7 +127,7 @@ struct image_pull {
 	gid_t caller_gid;
 	bool no_tls_verify;
 	const char *platform; /* OS/ARCHITECTURE[/VARIANT]; NULL: the host's */
-	uint64_t timeout_ms; /* 0: the store's */
+	uint64_t timeout_ms;  /* 0: the store's */
 };
 
 /* Fetches with skopeo, which runs as the store's uid in a folder of its own,
