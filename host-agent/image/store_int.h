@@ -74,4 +74,13 @@ int store_check_file(const struct image_store *s, const struct stored *i);
 int store_make_info(struct image_store *s, const struct stored *i,
 		    struct image_info **ret, struct err *e);
 
+/* ---- store_share.c, without the lock ---- */
+
+/* Gives the empty file `to` the bytes of `from`, a new image of these layers, in
+ * such a way that it shares blocks of the disk with another image that has some
+ * of them. Negative: it cannot be, or is not worth it, and what is in `to` is of
+ * no use; the file system has no clones, or no image has the layers. */
+int store_share_base(struct image_store *s, const struct image_found *f,
+		     const char *key, int from, int to);
+
 #endif

@@ -90,6 +90,25 @@ static void ready_done(struct image_store *s, struct ready *y)
 		unlinkat(s->tmp_fd, y->name, 0);
 }
 
+/* Puts a file that shares blocks with another image in the place of the one
+ * that was converted, which was not synced and so hardly reached the disk. */
+static void share_base(struct image_store *s, const struct image_found *f,
+		       struct ready *y)
+{
+	struct ready t = {.fd = -1}, old;
+	struct err e = ERR_INIT;
+
+	if (make_file(s, &t, &e) == 0 &&
+	    store_share_base(s, f, y->i.key, y->fd, t.fd) == 0) {
+		old = *y;
+		y->fd = t.fd;
+		memcpy(y->name, t.name, sizeof(y->name));
+		t.fd = old.fd;
+		memcpy(t.name, old.name, sizeof(t.name));
+	}
+	ready_done(s, &t);
+}
+
 /* Runs hyb-image on the layers. */
 static int convert(struct image_store *s, const struct image_child *base,
 		   const struct image_found *f, struct ready *y, struct err *e)
@@ -121,6 +140,7 @@ static int convert(struct image_store *s, const struct image_child *base,
 	ret->max_gid = (uint32_t)number_of(result, "max_gid");
 	ret->erofs_size = number_of(result, "bytes");
 	json_decref(result);
+	share_base(s, f, y);
 	if (fchmod(y->fd, 0444) < 0 || fsync(y->fd) < 0 ||
 	    fstat(y->fd, &st) < 0)
 		return err_sys(e, errno, "write the image file");
