@@ -276,14 +276,14 @@ static int make_cgroup(struct create *cr, struct err *e)
 	unsigned int have;
 	int fd, r;
 
-	if (engine.cgroup_root < 0)
-		return 0;
+	if (engine.cgroup_root < 0 || cr->spec->no_cgroup)
+		return delegate_none(cr, -ENOENT, e);
 	r = name_cgroup(c, cr->spec, e);
 	if (r < 0)
 		return r;
 	fd = cgroup_make(engine.cgroup_root, c->cgroup, &have, e);
 	if (fd < 0)
-		return fd;
+		return delegate_none(cr, fd, e);
 	/* One that was there before: what is in it must not be ended with a
 	 * creation that fails. */
 	cgroup_read_u64(fd, "cgroup.freeze", &frozen);
@@ -300,12 +300,23 @@ static int make_cgroup(struct create *cr, struct err *e)
 	c->cgroup_fd = fd;
 	r = resources_apply(fd, have, cr->config->lx->resources,
 			    cr->spec->defaults, false, e);
-	return r < 0 ? r
-		     : resources_devices(fd, cr->config->lx->resources,
-					 cr->spec->defaults, e);
+	/* Only the machine's root may filter devices; in a user namespace no
+	 * node can be made that a filter would be needed for. */
+	return r < 0 || engine.confined
+		       ? r
+		       : resources_devices(fd, cr->config->lx->resources,
+					   cr->spec->defaults, e);
 }
 
 /* ------------------------------------------------------------------- spawn */
+
+/* Would it enter namespaces that it may not leave? Back to its own needs a right
+ * there. */
+static bool is_one_way(const struct create *cr)
+{
+	return engine.confined &&
+	       (cr->n_joins || (cr->plan->namespaces & CLONE_NEWTIME));
+}
 
 /* In the namespaces that are joined, as short as possible. */
 static int clone_child(struct create *cr, struct spawned *s, struct err *e)
@@ -324,17 +335,31 @@ static int clone_child(struct create *cr, struct spawned *s, struct err *e)
 		args.flags |= CLONE_INTO_CGROUP;
 		args.cgroup = (uint64_t)(unsigned int)cr->c->cgroup_fd;
 	}
-	if (cr->userns_fd >= 0)
+	if (cr->userns_fd >= 0 || is_one_way(cr))
 		return clone_in_userns(cr, &args, s, e);
 	pid = sys_clone3(&args);
 	if (pid == 0)
 		setup_run(p);
 	if (pid < 0) {
 		s->pidfd = -1;
+		if (errno == EACCES && cr->c->cgroup_fd >= 0)
+			return err_sys(e, errno, "clone into cgroup '/%s'",
+				       cr->c->cgroup);
 		return clone_failed(errno, cr->joined & CLONE_NEWPID, e);
 	}
 	s->pid = pid;
 	return 0;
+}
+
+/* A score that cannot be had is left out, as by other runtimes: only root may
+ * make a process less likely to be killed. */
+static void take_oom_score(struct create *cr)
+{
+	int r = process_take_oom_score(&cr->plan->process);
+
+	if (r < 0)
+		container_warn(cr->c, "process.oomScoreAdj: %d: %s: left out",
+			       cr->plan->process.oom_score_adj, strerror(-r));
 }
 
 static int spawn(struct create *cr, struct spawned *s, struct err *e)
@@ -345,7 +370,9 @@ static int spawn(struct create *cr, struct spawned *s, struct err *e)
 	r = sync_pair(&s->sync, &p->sync_fd, e);
 	if (r < 0)
 		return r;
-	r = namespaces_enter(cr, e);
+	take_oom_score(cr);
+	if (!engine.confined)
+		r = namespaces_enter(cr, e);
 	if (r < 0)
 		return r;
 	r = plan_mounts(cr, e);
@@ -353,7 +380,8 @@ static int spawn(struct create *cr, struct spawned *s, struct err *e)
 		r = plan_keep(p, NULL, 0, e);
 	if (r == 0)
 		r = clone_child(cr, s, e);
-	namespaces_leave(cr);
+	if (!engine.confined)
+		namespaces_leave(cr);
 	/* The child has its own copies; with ours closed, its death is an end
 	 * of file. */
 	cleanup_close(&p->sync_fd);
@@ -563,6 +591,12 @@ static int plan_hooks(struct create *cr, struct err *e)
 			       e);
 }
 
+int container_check(const struct oci_runtime *config, bool defaults,
+		    struct err *e)
+{
+	return config_check(config, defaults, e);
+}
+
 int container_create(const struct container_spec *spec, struct container **ret,
 		     struct container_failure *failure, struct err *e)
 {
@@ -582,7 +616,7 @@ int container_create(const struct container_spec *spec, struct container **ret,
 		return r;
 	r = container_engine_setup(false, 0, e);
 	if (r == 0)
-		r = config_check(spec->config, spec->defaults, e);
+		r = container_check(spec->config, spec->defaults, e);
 	if (r < 0)
 		return r;
 	cr.c = container_new(spec->id);
@@ -601,6 +635,8 @@ int container_create(const struct container_spec *spec, struct container **ret,
 	if (r < 0)
 		return r;
 	cr.plan->id = cr.c->id;
+	cr.plan->confined = engine.confined;
+	cr.plan->no_setgroups = engine.no_setgroups;
 	cr.plan->early = !spec->defaults && !spec->config->hooks;
 	cr.plan->start_fd = spec->start_listen_fd;
 	/* Standard streams first: the plan copies them from the spec. */
@@ -658,7 +694,9 @@ int container_attach(const struct container_spec *spec, pid_t pid, int pidfd,
 	cr.c->plan = cr.plan;
 	cr.c->defaults = spec->defaults;
 	cr.c->status = status;
-	if (engine.cgroup_root >= 0) {
+	cr.plan->confined = engine.confined;
+	cr.plan->no_setgroups = engine.no_setgroups;
+	if (engine.cgroup_root >= 0 && !spec->no_cgroup) {
 		r = name_cgroup(cr.c, spec, e);
 		if (r == 0)
 			cr.c->cgroup_fd =

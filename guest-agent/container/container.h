@@ -112,6 +112,7 @@ struct container_spec {
 	/* The cgroup below the engine's own folder, or with a leading slash
 	 * below the hierarchy's root; NULL: the id. */
 	const char *cgroup_name;
+	bool no_cgroup; /* it has none */
 	/* For container_attach(): what container_get_joined() said. */
 	struct container_joined joined;
 };
@@ -167,6 +168,18 @@ struct container_failure {
  * container_engine_warning() then says what cannot be limited.
  */
 int container_engine_setup(bool own, uint64_t memory_min, struct err *e);
+/* Does this process lack the rights of the machine's root, as an ordinary user
+ * or as root of a user namespace? Then what only that root may do is done
+ * another way, left out with a warning, or refused by name; and
+ * container_engine_cgroup() says where a container's cgroup is: *ret has the
+ * name ("/a/b", for cgroup_name), or is "" where there is none that may be
+ * written. name: linux.cgroupsPath, or the id. */
+bool container_engine_confined(void);
+int container_engine_cgroup(const char *name, char *ret, size_t size,
+			    struct err *e);
+/* The rules that container_create() begins with, before anything is made. */
+int container_check(const struct oci_runtime *config, bool defaults,
+		    struct err *e);
 /* "" or one line on what this machine cannot do. */
 const char *container_engine_warning(void);
 /* Compiles the default seccomp profile now rather than at the first create.

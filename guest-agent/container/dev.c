@@ -5,10 +5,14 @@
  * made by the parent (a user namespace may not) on a file system of the
  * parent's (on one of the user namespace's they could not be opened); which of
  * them open at all is up to the cgroup's device programme.
+ *
+ * Where the engine is confined it may make none either: then the child binds
+ * the machine's own (setup.c).
  */
 #include "guest-agent/container/internal.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -51,12 +55,43 @@ static int make_node(int dir, const char *name, mode_t mode, dev_t rdev,
 	return 0;
 }
 
-static int make_base(int dir, struct owner root, struct err *e)
+/* Unless the configuration mounts something there itself. */
+static int add_bound(struct create *cr, const char *path, mode_t type,
+		     dev_t rdev, struct err *e)
 {
+	const struct oci_runtime *config = cr->config;
+	struct plan *p = cr->plan;
+	char *copy;
+	size_t i;
+
+	for (i = 0; i < config->n_mounts; i++)
+		if (strcmp(config->mounts[i].destination, path) == 0)
+			return 0;
+	copy = plan_strdup(p, path);
+	if (!copy)
+		return err_sys(e, ENOMEM, "linux.devices");
+	p->devices[p->n_devices++] = (struct plan_device){
+		.path = copy, .mode = type, .rdev = rdev, .bind = true};
+	return 0;
+}
+
+static int make_base(struct create *cr, int dir, struct owner root,
+		     struct err *e)
+{
+	char path[32];
 	size_t i;
 	int r;
 
 	for (i = 0; i < ARRAY_SIZE(nodes); i++) {
+		if (engine.confined) {
+			snprintf(path, sizeof(path), "/dev/%s", nodes[i].name);
+			r = add_bound(cr, path, S_IFCHR,
+				      makedev(nodes[i].major, nodes[i].minor),
+				      e);
+			if (r < 0)
+				return r;
+			continue;
+		}
 		r = make_node(dir, nodes[i].name, S_IFCHR | 0666,
 			      makedev(nodes[i].major, nodes[i].minor), root, e);
 		if (r < 0)
@@ -76,9 +111,8 @@ static mode_t node_type(const char *type)
 }
 
 /* One of linux.devices; its path is below /dev, in folders where need be. */
-static int make_extra(const struct create *cr, int dir,
-		      const struct oci_device *d, struct owner root,
-		      struct err *e)
+static int make_extra(struct create *cr, int dir, const struct oci_device *d,
+		      struct owner root, struct err *e)
 {
 	const struct container *c = cr->c;
 	const char *path, *slash;
@@ -93,6 +127,11 @@ static int make_extra(const struct create *cr, int dir,
 	path = d->path + strlen("/dev/");
 	slash = strrchr(path, '/');
 	type = node_type(d->type);
+	if (engine.confined && type != S_IFIFO)
+		return add_bound(cr, d->path, type,
+				 makedev((unsigned int)d->major.value,
+					 (unsigned int)d->minor.value),
+				 e);
 	uid = map_id(c->uids.maps, c->uids.n,
 		     d->uid.set ? (uint32_t)d->uid.value : cr->plan->setup_uid);
 	gid = map_id(c->gids.maps, c->gids.n,
@@ -145,8 +184,8 @@ int plan_devices(struct create *cr, struct err *e)
 	struct plan *p = cr->plan;
 	size_t i;
 
-	p->devices =
-		arena_alloc(p->arena, lx->n_devices + 1, sizeof(*p->devices));
+	p->devices = arena_alloc(p->arena, lx->n_devices + ARRAY_SIZE(nodes),
+				 sizeof(*p->devices));
 	if (!p->devices)
 		return err_sys(e, ENOMEM, "linux.devices");
 	for (i = 0; i < lx->n_devices; i++) {
@@ -192,7 +231,7 @@ int dev_make(struct create *cr, const struct plan_mount *m, struct err *e)
 	if (fd < 0)
 		return err_sys(e, -fd, "/dev: %s", what);
 	mask = umask(0);
-	r = make_base(fd, root, e);
+	r = make_base(cr, fd, root, e);
 	for (i = 0; r == 0 && lx && i < lx->n_devices; i++)
 		r = make_extra(cr, fd, &lx->devices[i], root, e);
 	umask(mask);

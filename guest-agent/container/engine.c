@@ -2,11 +2,13 @@
 /* What is set up once per process. */
 #include "guest-agent/container/internal.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "common/base/cleanup.h"
+#include "common/base/fd.h"
 #include "guest-agent/sys/cgroup.h"
 
 struct engine engine = {.cgroup_root = -1, .device_programme = -1};
@@ -52,6 +54,30 @@ static int move_own(uint64_t memory_min, struct err *e)
 	return r < 0 ? err_sys(e, -r, "cgroup: memory.min") : 0;
 }
 
+/* The initial user namespace is the one that maps every id to itself. */
+static bool is_initial_userns(void)
+{
+	_cleanup_free_ char *text = NULL;
+	unsigned int inside, outside, count;
+	size_t len;
+
+	if (file_read(AT_FDCWD, "/proc/self/uid_map", 65536, &text, &len,
+		      NULL) < 0)
+		return true;
+	return sscanf(text, "%u %u %u", &inside, &outside, &count) == 3 &&
+	       inside == 0 && outside == 0 && count == UINT32_MAX;
+}
+
+static bool is_setgroups_denied(void)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t len;
+
+	return file_read(AT_FDCWD, "/proc/self/setgroups", 64, &text, &len,
+			 NULL) == 0 &&
+	       strncmp(text, "deny", 4) == 0;
+}
+
 int container_engine_setup(bool own, uint64_t memory_min, struct err *e)
 {
 	_cleanup_close_ int fd = -1;
@@ -59,6 +85,8 @@ int container_engine_setup(bool own, uint64_t memory_min, struct err *e)
 
 	if (engine.ready)
 		return 0;
+	engine.confined = geteuid() != 0 || !is_initial_userns();
+	engine.no_setgroups = engine.confined && is_setgroups_denied();
 	engine.cgroup_root = cgroup_root_open(NULL);
 	if (engine.cgroup_root < 0) {
 		engine.cgroup_root = -1;
@@ -66,6 +94,11 @@ int container_engine_setup(bool own, uint64_t memory_min, struct err *e)
 		snprintf(engine.warning, sizeof(engine.warning),
 			 "cgroup v2 is not mounted; no limit is applied and "
 			 "devices are not filtered");
+		return 0;
+	}
+	if (engine.confined) {
+		delegate_find();
+		engine.ready = true;
 		return 0;
 	}
 	if (own) {
@@ -79,6 +112,12 @@ int container_engine_setup(bool own, uint64_t memory_min, struct err *e)
 	warn_missing();
 	engine.ready = true;
 	return 0;
+}
+
+bool container_engine_confined(void)
+{
+	container_engine_setup(false, 0, NULL);
+	return engine.confined;
 }
 
 const char *container_engine_warning(void)

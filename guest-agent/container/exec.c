@@ -173,6 +173,8 @@ static int exec_plan(struct plan *p, const struct container *c,
 	*pp = c->plan->process;
 	p->userns = c->plan->userns;
 	p->joined_userns = c->plan->joined_userns;
+	p->no_setgroups = c->plan->no_setgroups;
+	p->confined = c->plan->confined;
 	p->setup_uid = c->plan->setup_uid;
 	p->setup_gid = c->plan->setup_gid;
 	pp->reaper = spec->reaper;
@@ -317,6 +319,8 @@ static int exec_clone(struct container *c, struct plan *p, int cgroup_fd,
 	pid_t pid;
 	int err, r;
 
+	/* What may not be had was told when the container was made. */
+	process_take_oom_score(&p->process);
 	own = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
 	if (own < 0)
 		return err_sys(e, errno, "open the own pid namespace");
@@ -336,8 +340,11 @@ static int exec_clone(struct container *c, struct plan *p, int cgroup_fd,
 	pid = clone_into(c, p, &args, cgroup_fd == c->cgroup_fd);
 	err = errno;
 	affinity_leave(&saved);
-	/* As in namespaces_leave(): must not fail. */
-	if ((c->namespaces & CLONE_NEWPID) && setns(own, CLONE_NEWPID) < 0)
+	/* As in namespaces_leave(): must not fail. Who is confined may not go
+	 * back, its own being the machine's root's, and makes no other child
+	 * after this one. */
+	if ((c->namespaces & CLONE_NEWPID) && setns(own, CLONE_NEWPID) < 0 &&
+	    !engine.confined)
 		abort();
 	if (pid < 0) {
 		s->pidfd = -1;

@@ -30,21 +30,27 @@ struct join {
 };
 #define HYB_JOINS_MAX 8
 
-/* What the engine knows of this machine; made by container_engine_setup(). */
-struct engine {
-	bool ready;
-	int cgroup_root;      /* -1: no cgroup v2 */
-	unsigned int have;    /* controllers in the engine's folder */
-	int device_programme; /* the short list, loaded once; -1: not yet */
-	char warning[256];
-};
-extern struct engine engine;
-
 /* Cgroups of the engine lie below this folder. */
 #define HYB_CGROUP_BASE "hyb"
 #define HYB_CGROUP_OWN	"hyb-agent"
 /* Longest name of a container's, by linux.cgroupsPath or its id. */
 #define HYB_CGROUP_NAME_MAX 1000
+
+/* What the engine knows of this machine; made by container_engine_setup(). */
+struct engine {
+	bool ready;
+	int cgroup_root;   /* -1: no cgroup v2 */
+	unsigned int have; /* controllers in the engine's folder */
+	/* Without the rights of the machine's root: as an ordinary user, or as
+	 * root of a user namespace. */
+	bool confined;
+	bool no_setgroups; /* forbidden in this user namespace for good */
+	/* Confined: the highest cgroup that may be written, "": none. */
+	char delegated[HYB_CGROUP_NAME_MAX];
+	int device_programme; /* the short list, loaded once; -1: not yet */
+	char warning[256];
+};
+extern struct engine engine;
 
 struct container {
 	char *id;
@@ -101,6 +107,14 @@ struct create {
 	int lower;	 /* EROFS, detached; -1: root is a folder */
 };
 
+/* delegate.c: looks for the cgroup that engine.delegated names. */
+void delegate_find(void);
+/* "linux.resources.memory" or another member that asks for a limit; NULL: none
+ * does. */
+const char *delegate_asked(const struct oci_resources *res);
+/* There is no cgroup for the container, r says why (-errno): 0 where it asks
+ * for no limit. */
+int delegate_none(const struct create *cr, int r, struct err *e);
 /* mounts.c: the mounts of the configuration (and those that are missing),
  * prepared as far as the parent can. Called inside the joined namespaces. */
 int plan_mounts(struct create *cr, struct err *e);
@@ -160,6 +174,9 @@ const char *env_get(char *const *env, const char *name);
 int process_set_limits(const struct plan_process *pp, pid_t pid, struct err *e);
 int process_set_oom_score(const struct plan_process *pp, pid_t pid,
 			  struct err *e);
+/* Where the engine is confined: taken by this process itself, for the child to
+ * inherit. -EACCES: it would be lower than may be. */
+int process_take_oom_score(const struct plan_process *pp);
 int rlimit_find(const char *name);
 int personality_parse(const struct oci_personality *p, unsigned long *ret,
 		      struct err *e);

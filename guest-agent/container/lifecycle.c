@@ -109,7 +109,7 @@ int container_get_stats(const struct container *c, struct container_stats *ret,
 
 	memset(ret, 0, sizeof(*ret));
 	if (c->cgroup_fd < 0)
-		return err_set(e, ENOTSUP, "there is no cgroup v2");
+		return err_set(e, ENOTSUP, "the container has no cgroup");
 	cgroup_read_u64(c->cgroup_fd, "memory.current", &ret->memory_current);
 	cgroup_read_u64(c->cgroup_fd, "memory.peak", &ret->memory_peak);
 	cgroup_read_u64(c->cgroup_fd, "memory.max", &ret->memory_max);
@@ -133,8 +133,9 @@ static int signal_all(struct container *c, int sig, struct err *e)
 	int r;
 
 	if (c->cgroup_fd < 0)
-		return err_set(e, ENOTSUP,
-			       "signal all processes: there is no cgroup v2");
+		return err_set(
+			e, ENOTSUP,
+			"signal all processes: the container has no cgroup");
 	if (sig == SIGKILL)
 		r = cgroup_kill(c->cgroup_fd);
 	else
@@ -180,7 +181,7 @@ int container_update(struct container *c, const struct oci_resources *res,
 	if (c->status == CONTAINER_STOPPED)
 		return err_set(e, ESRCH, "the container has ended");
 	if (c->cgroup_fd < 0)
-		return err_set(e, ENOTSUP, "there is no cgroup v2");
+		return err_set(e, ENOTSUP, "the container has no cgroup");
 	if (res->n_devices)
 		return err_set(e, ENOTSUP,
 			       "resources.devices: cannot be changed");
@@ -198,7 +199,7 @@ int container_pids(const struct container *c, pid_t *pids, size_t max,
 	int n;
 
 	if (c->cgroup_fd < 0)
-		return err_set(e, ENOTSUP, "there is no cgroup v2");
+		return err_set(e, ENOTSUP, "the container has no cgroup");
 	n = cgroup_pids(c->cgroup_fd, pids, max);
 	return n < 0 ? err_sys(e, -n, "list the processes") : n;
 }
@@ -211,7 +212,7 @@ static int freeze(struct container *c, bool frozen, struct err *e)
 		return err_set(e, EINVAL, "the container is %s",
 			       container_status_name(c->status));
 	if (c->cgroup_fd < 0)
-		return err_set(e, ENOTSUP, "there is no cgroup v2");
+		return err_set(e, ENOTSUP, "the container has no cgroup");
 	r = cgroup_freeze(c->cgroup_fd, frozen, FREEZE_MS);
 	if (r < 0) {
 		/* Half frozen is neither. */

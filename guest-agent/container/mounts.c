@@ -263,8 +263,9 @@ static bool is_childs(const struct create *cr, const struct plan_mount *m)
 
 	if (m->special == MOUNT_DEV)
 		return false;
+	/* A confined parent is not in the namespaces that are joined. */
 	if (strcmp(m->type, "sysfs") == 0)
-		return cr->new_net;
+		return cr->new_net || engine.confined;
 	return is_in(always, ARRAY_SIZE(always), m->type);
 }
 
@@ -305,9 +306,16 @@ static int make_mount(struct create *cr, struct plan_mount *m, struct err *e)
 	m->set = (m->set & ~m->rec_clear) | m->rec_set;
 	/* A user namespace without a cgroup namespace may not mount the
 	 * hierarchy, but have its own part of it. */
-	if (m->special == MOUNT_CGROUP && cr->plan->userns &&
-	    !(cr->isolated & CLONE_NEWCGROUP) && cr->c->cgroup_fd >= 0)
-		return make_copy(cr->c->cgroup_fd, "", false, m->set, m, e);
+	if (m->special == MOUNT_CGROUP &&
+	    (cr->plan->userns || engine.confined) &&
+	    !(cr->isolated & CLONE_NEWCGROUP)) {
+		if (cr->c->cgroup_fd >= 0)
+			return make_copy(cr->c->cgroup_fd, "", false, m->set, m,
+					 e);
+		if (engine.confined && engine.cgroup_root >= 0)
+			return make_copy(engine.cgroup_root, "", false,
+					 m->set | MOUNT_ATTR_RDONLY, m, e);
+	}
 	if (is_childs(cr, m))
 		return 0;
 	if (m->special == MOUNT_DEV) {

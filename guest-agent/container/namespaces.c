@@ -436,7 +436,7 @@ int namespaces_enter(struct create *cr, struct err *e)
 			r = err_sys(e, errno, "join a namespace");
 	if (r == 0 && (cr->plan->namespaces & CLONE_NEWTIME))
 		r = new_time(cr, e);
-	if (r < 0)
+	if (r < 0 && !engine.confined)
 		namespaces_leave(cr);
 	return r;
 }

@@ -77,6 +77,7 @@ struct plan_device {
 	dev_t rdev;
 	uid_t uid; /* as the child's user namespace has them */
 	gid_t gid;
+	bool bind; /* the machine's own: nobody here may make one */
 };
 
 /* The process itself; shared by create and exec. */
@@ -121,6 +122,9 @@ struct plan {
 	/* userns: in one that is not the parent's, whose ids setup_uid and
 	 * setup_gid the set-up has: 0, or the first that are mapped. */
 	bool userns, joined_userns;
+	/* setgroups() is forbidden where the namespace comes from. */
+	bool no_setgroups;
+	bool confined; /* see struct engine */
 	uid_t setup_uid;
 	gid_t setup_gid;
 	/* A mount namespace that exists: the root is attached in it at

@@ -430,13 +430,27 @@ int process_set_oom_score(const struct plan_process *pp, pid_t pid,
 	char path[48], text[16];
 	int r;
 
-	if (!pp->set_oom_score_adj)
+	if (!pp->set_oom_score_adj || engine.confined)
 		return 0;
 	snprintf(path, sizeof(path), "/proc/%d/oom_score_adj", (int)pid);
 	snprintf(text, sizeof(text), "%d", pp->oom_score_adj);
 	fd = open(path, O_WRONLY | O_CLOEXEC);
 	r = fd < 0 ? -errno : write_full(fd, text, strlen(text));
 	return r < 0 ? err_sys(e, -r, "process.oomScoreAdj") : 0;
+}
+
+/* The child's own file may be another's to write: it belongs to root of the user
+ * namespace once the child is not dumpable. */
+int process_take_oom_score(const struct plan_process *pp)
+{
+	_cleanup_close_ int fd = -1;
+	char text[16];
+
+	if (!pp->set_oom_score_adj || !engine.confined)
+		return 0;
+	snprintf(text, sizeof(text), "%d", pp->oom_score_adj);
+	fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+	return fd < 0 ? -errno : write_full(fd, text, strlen(text));
 }
 
 /* A program that opens /dev/stdout again (nginx's log is such a link) opens
@@ -560,6 +574,11 @@ int plan_process(struct create *cr, int rootfd, struct err *e)
 	r = plan_args(cr, e);
 	if (r == 0)
 		r = plan_ids(cr, rootfd, e);
+	if (r == 0 && cr->plan->no_setgroups && pp->n_groups)
+		r = err_set(e, EPERM,
+			    "process.user.additionalGids: setgroups() is "
+			    "forbidden in this user namespace, which has but "
+			    "its user's own group");
 	if (r == 0)
 		r = plan_home(cr->plan, rootfd, e);
 	if (r == 0 && pp->terminal && cr->spec->defaults)

@@ -30,6 +30,15 @@ static int has_controller(const struct target *t, unsigned int controller,
 {
 	if (!controller || (t->have & controller) || (engine.have & controller))
 		return 1;
+	if (engine.confined)
+		return err_set(t->e, ENOTSUP,
+			       "%s.%s: the cgroup that this user may write has "
+			       "no controller '%s': it is not delegated, or "
+			       "processes are in '/%s' itself",
+			       t->path, key,
+			       cgroup_controller_name(
+				       (enum cgroup_controller)controller),
+			       engine.delegated);
 	if (!engine.have || (controller & TOLD))
 		return 0;
 	return err_set(

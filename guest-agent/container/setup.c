@@ -147,12 +147,14 @@ static int step_wait_parent(struct setup *s)
 
 /* In a user namespace that somebody made without privileges setgroups() may be
  * forbidden for good. Where no groups are asked for, that is no error: the
- * process that entered it dropped them before. */
+ * process that entered it dropped them before, or is an ordinary user's, who
+ * can drop none. */
 static int set_groups(const struct setup *s, size_t n, const gid_t *groups)
 {
 	if (setgroups(n, groups) == 0)
 		return 0;
-	if (errno == EPERM && n == 0 && s->p->joined_userns)
+	if (errno == EPERM && n == 0 &&
+	    (s->p->joined_userns || s->p->no_setgroups))
 		return 0;
 	return -errno;
 }
@@ -383,6 +385,47 @@ static bool has_mode(const struct plan_mount *m)
 	return false;
 }
 
+/* The options but "gid", which a devpts refuses where the namespace has no such
+ * group; terminals are then of the group of whoever opens them. */
+static int devpts_without_group(const struct plan_mount *m, const char **what)
+{
+	struct mnt_option options[MNT_OPTIONS_SMALL];
+	size_t n = 0, i;
+
+	for (i = 0; i < m->n_options && n < MNT_OPTIONS_SMALL; i++)
+		if (strcmp(m->options[i].key, "gid") != 0)
+			options[n++] = m->options[i];
+	return mnt_new(m->type, m->source, options, n, m->set, what);
+}
+
+/* The one that is there, with all below it, read-only. */
+static int copy_sysfs(const struct plan_mount *m)
+{
+	_cleanup_close_ int fd = mnt_clone(AT_FDCWD, "/sys", true);
+	int r;
+
+	if (fd < 0)
+		return fd;
+	r = mnt_set(fd,
+		    m->set | MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID |
+			    MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC,
+		    0, MS_PRIVATE, true);
+	return r < 0 ? r : steal_fd(&fd);
+}
+
+/* What an ordinary user may have in the place of what was refused. */
+static int instead_of(struct setup *s, const struct plan_mount *m, int r,
+		      const char **what)
+{
+	if (!s->p->confined)
+		return r;
+	if (r == -EINVAL && strcmp(m->type, "devpts") == 0)
+		return devpts_without_group(m, what);
+	if (r == -EPERM && strcmp(m->type, "sysfs") == 0)
+		return copy_sysfs(m);
+	return r;
+}
+
 /* A tmpfs whose mode nobody says has that of the folder which it covers. */
 static int new_mount(struct setup *s, const struct plan_mount *m,
 		     const char **what)
@@ -417,6 +460,8 @@ static int do_mount(struct setup *s, const struct plan_mount *m)
 		return do_remount(s, m);
 	if (fd < 0) {
 		fd = new_mount(s, m, &what);
+		if (fd < 0)
+			fd = instead_of(s, m, fd, &what);
 		if (fd < 0)
 			return blame(s, m, what, fd);
 	}
@@ -460,7 +505,7 @@ static int bind_device(struct setup *s, const struct plan_device *d)
 
 	tree = mnt_clone(AT_FDCWD, d->path, false);
 	if (tree < 0)
-		return -EPERM;
+		return d->bind ? tree : -EPERM;
 	if (fstat(tree, &st) < 0 || st.st_rdev != d->rdev ||
 	    (st.st_mode & S_IFMT) != (d->mode & S_IFMT))
 		return -EPERM;
@@ -502,7 +547,8 @@ static int step_devices(struct setup *s)
 
 	for (i = 0; r == 0 && i < s->p->n_devices; i++) {
 		s->what = s->p->devices[i].path;
-		r = make_device(s, &s->p->devices[i]);
+		r = s->p->devices[i].bind ? bind_device(s, &s->p->devices[i])
+					  : make_device(s, &s->p->devices[i]);
 	}
 	s->what = r < 0 ? s->what : NULL;
 	return r;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The clone into a user namespace of others, which cannot be left again: a
- * process that ends at once enters it and clones the child there.
+ * process that ends at once enters it and clones the child there. Who is
+ * confined cannot leave any other either, and clones so into all that it joins.
  */
 #include "guest-agent/container/internal.h"
 
@@ -40,11 +41,15 @@ clone_there(struct create *cr, const struct clone_args *from, int told)
 	args.flags |= CLONE_PARENT;
 	args.exit_signal = 0;
 	args.pidfd = (uint64_t)(uintptr_t)&c.pidfd;
+	if (engine.confined)
+		c.error = -namespaces_enter(cr, NULL);
 	/* The groups now: inside it may be forbidden. */
-	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || setgroups(0, NULL) < 0 ||
-	    setns(cr->userns_fd, CLONE_NEWUSER) < 0) {
+	if (!c.error && cr->userns_fd >= 0 &&
+	    (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ||
+	     (!engine.no_setgroups && setgroups(0, NULL) < 0) ||
+	     setns(cr->userns_fd, CLONE_NEWUSER) < 0))
 		c.error = errno;
-	} else {
+	if (!c.error) {
 		pid = sys_clone3(&args);
 		if (pid == 0)
 			setup_run(cr->plan);
@@ -101,9 +106,11 @@ int clone_in_userns(struct create *cr, const struct clone_args *args,
 	/* It has ended: what it had to say is in the pipe, or never will be. */
 	close(steal_fd(&told));
 	if (read_full(there, &c, sizeof(c)) != sizeof(c))
-		return err_set(e, EIO, "join the user namespace");
+		return err_set(e, EIO, "join the namespaces");
 	if (c.error)
-		return err_sys(e, c.error, "join the user namespace");
+		return err_sys(e, c.error, "join the %s",
+			       cr->userns_fd >= 0 ? "user namespace"
+						  : "namespaces");
 	s->pidfd = c.pidfd;
 	pid = pid_here(c.pidfd, e);
 	if (pid < 0)

@@ -2,10 +2,12 @@
 #include "guest-agent/runtime/runtime.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -57,6 +59,7 @@ int load(const struct options *o, const char *id, bool with_config,
 	spec.id = id;
 	spec.config = ret->config;
 	spec.cgroup_name = ret->state.cgroup;
+	spec.no_cgroup = !ret->state.cgroup;
 	spec.defaults = ret->state.defaults;
 	spec.ids_base = ret->state.ids_base;
 	spec.rootfs.dir = ret->state.rootfs;
@@ -70,23 +73,39 @@ int load(const struct options *o, const char *id, bool with_config,
 	return 0;
 }
 
-/* The binary by a read-only mount of its own, which belongs to no mount
- * namespace: nobody can make it writable again. An exec costs less than a copy
- * in memory would. */
-int exe_protect(char **argv, struct err *e)
+/* By its path in a new mount namespace, where the link leads to a mount of the
+ * old one; the same file, or none. */
+static int clone_exe(int exe)
+{
+	_cleanup_close_ int fd = -1;
+	char path[PATH_MAX];
+	struct stat own, there;
+	ssize_t n;
+	int tree = mnt_clone(AT_FDCWD, "/proc/self/exe", false);
+
+	if (tree != -EINVAL)
+		return tree;
+	n = readlink("/proc/self/exe", path, sizeof(path) - 1);
+	if (n < 0)
+		return -errno;
+	path[n] = '\0';
+	fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &there) < 0 || fstat(exe, &own) < 0)
+		return -errno;
+	if (own.st_dev != there.st_dev || own.st_ino != there.st_ino)
+		return -ESTALE;
+	return mnt_clone_fd(fd, false);
+}
+
+int exe_again(char **argv, struct err *e)
 {
 	_cleanup_close_ int exe = -1, tree = -1;
-	struct statvfs fs;
 	int r;
 
 	exe = open("/proc/self/exe", O_PATH | O_CLOEXEC);
-	if (exe < 0 || fstatvfs(exe, &fs) < 0)
+	if (exe < 0)
 		return err_sys(e, errno, "look at the own program");
-	if (fs.f_flag & ST_RDONLY)
-		return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0
-			       ? err_sys(e, errno, "prctl")
-			       : 0;
-	tree = mnt_clone(AT_FDCWD, "/proc/self/exe", false);
+	tree = clone_exe(exe);
 	if (tree < 0)
 		return err_sys(e, -tree, "protect the own program");
 	r = mnt_set(tree, MOUNT_ATTR_RDONLY, 0, 0, false);
@@ -94,6 +113,26 @@ int exe_protect(char **argv, struct err *e)
 		return err_sys(e, -r, "protect the own program");
 	fexecve(tree, argv, environ);
 	return err_sys(e, errno, "run the own program again");
+}
+
+/* The binary by a read-only mount of its own, which belongs to no mount
+ * namespace: nobody can make it writable again. An exec costs less than a copy
+ * in memory would. */
+int exe_protect(char **argv, struct err *e)
+{
+	_cleanup_close_ int exe = -1;
+	struct statvfs fs;
+
+	exe = open("/proc/self/exe", O_PATH | O_CLOEXEC);
+	if (exe < 0 || fstatvfs(exe, &fs) < 0)
+		return err_sys(e, errno, "look at the own program");
+	if (!(fs.f_flag & ST_RDONLY))
+		return exe_again(argv, e);
+	/* An ordinary user's must be able to write its child's mappings: see
+	 * rootless.c. */
+	if (geteuid() == 0 && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+		return err_sys(e, errno, "prctl");
+	return 0;
 }
 
 int wait_exit(int pidfd)

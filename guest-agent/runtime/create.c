@@ -119,8 +119,16 @@ static int read_annotations(const struct oci_runtime *config,
 	spec->init = v && strcmp(v, "true") == 0;
 	spec->user = annotation(config, "io.hyb.user");
 	v = annotation(config, "io.hyb.ids");
+	if (spec->rootfs.erofs && container_engine_confined())
+		return err_set(e, ENOTSUP,
+			       "annotations: io.hyb.erofs: only root may mount "
+			       "a disk");
 	if (!v)
 		return 0;
+	if (container_engine_confined())
+		return err_set(e, ENOTSUP,
+			       "annotations: io.hyb.ids: only root may have "
+			       "those ids");
 	if (parse_u64(v, HYB_CONTAINER_IDS, UINT32_MAX, &n) < 0)
 		return err_set(e, EINVAL,
 			       "annotations: io.hyb.ids is not an "
@@ -191,9 +199,9 @@ static int finish(const struct options *o, struct create_args *a,
 	s = (struct store_state){
 		.id = (char *)(uintptr_t)spec->id,
 		.bundle = bundle,
-		.cgroup = (char *)(uintptr_t)(spec->cgroup_name
-						      ? spec->cgroup_name
-						      : spec->id),
+		.cgroup = container_has_cgroup(c)
+				  ? (char *)(uintptr_t)spec->cgroup_name
+				  : NULL,
 		.rootfs = (char *)(uintptr_t)spec->rootfs.dir,
 		.erofs = (char *)(uintptr_t)spec->rootfs.erofs,
 		.defaults = spec->defaults,
@@ -248,6 +256,25 @@ static int plan_sdnotify(const struct options *o, const char *id,
 	return sdnotify_plan(n, config, dir, e);
 }
 
+/* By the configuration or the id; an ordinary user's is where it may be. */
+static int find_cgroup(const struct oci_runtime *config, const char *id,
+		       char *out, size_t size, struct container_spec *spec,
+		       struct err *e)
+{
+	const char *path = config->lx ? config->lx->cgroups_path : NULL;
+	int r;
+
+	spec->cgroup_name = path && path[0] ? path : id;
+	if (!container_engine_confined())
+		return 0;
+	r = container_engine_cgroup(spec->cgroup_name, out, size, e);
+	if (r < 0)
+		return r;
+	spec->cgroup_name = out;
+	spec->no_cgroup = !out[0];
+	return 0;
+}
+
 static int create(const struct options *o, struct create_args *a, int dir,
 		  struct err *e)
 {
@@ -259,7 +286,7 @@ static int create(const struct options *o, struct create_args *a, int dir,
 	struct container_info info;
 	struct container *c = NULL;
 	_cleanup_(sdnotify_done) struct sdnotify notify = {.config = NULL};
-	char root[PATH_MAX * 2];
+	char root[PATH_MAX * 2], cgroup[PATH_MAX];
 	size_t len = 0;
 	int r;
 
@@ -281,7 +308,9 @@ static int create(const struct options *o, struct create_args *a, int dir,
 	spec.stdio[2] = 2;
 	spec.start_listen_fd = listen_fd;
 	spec.preserve_fds = a->n_preserve;
-	spec.cgroup_name = config->lx ? config->lx->cgroups_path : NULL;
+	r = find_cgroup(config, a->id, cgroup, sizeof(cgroup), &spec, e);
+	if (r < 0)
+		return r;
 	spec.env = (const char *const *)notify.env;
 	r = read_annotations(config, &spec, e);
 	if (r == 0)
@@ -293,9 +322,8 @@ static int create(const struct options *o, struct create_args *a, int dir,
 	cwd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (r == 0 && (cwd < 0 || chdir(bundle) < 0))
 		r = err_sys(e, errno, "bundle '%s'", bundle);
-	if (r == 0)
-		r = store_note_cgroup(
-			dir, spec.cgroup_name ? spec.cgroup_name : spec.id, e);
+	if (r == 0 && !spec.no_cgroup)
+		r = store_note_cgroup(dir, spec.cgroup_name, e);
 	if (r == 0)
 		r = container_create(&spec, &c, &failure, e);
 	if (cwd >= 0 && fchdir(cwd) < 0 && r == 0) {
@@ -319,11 +347,28 @@ static int create(const struct options *o, struct create_args *a, int dir,
 	return r;
 }
 
+static int enter_rootless(const struct options *o, const struct create_args *a,
+			  struct err *e)
+{
+	_cleanup_(cleanup_oci_runtime) struct oci_runtime *config = NULL;
+	_cleanup_free_ char *bundle = NULL, *text = NULL;
+	size_t len;
+	int r;
+
+	if (!rootless_is_needed())
+		return 0;
+	r = read_bundle(a, &bundle, &text, &len, &config, e);
+	return r < 0 ? r : rootless_create(o, config, e);
+}
+
 static int make(const struct options *o, struct create_args *a, struct err *e)
 {
 	_cleanup_close_ int dir = -1;
 	int r;
 
+	r = enter_rootless(o, a, e);
+	if (r < 0)
+		return r;
 	/* Before anything of ours could have their numbers. */
 	r = parse_preserve(a->preserve, &a->n_preserve, e);
 	if (r < 0)

@@ -240,6 +240,24 @@ static int follow(const struct exec_args *a, struct container_process *p,
 	return attend(p->pidfd, a->console_socket ? -1 : p->console);
 }
 
+/* What does not run is for load() to tell. */
+static int enter_rootless(const struct options *o, const char *id,
+			  struct err *e)
+{
+	_cleanup_(store_state_done) struct store_state s = {.id = NULL};
+	_cleanup_close_ int dir = -1, pidfd = -1;
+
+	if (!rootless_is_needed())
+		return 0;
+	dir = store_open(o->root, id, e);
+	if (dir < 0)
+		return dir;
+	if (store_read(dir, &s, e) < 0)
+		return err_wrap(e, "container '%s'", id);
+	store_status(dir, &s, &pidfd);
+	return pidfd < 0 ? 0 : rootless_exec(o, s.pid, pidfd, e);
+}
+
 static int exec_one(const struct options *o, int argc, char **argv,
 		    struct err *e)
 {
@@ -251,6 +269,8 @@ static int exec_one(const struct options *o, int argc, char **argv,
 
 	r = parse_args(argc, argv, &a, e);
 	l.process = a.process;
+	if (r == 0)
+		r = enter_rootless(o, a.id, e);
 	if (r == 0)
 		r = load(o, a.id, true, false, &l, e);
 	if (r != 0)

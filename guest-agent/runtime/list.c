@@ -37,18 +37,19 @@ static json_t *describe(const struct options *o, const char *id)
 	_cleanup_(store_state_done) struct store_state s = {.id = NULL};
 	_cleanup_close_ int dir = -1, pidfd = -1;
 	enum container_status status;
-	char stamp[48];
+	char stamp[48], owner[64];
 
 	dir = store_open(o->root, id, NULL);
 	if (dir < 0 || store_read(dir, &s, NULL) < 0)
 		return NULL;
 	status = store_status(dir, &s, &pidfd);
 	format_time(s.created_at, stamp, sizeof(stamp));
+	store_owner(dir, owner, sizeof(owner));
 	return json_pack("{ss ss si ss ss ss* ss ss}", "ociVersion",
 			 HYB_OCI_RUNTIME_VERSION, "id", s.id, "pid",
 			 status == CONTAINER_STOPPED ? 0 : (int)s.pid, "status",
 			 container_status_name(status), "bundle", s.bundle,
-			 "rootfs", s.rootfs, "created", stamp, "owner", "root");
+			 "rootfs", s.rootfs, "created", stamp, "owner", owner);
 }
 
 /* Columns as wide as what is in them. */

@@ -93,6 +93,30 @@ static void print_help(void)
 		printf("  %-8s %s\n", verbs[i].name, verbs[i].help);
 }
 
+/* It is what it is: a user without rights, or not. */
+static int check_rootless(const char *word)
+{
+	bool want = strcmp(word, "true") == 0;
+
+	if (!want && strcmp(word, "false") != 0 && strcmp(word, "auto") != 0)
+		return usage_error(NULL, "--rootless: true, false or auto");
+	if (want && !container_engine_confined())
+		return usage_error(NULL, "--rootless true: this is root");
+	return 0;
+}
+
+/* Without --root: of the user's own. */
+static int find_root(struct options *o, const struct verb *v, struct err *e)
+{
+	if (!o->root)
+		o->root = rootless_root();
+	if (o->root || v->run == verb_spec || v->run == verb_features)
+		return 0;
+	return err_set(e, ENOENT,
+		       "XDG_RUNTIME_DIR is not set: --root must say where the "
+		       "state of containers is");
+}
+
 /* 0: go on, 1: done, else the exit code plus 1. */
 static int parse_options(int argc, char **argv, struct options *o)
 {
@@ -108,9 +132,9 @@ static int parse_options(int argc, char **argv, struct options *o)
 		{"help", no_argument, NULL, 'h'},
 		{NULL, 0, NULL, 0},
 	};
-	int opt;
+	int opt, r;
 
-	*o = (struct options){.root = HYB_RUNTIME_ROOT};
+	*o = (struct options){.argv = argv};
 	while ((opt = getopt_long(argc, argv, "+vh", options, NULL)) >= 0) {
 		switch (opt) {
 		case 'r':
@@ -139,10 +163,10 @@ static int parse_options(int argc, char **argv, struct options *o)
 			return 1 + usage_error(NULL, "--cgroup-manager: only "
 						     "cgroupfs is supported");
 		case 'R':
-			if (strcmp(optarg, "true") != 0)
-				break;
-			return 1 + usage_error(NULL, "--rootless is not "
-						     "supported yet");
+			r = check_rootless(optarg);
+			if (r != 0)
+				return 1 + r;
+			break;
 		case 'v':
 			printf("hyb-runtime version %s\nspec: %s\n",
 			       HYB_VERSION, HYB_OCI_RUNTIME_VERSION);
@@ -199,19 +223,16 @@ int main(int argc, char **argv)
 		       v->name, v->help, v->usage);
 		return 0;
 	}
-	if (geteuid() != 0 && v->run != verb_features && v->run != verb_spec) {
-		fputs("hyb-runtime: root is needed: rootless is not supported "
-		      "yet\n",
-		      stderr);
-		return 1;
-	}
-	if (v->run == verb_create || v->run == verb_run ||
-	    v->run == verb_exec) {
+	r = find_root(&o, v, &e);
+	if (r == 0)
+		r = rootless_arrived(&e);
+	if (r == 0 && !rootless_is_needed() &&
+	    (v->run == verb_create || v->run == verb_run ||
+	     v->run == verb_exec))
 		r = exe_protect(argv, &e);
-		if (r < 0) {
-			report_error(&o, &e);
-			return 1;
-		}
+	if (r < 0) {
+		report_error(&o, &e);
+		return 1;
 	}
 	argc -= optind;
 	argv += optind;

@@ -14,6 +14,7 @@ struct options {
 	const char *log;
 	bool log_json, debug;
 	bool own_root; /* --root was given */
+	char **argv;   /* all of the command line, to run again */
 };
 
 /* A verb: argv[0] is its name. 0 or the exit code; on failure e says why. */
@@ -107,6 +108,22 @@ int load(const struct options *o, const char *id, bool with_config,
 /* CVE-2019-5736: goes on as a process whose /proc/self/exe cannot be opened
  * for writing, whoever gets hold of it. Returns only when that is so. */
 int exe_protect(char **argv, struct err *e);
+/* Runs it again by such a mount; returns only with an error. */
+int exe_again(char **argv, struct err *e);
+
+/* rootless.c. An ordinary user, without the right to mount? Then create, run
+ * and exec run again in a user namespace where they have it: these functions
+ * come back only with an error, and else with 0. config: to be made; pid,
+ * pidfd: the container's first process. */
+bool rootless_is_needed(void);
+int rootless_create(const struct options *o, const struct oci_runtime *config,
+		    struct err *e);
+int rootless_exec(const struct options *o, pid_t pid, int pidfd, struct err *e);
+/* First thing in every process: the rights that came over the exec go no
+ * further. */
+int rootless_arrived(struct err *e);
+/* Where the state is by default; NULL: there is no place. */
+const char *rootless_root(void);
 
 /* What a service manager handed to us, for the container: environment and a
  * mount of its configuration. */

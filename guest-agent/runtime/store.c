@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -339,6 +340,24 @@ void store_started(int dir)
 	unlinkat(dir, "start", 0);
 }
 
+void store_owner(int dir, char *out, size_t size)
+{
+	_cleanup_fclose_ FILE *f = NULL;
+	const struct passwd *p;
+	struct stat st;
+
+	snprintf(out, size, "root");
+	if (fstat(dir, &st) < 0 || st.st_uid == 0)
+		return;
+	snprintf(out, size, "%u", st.st_uid);
+	f = fopen("/etc/passwd", "re");
+	while (f && (p = fgetpwent(f)))
+		if (p->pw_uid == st.st_uid) {
+			snprintf(out, size, "%s", p->pw_name);
+			return;
+		}
+}
+
 /* A zombie whose parent has not reaped it yet has ended. */
 static bool has_ended(int pidfd)
 {
@@ -349,7 +368,7 @@ static bool has_ended(int pidfd)
 
 static bool is_frozen(const struct store_state *s)
 {
-	_cleanup_close_ int fd = open_cgroup(s->cgroup ? s->cgroup : "");
+	_cleanup_close_ int fd = s->cgroup ? open_cgroup(s->cgroup) : -1;
 	uint64_t frozen = 0;
 
 	if (fd < 0)

@@ -59,6 +59,9 @@ int store_listen(int dir, struct err *e);
 int store_connect(int dir, struct err *e);
 void store_started(int dir);
 
+/* Whose it is: a name of /etc/passwd, or the uid. */
+void store_owner(int dir, char *out, size_t size);
+
 /* What the container is doing; *ret_pidfd its process, or -1. */
 enum container_status store_status(int dir, const struct store_state *s,
 				   int *ret_pidfd);

@@ -101,7 +101,7 @@ int verb_start(const struct options *o, int argc, char **argv, struct err *e)
 static int print_state(const struct loaded *l, struct err *e)
 {
 	json_t *json = json_object(), *notes = json_object();
-	char stamp[48];
+	char stamp[48], owner[64];
 	size_t i;
 
 	json_object_set_new(json, "ociVersion",
@@ -119,7 +119,8 @@ static int print_state(const struct loaded *l, struct err *e)
 				    json_string(l->state.rootfs));
 	format_time(l->state.created_at, stamp, sizeof(stamp));
 	json_object_set_new(json, "created", json_string(stamp));
-	json_object_set_new(json, "owner", json_string("root"));
+	store_owner(l->dir, owner, sizeof(owner));
+	json_object_set_new(json, "owner", json_string(owner));
 	for (i = 0; i < l->config->n_annotations; i++)
 		json_object_set_new(
 			notes, l->config->annotations[i].key,
@@ -191,11 +192,14 @@ static int kill_loaded(struct loaded *l, int sig, bool all, struct err *e)
 {
 	int r;
 
-	if (sig == SIGKILL && !all && !l->state.defaults) {
+	if (sig == SIGKILL && !l->state.defaults) {
 		r = store_config(l->dir, &l->config, e);
 		if (r < 0)
 			return r;
-		all = !has_own_pids(l->config) && container_has_cgroup(l->c);
+		/* With the first one of its pid namespace all are gone. */
+		if (!all || !container_has_cgroup(l->c))
+			all = !has_own_pids(l->config) &&
+			      (all || container_has_cgroup(l->c));
 	}
 	if (l->status == CONTAINER_STOPPED && !all)
 		return err_set(e, ESRCH, "container not running");

@@ -179,6 +179,17 @@ static unsigned int read_controllers(int fd, const char *file)
 	return have;
 }
 
+/* One that holds processes, and is not the real root, gives its children no
+ * controller; taking those that threads may have would make the children
+ * unfit for processes. */
+static bool holds_processes(int fd)
+{
+	char buf[32];
+
+	return faccessat(fd, "cgroup.type", F_OK, 0) == 0 &&
+	       read_small(fd, "cgroup.procs", buf, sizeof(buf)) > 0;
+}
+
 /* Enables for the children of fd what fd itself has. One write a controller
  * where all at once is refused: what cannot be (processes in fd, a realtime
  * task) must not stand in the way of the rest. */
@@ -189,7 +200,7 @@ static void enable_controllers(int fd)
 	char all[128] = "", one[24];
 	size_t i, len = 0;
 
-	if (!missing)
+	if (!missing || holds_processes(fd))
 		return;
 	for (i = 0; i < ARRAY_SIZE(controllers); i++)
 		if (missing & controllers[i].bit)

@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -99,6 +100,72 @@ static int open_write(const char *path)
 	return say(open(path, O_WRONLY | O_CLOEXEC));
 }
 
+static int bound(const char *path, int type)
+{
+	struct sockaddr_un sa = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, type, 0);
+
+	snprintf(sa.sun_path, sizeof(sa.sun_path), "%s", path);
+	if (fd < 0 || bind(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0) {
+		say(-1);
+		exit(1);
+	}
+	return fd;
+}
+
+/* As a service manager: n datagrams, a line each. */
+static int notify_listen(const char *path, int n)
+{
+	int fd = bound(path, SOCK_DGRAM);
+	char text[4096];
+	ssize_t len;
+
+	while (n-- > 0 && (len = recv(fd, text, sizeof(text), 0)) >= 0) {
+		printf("%.*s\n", (int)len, text);
+		fflush(stdout);
+	}
+	return 0;
+}
+
+static int notify(const char *text)
+{
+	struct sockaddr_un sa = {.sun_family = AF_UNIX};
+	const char *path = getenv("NOTIFY_SOCKET");
+	int fd = socket(AF_UNIX, SOCK_DGRAM, 0);
+
+	snprintf(sa.sun_path, sizeof(sa.sun_path), "%s", path ? path : "");
+	return say(sendto(fd, text, strlen(text), 0, (struct sockaddr *)&sa,
+			  sizeof(sa)));
+}
+
+/* One connection with a pidfd: whose it is. */
+static int pidfd_listen(const char *path)
+{
+	char name[32], file[48], line[128];
+	union {
+		struct cmsghdr align;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct iovec iov = {.iov_base = name, .iov_len = sizeof(name)};
+	struct msghdr msg = {.msg_iov = &iov,
+			     .msg_iovlen = 1,
+			     .msg_control = control.space,
+			     .msg_controllen = sizeof(control.space)};
+	int fd = bound(path, SOCK_STREAM), got = -1;
+	FILE *f;
+
+	if (listen(fd, 1) < 0 || (fd = accept(fd, NULL, NULL)) < 0 ||
+	    recvmsg(fd, &msg, 0) < 0 || !CMSG_FIRSTHDR(&msg))
+		return say(-1);
+	memcpy(&got, CMSG_DATA(CMSG_FIRSTHDR(&msg)), sizeof(got));
+	snprintf(file, sizeof(file), "/proc/self/fdinfo/%d", got);
+	f = fopen(file, "r");
+	while (f && fgets(line, sizeof(line), f))
+		if (!strncmp(line, "Pid:", 4))
+			printf("%d\n", atoi(line + 4));
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	const char *what = argc > 1 ? argv[1] : "";
@@ -139,6 +206,12 @@ int main(int argc, char **argv)
 		return eat();
 	if (!strcmp(what, "forks"))
 		return forks();
+	if (!strcmp(what, "notify-listen"))
+		return notify_listen(arg, argc > 3 ? atoi(argv[3]) : 1);
+	if (!strcmp(what, "notify"))
+		return notify(arg);
+	if (!strcmp(what, "pidfd-listen"))
+		return pidfd_listen(arg);
 	if (!strcmp(what, "chroot"))
 		return say(chroot(arg));
 	fprintf(stderr, "probe: what is '%s'?\n", what);

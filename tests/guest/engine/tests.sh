@@ -379,4 +379,6 @@ $RT delete -f c1
 . /resources.sh
 . /bundles.sh
 . /runtime.sh
+. /rootless.sh
+. /services.sh
 echo "1..$n"
