@@ -254,6 +254,7 @@ struct container_exec_spec {
 	const char *user;	 /* as in container_spec; "": container's own */
 	bool search_path;
 	bool terminal;
+	bool plain_lines;    /* with terminal: a line feed stays one */
 	uint16_t rows, cols; /* with terminal; 0: unset */
 	int stdio[3];	     /* as in container_spec */
 	unsigned int preserve_fds;

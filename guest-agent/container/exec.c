@@ -179,6 +179,7 @@ static int exec_plan(struct plan *p, const struct container *c,
 	p->setup_gid = c->plan->setup_gid;
 	pp->reaper = spec->reaper;
 	pp->terminal = spec->terminal;
+	pp->plain_lines = spec->plain_lines;
 	pp->rows = spec->rows;
 	pp->cols = spec->cols;
 	memcpy(pp->stdio, spec->stdio, sizeof(pp->stdio));

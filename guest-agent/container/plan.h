@@ -102,7 +102,7 @@ struct plan_process {
 	int oom_score_adj;
 	int stdio[3];	       /* -1: /dev/null */
 	unsigned int preserve; /* 3 to 2 + n are handed on as they are */
-	bool terminal;
+	bool terminal, plain_lines;
 	uint16_t rows, cols;
 	bool reaper;
 	unsigned long personality; /* ~0UL: as it is */

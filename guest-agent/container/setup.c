@@ -30,6 +30,7 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include "common/base/cleanup.h"
@@ -592,6 +593,7 @@ static int make_terminal(struct setup *s, int dirfd)
 	const struct plan_process *pp = &s->p->process;
 	struct winsize size = {.ws_row = pp->rows, .ws_col = pp->cols};
 	struct statfs fs;
+	struct termios t;
 	int unlock = 0;
 
 	master = openat(dirfd, "ptmx",
@@ -608,6 +610,10 @@ static int make_terminal(struct setup *s, int dirfd)
 		return -errno;
 	if (size.ws_row && size.ws_col)
 		ioctl(s->console, TIOCSWINSZ, &size);
+	if (pp->plain_lines && tcgetattr(s->console, &t) == 0) {
+		t.c_oflag &= ~(tcflag_t)ONLCR;
+		tcsetattr(s->console, TCSANOW, &t);
+	}
 	if (fchown(s->console, pp->uid, (gid_t)-1) < 0)
 		return -errno;
 	return sync_send(s->p->sync_fd, &msg, master);

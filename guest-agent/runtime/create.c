@@ -410,6 +410,8 @@ static int start_and_wait(const struct options *o, const struct create_args *a,
 	pidfd = pidfd_open(s.pid, 0);
 	if (pidfd < 0)
 		return err_sys(e, errno, "the process is gone");
+	if (a->console >= 0)
+		end_lines_plainly(a->console);
 	r = start_id(o, a->id, !a->detach, e);
 	if (r != 0 || a->detach)
 		return r;

@@ -211,6 +211,7 @@ static int parse_args(int argc, char **argv, struct exec_args *a, struct err *e)
 	if (a->spec.terminal && a->detach && !a->console_socket)
 		return usage_error(v, "--tty with --detach needs "
 				      "--console-socket");
+	a->spec.plain_lines = !a->console_socket;
 	a->id = argv[optind];
 	if (!a->process)
 		a->spec.args = (const char *const *)&argv[optind + 1];

@@ -50,9 +50,7 @@ static void go_raw(struct relay *r)
 	r->raw = tcsetattr(STDIN_FILENO, TCSANOW, &raw) == 0;
 }
 
-/* The container's terminal leaves line ends as they are, for where its output
- * goes may be a file. */
-static void end_lines_plainly(int console)
+void end_lines_plainly(int console)
 {
 	struct termios t;
 
@@ -147,7 +145,6 @@ int attend(int pidfd, int console)
 	r.signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (console >= 0) {
 		copy_size(console);
-		end_lines_plainly(console);
 		go_raw(&r);
 	}
 	while (turn(&r, &ended))

@@ -54,6 +54,9 @@ void run_poststop(const char *id, const char *bundle,
 		  const struct oci_runtime *config);
 /* Exit code (128 + signal) of a child, which is reaped. */
 int wait_exit(int pidfd);
+/* The container's terminal leaves line ends as they are, for where its output
+ * goes may be a file. Before its program begins. */
+void end_lines_plainly(int console);
 /* Is in the foreground until the process ends: hands signals on, and joins its
  * terminal's master (-1: none) to standard input and output. Its exit code. */
 int attend(int pidfd, int console);

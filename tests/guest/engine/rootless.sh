@@ -28,7 +28,7 @@ alone() {
 }
 gone() { # gone ID: its process has ended
 	i=0
-	while [ $i -lt 500 ] && ! u "hyb-runtime state $1" | grep -q '"status": "stopped"'; do
+	while [ $i -lt 3000 ] && ! u "hyb-runtime state $1" | grep -q '"status": "stopped"'; do
 		usleep 20000
 		i=$((i + 1))
 	done
@@ -137,7 +137,7 @@ LIMITS='s#"linux": {#&"resources":{"memory":{"limit":33554432},"pids":{"limit":5
 conf "$LIMITS; s#\"mounts\": \\[#&{\"destination\":\"/cg\",\"type\":\"cgroup\",\"source\":\"cgroup\",\"options\":[\"ro\"]},#" 'cd /cg; echo $(cat memory.max pids.max cpu.max); cat /proc/self/cgroup; while :; do sleep 0.05; done'
 d "hyb-runtime run -d x </dev/null >/run/u/o 2>&1"
 i=0
-while [ $i -lt 500 ] && [ "$(wc -l <$U/o)" != 2 ]; do usleep 20000; i=$((i + 1)); done
+while [ $i -lt 3000 ] && [ "$(wc -l <$U/o)" != 2 ]; do usleep 20000; i=$((i + 1)); done
 is "delegated: limits" "$(cat $U/o)" "33554432 50 50000 100000
 0::/"
 is "delegated: below what is the user's" "$(cat $G/hyb/x/memory.max)" 33554432
@@ -171,5 +171,5 @@ is "rootless: --rootless" "$(u "hyb-runtime --rootless true list -q; echo \$?; h
 is "--rootless true as root" "$($RT --rootless true list 2>/dev/null; echo $?)" 2
 is "rootless: no mount and no state is left" "$(wc -l </proc/mounts) $(ls $U/hyb-runtime)" "$mounts_before "
 i=0
-while [ $i -lt 500 ] && [ "$(ps -o user,comm | grep -c '^u ')" != 0 ]; do usleep 20000; i=$((i + 1)); done
+while [ $i -lt 3000 ] && [ "$(ps -o user,comm | grep -c '^u ')" != 0 ]; do usleep 20000; i=$((i + 1)); done
 is "rootless: no process is left" "$(ps -o user,comm | grep '^u ')" ""
