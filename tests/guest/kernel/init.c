@@ -399,7 +399,6 @@ static void check_absent(void)
 		{SYS_process_vm_readv, "process_vm_readv"},
 		{SYS_kcmp, "kcmp"},
 		{SYS_swapon, "swapon"},
-		{SYS_quotactl, "quotactl"},
 		{0x40000000 | SYS_getpid, "x32 getpid"},
 	};
 	static const char *const files[] = {
