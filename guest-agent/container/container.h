@@ -55,9 +55,12 @@ const char *container_status_name(enum container_status s);
 /* Where the root file system comes from: exactly one of `erofs` and `dir`. */
 struct container_rootfs {
 	/* A block device with an EROFS file system: the lower of an overlay
-	 * whose upper is a tmpfs of scratch_size bytes (0: 64 MiB). */
+	 * whose upper is a tmpfs of scratch_size bytes (0: 64 MiB), or lies in
+	 * scratch_dir: an empty folder of the caller's, whose file system
+	 * limits it. What is written there is never synced. */
 	const char *erofs;
 	uint64_t scratch_size;
+	const char *scratch_dir;
 	/* An existing folder, used as it is. */
 	const char *dir;
 };

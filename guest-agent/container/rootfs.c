@@ -5,7 +5,7 @@
  * From an image: the EROFS disk, its ids shifted into the container's user
  * namespace by an idmapped mount (so one read-only image serves containers
  * with different ranges), below an overlay whose upper is a tmpfs of the
- * parent's. The upper is not shifted: what the container writes there is
+ * parent's, or a folder that the caller gives. The upper is not shifted: what the container writes there is
  * stored with its ids in the parent's view, which only this container has.
  *
  * overlayfs of the kernels that we run on takes its layers by path, and only
@@ -130,39 +130,58 @@ static int fill_scratch(const struct create *cr, int scratch, struct err *e)
 	return 0;
 }
 
-static int mount_overlay(const char *base, struct err *e)
+static int mount_overlay(const char *base, bool on_disk, struct err *e)
 {
 	char lower[80], upper[80], work[80];
-	const struct mnt_option options[] = {
-		{"lowerdir", lower}, {"upperdir", upper}, {"workdir", work}};
+	/* volatile: what an fsync in the container promises is for others than
+	 * this layer; nor does the end of a container wait for a disk. */
+	const struct mnt_option options[] = {{"lowerdir", lower},
+					     {"upperdir", upper},
+					     {"workdir", work},
+					     {"volatile", NULL}};
 	const char *what = "";
 	int fd;
 
 	snprintf(lower, sizeof(lower), "%s/lower", base);
 	snprintf(upper, sizeof(upper), "%s/upper", base);
 	snprintf(work, sizeof(work), "%s/work", base);
-	fd = mnt_new("overlay", "overlay", options, ARRAY_SIZE(options),
-		     MOUNT_ATTR_NODEV, &what);
+	fd = mnt_new("overlay", "overlay", options,
+		     ARRAY_SIZE(options) - !on_disk, MOUNT_ATTR_NODEV, &what);
 	return fd < 0 ? err_sys(e, -fd, "root: overlay: %s", what) : fd;
+}
+
+/* Where upper and work lie, as a detached mount. */
+static int open_scratch(const struct container_rootfs *rf, struct err *e)
+{
+	uint64_t size = rf->scratch_size;
+	char size_text[32];
+	const struct mnt_option options[] = {{"size", size_text},
+					     {"mode", "0700"}};
+	const char *what = "";
+	int fd;
+
+	if (rf->scratch_dir) {
+		fd = mnt_clone(AT_FDCWD, rf->scratch_dir, false);
+		return fd < 0 ? err_sys(e, -fd, "scratch: '%s'",
+					rf->scratch_dir)
+			      : fd;
+	}
+	snprintf(size_text, sizeof(size_text), "%llu",
+		 (unsigned long long)(size ? size : SCRATCH_DEFAULT));
+	fd = mnt_new("tmpfs", "scratch", options, ARRAY_SIZE(options), 0,
+		     &what);
+	return fd < 0 ? err_sys(e, -fd, "scratch: %s", what) : fd;
 }
 
 int rootfs_overlay(struct create *cr, int userns_fd, struct err *e)
 {
 	_cleanup_(staging_done) struct staging st = {.mounted = false};
 	_cleanup_close_ int scratch = -1, dir = -1;
-	uint64_t size = cr->spec->rootfs.scratch_size;
-	char size_text[32];
-	const struct mnt_option options[] = {{"size", size_text},
-					     {"mode", "0700"}};
-	const char *what = "";
 	int r;
 
-	snprintf(size_text, sizeof(size_text), "%llu",
-		 (unsigned long long)(size ? size : SCRATCH_DEFAULT));
-	scratch = mnt_new("tmpfs", "scratch", options, ARRAY_SIZE(options), 0,
-			  &what);
+	scratch = open_scratch(&cr->spec->rootfs, e);
 	if (scratch < 0)
-		return err_sys(e, -scratch, "scratch: %s", what);
+		return scratch;
 	r = fill_scratch(cr, scratch, e);
 	if (r < 0)
 		return r;
@@ -178,5 +197,5 @@ int rootfs_overlay(struct create *cr, int userns_fd, struct err *e)
 	r = dir < 0 ? -errno : mnt_attach(cr->lower, dir);
 	if (r < 0)
 		return err_sys(e, -r, "attach the image");
-	return mount_overlay(st.path, e);
+	return mount_overlay(st.path, cr->spec->rootfs.scratch_dir, e);
 }

@@ -71,7 +71,8 @@ void agent_reap(struct agent *a)
 			session_ended(session, status);
 		else if ((check = check_find_pid(a, pid)))
 			check_exec_ended(check, status);
-		else if (!trees_ended(a, pid))
+		else if (!trees_ended(a, pid) &&
+			 !scratch_reaped(a, pid, status))
 			volumes_reaped(a, pid, status);
 		/* Else an orphan, which nobody waits for. */
 	}

@@ -13,6 +13,7 @@
  *   tree.c       Copy
  *   health*.c    SetChecks, Checks
  *   volumes.c    volumes, by child processes
+ *   scratch.c    the disk that containers' own writing goes to
  *   shutdown.c   Shutdown
  *
  * A pointer into a table stays valid, but what it points to may be freed by
@@ -71,6 +72,7 @@ enum peer_wait {
 	WAIT_SHUTDOWN, /* Shutdown */
 	WAIT_EVENTS,   /* Events: never ends */
 	WAIT_VOLUME,   /* MountVolume, UnmountVolume */
+	WAIT_SCRATCH,  /* Delete: what it wrote is being removed */
 };
 
 /* How a connection goes on after an upgrade. */
@@ -95,7 +97,7 @@ struct peer {
 	bool kicked;		      /* look again after this round */
 	uint64_t active_ms;	      /* when the host was last heard */
 	enum peer_wait wait;
-	struct slot *slot;   /* WAIT_END, WAIT_DELETE */
+	struct slot *slot;   /* WAIT_END, WAIT_DELETE, WAIT_SCRATCH */
 	struct vl_call call; /* WAIT_DISK */
 	struct timer timer;
 	/* WAIT_EVENTS: containers to be told of, a bit each */
@@ -121,6 +123,7 @@ struct slot {
 	struct container *container;
 	pid_t pid;
 	bool ended;
+	bool on_scratch; /* it has a folder there */
 	struct logring ring;
 	struct logcursor cursor;
 	struct peer *reader; /* of Logs */
@@ -215,6 +218,10 @@ struct agent {
 	pid_t trees[AGENT_TREES_MAX]; /* processes of Copy; 0: none */
 	/* Of the container in the same place. */
 	struct check checks[AGENT_CONTAINERS_MAX][CHECK_KINDS];
+	/* The serial of the scratch disk that is mounted; "": none. Children
+	 * that remove what the container in the same place wrote; 0: none. */
+	char scratch[AGENT_SERIAL_MAX + 1];
+	pid_t sweeps[AGENT_CONTAINERS_MAX];
 	struct volume_job volume_jobs[AGENT_VOLUME_JOBS_MAX];
 	char frozen[AGENT_SERIAL_MAX + 1]; /* volume; "": none */
 	struct timer thaw;
@@ -391,6 +398,27 @@ int volumes_open_data(const char *serial);
 /* Was it a child of ours that ended? Then who waits is answered. */
 bool volumes_reaped(struct agent *a, pid_t pid, int status);
 void volumes_peer_gone(struct peer *p);
+/* A mounted ext4 (root: a descriptor in it) to the size of its disk. */
+int volumes_grow_fs(const char *dev, int root, struct err *e);
+
+/* --------------------------------------------------------------- scratch.c */
+
+#define SCRATCH_PATH_MAX 48
+
+/* Mounts the disk with this serial, and takes note of its size. 1: it is not
+ * there yet. */
+int scratch_mount(struct agent *a, const char *serial, struct err *e);
+/* A folder for this container, which may write so many bytes there. */
+int scratch_make_folder(struct slot *s, uint64_t bytes,
+			char path[SCRATCH_PATH_MAX], struct err *e);
+/* The container is gone: so is its folder, soon (none: nothing happens). Until
+ * then scratch_is_busy(), and its slot is nobody's. */
+void scratch_remove_folder(struct slot *s);
+bool scratch_is_busy(const struct slot *s);
+/* Was it such a child that ended? Then who waits is answered. */
+bool scratch_reaped(struct agent *a, pid_t pid, int status);
+/* Removes all that is in a folder, however deep; 0 or -errno. */
+int scratch_sweep(int top);
 
 /* ------------------------------------------------------------------ tree.c */
 

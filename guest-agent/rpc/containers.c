@@ -85,6 +85,7 @@ static void slot_free(struct slot *s)
 	sessions_forget(s);
 	logs_close(s);
 	files_remove(s->id);
+	scratch_remove_folder(s);
 	for (i = 0; i < AGENT_PEERS_MAX; i++)
 		if (a->peers[i].used && a->peers[i].slot == s &&
 		    a->peers[i].wait == WAIT_END)
@@ -120,6 +121,18 @@ static void answer_waiters(struct slot *s)
 	}
 }
 
+/* It is deleted; the answer comes when what it wrote is gone, too. */
+static void answer_deleted(struct peer *p, struct slot *s)
+{
+	if (!scratch_is_busy(s)) {
+		peer_reply(p, NULL);
+		return;
+	}
+	poller_timer_cancel(&p->agent->poller, &p->timer);
+	p->slot = s;
+	peer_defer(p, WAIT_SCRATCH);
+}
+
 /* Those that asked for its deletion by force, which killed it. */
 static void delete_for_waiters(struct slot *s)
 {
@@ -140,7 +153,7 @@ static void delete_for_waiters(struct slot *s)
 		if (r < 0)
 			peer_error_err(p, &e);
 		else
-			peer_reply(p, NULL);
+			answer_deleted(p, s);
 	}
 }
 
@@ -174,6 +187,7 @@ struct create_params {
 	json_t *config;
 	const char *image;
 	int64_t disk_timeout;
+	const char *scratch; /* NULL: none */
 	int64_t scratch_size;
 	const char *user;
 	bool init;
@@ -192,6 +206,7 @@ static int create_read(const struct vl_call *call, struct create_params *q,
 		{"image", VL_STRING, AT(image), 0, AGENT_SERIAL_MAX, false},
 		{"disk_timeout", VL_INT, AT(disk_timeout), 0,
 		 AGENT_DISK_TIMEOUT_MAX_MS, false},
+		{"scratch", VL_STRING, AT(scratch), 0, AGENT_SERIAL_MAX, true},
 		{"scratch_size", VL_INT, AT(scratch_size), 0, INT64_C(1) << 40,
 		 false},
 		{"user", VL_STRING, AT(user), 0, AGENT_USER_MAX, false},
@@ -214,6 +229,8 @@ static int create_read(const struct vl_call *call, struct create_params *q,
 			       "have");
 	if (!serial_is_valid(q->image))
 		return err_set(e, EINVAL, "image: not a disk's serial");
+	if (q->scratch && !serial_is_valid(q->scratch))
+		return err_set(e, EINVAL, "scratch: not a disk's serial");
 	return 0;
 }
 
@@ -238,6 +255,8 @@ static uint64_t create_hash(const struct create_params *q)
 			   JSON_COMPACT | JSON_SORT_KEYS);
 	hash_add(q->image, strlen(q->image) + 1, &h);
 	hash_add(q->user, strlen(q->user) + 1, &h);
+	if (q->scratch)
+		hash_add(q->scratch, strlen(q->scratch) + 1, &h);
 	snprintf(text, sizeof(text), "%lld %lld %d %lld",
 		 (long long)q->scratch_size, (long long)q->log_size, q->init,
 		 (long long)q->ids);
@@ -271,7 +290,7 @@ static struct slot *slot_new(struct agent *a, const char *id, uint64_t hash)
 	size_t i;
 
 	for (i = 0; i < AGENT_CONTAINERS_MAX && !s; i++)
-		if (!a->slots[i].used)
+		if (!a->slots[i].used && !a->sweeps[i])
 			s = &a->slots[i];
 	if (!s)
 		return NULL;
@@ -313,15 +332,21 @@ static int create_container(struct slot *s, const struct create_params *q,
 	struct container_spec spec = CONTAINER_SPEC_INIT;
 	struct container_info info;
 	struct agent *a = s->agent;
-	int ends[2] = {-1, -1}, r;
+	char scratch[SCRATCH_PATH_MAX];
+	int ends[2] = {-1, -1}, r = 0;
 
-	r = logs_open(s, (size_t)q->log_size, ends, e);
+	if (q->scratch)
+		r = scratch_make_folder(s, (uint64_t)q->scratch_size, scratch,
+					e);
+	if (r == 0)
+		r = logs_open(s, (size_t)q->log_size, ends, e);
 	if (r < 0)
 		return r;
 	spec.id = s->id;
 	spec.config = config;
 	spec.rootfs = *rootfs;
 	spec.rootfs.scratch_size = (uint64_t)q->scratch_size;
+	spec.rootfs.scratch_dir = q->scratch ? scratch : NULL;
 	spec.defaults = true;
 	spec.ids_base = slot_ids(s);
 	spec.netns_fd = a->pod_netns;
@@ -375,6 +400,7 @@ static int create_now(struct peer *p, const struct create_params *q,
 		if (s->container)
 			container_delete(s->container, true, NULL);
 		logs_close(s);
+		scratch_remove_folder(s);
 		return r;
 	}
 	s->used = true;
@@ -418,7 +444,7 @@ static bool create_exists(struct peer *p, const struct create_params *q)
 	return true;
 }
 
-/* 1: the disk is not there yet. */
+/* 1: a disk is not there yet. */
 static int create_try(struct peer *p, const struct create_params *q,
 		      struct err *e)
 {
@@ -430,7 +456,9 @@ static int create_try(struct peer *p, const struct create_params *q,
 		return 0;
 	if (find_image(p->agent, q->image, &rootfs, path, sizeof(path)) < 0)
 		return 1;
-	r = make_ready(p->agent, e);
+	r = q->scratch ? scratch_mount(p->agent, q->scratch, e) : 0;
+	if (r == 0)
+		r = make_ready(p->agent, e);
 	if (r == 0)
 		r = create_now(p, q, &rootfs, e);
 	return r;
@@ -510,8 +538,10 @@ void containers_peer_timeout(struct peer *p)
 		if (create_again(p) == 0)
 			return;
 		create_read(&p->call, &q, &e);
-		err_set(&e, ETIMEDOUT, "no disk with the serial '%s' came",
-			q.image);
+		err_set(&e, ETIMEDOUT,
+			"no disk with the serial '%s'%s%s%s came", q.image,
+			q.scratch ? ", or none with '" : "",
+			q.scratch ? q.scratch : "", q.scratch ? "'," : "");
 	}
 	peer_error_err(p, &e);
 	vl_call_done(&p->call);
@@ -722,7 +752,7 @@ int method_delete(void *ctx, struct vl_call *call, struct err *e)
 		if (r < 0)
 			peer_error_err(p, e);
 		else
-			peer_reply(p, NULL);
+			answer_deleted(p, s);
 		return 0;
 	}
 	if (!q.force) {

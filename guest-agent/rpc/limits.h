@@ -25,6 +25,10 @@
 #define AGENT_FILES_MAX 33
 #define AGENT_FILE_MAX	((int64_t)64 * 1024)
 
+/* What a container may write to its scratch folder, at least: that an overlay
+ * can be there. */
+#define AGENT_SCRATCH_MIN ((uint64_t)1 << 20)
+
 /* As many connections as hyb-vsockd carries for a VM: none that it lets in is
  * refused here, none more can come. */
 #define AGENT_PEERS_MAX 256

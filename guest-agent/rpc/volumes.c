@@ -137,8 +137,7 @@ static int count_blocks(const char *dev, uint64_t *fs, uint64_t *disk,
 	return 0;
 }
 
-/* To the size of the disk, while it is mounted. */
-static int grow(const char *dev, int root, struct err *e)
+int volumes_grow_fs(const char *dev, int root, struct err *e)
 {
 	uint64_t fs = 0, disk = 0;
 	int r = count_blocks(dev, &fs, &disk, e);
@@ -241,7 +240,7 @@ static int child_mount(const struct volume_params *q, const char *place,
 	if (root < 0)
 		return err_sys(e, errno, "open '%s'", place);
 	if (!q->read_only)
-		r = grow(dev, root, e);
+		r = volumes_grow_fs(dev, root, e);
 	if (r == 0 && first)
 		r = fill(place, root, q, image, e);
 	cleanup_close(&root);

@@ -25,6 +25,12 @@ static inline int sys_openat2(int dirfd, const char *path, uint64_t flags,
 	return (int)syscall(SYS_openat2, dirfd, path, &how, sizeof(how));
 }
 
+static inline int sys_quotactl_fd(int fd, unsigned int cmd, uint32_t id,
+				  void *arg)
+{
+	return (int)syscall(SYS_quotactl_fd, fd, cmd, id, arg);
+}
+
 static inline int sys_pivot_root(const char *new_root, const char *put_old)
 {
 	return (int)syscall(SYS_pivot_root, new_root, put_old);

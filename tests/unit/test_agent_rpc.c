@@ -366,12 +366,18 @@ static void test_create(void **state)
 	expect(f, CREATE("../a", ",\"disk_timeout\":5"), "\"field\":\"id\"");
 	expect(f, CREATE("a", ",\"disk_timeout\":-1"), "disk_timeout");
 	expect(f, CREATE("a", ""), "disk_timeout");
+	expect(f, CREATE("a", ",\"disk_timeout\":5,\"scratch\":\"../s\""),
+	       "\"field\":\"scratch\"");
+	expect(f, CREATE("a", ",\"disk_timeout\":5,\"scratch\":1"), "scratch");
 	f->a->prepared = true;
 	f->a->seccomp_ready = true;
 	expect(f, CREATE("a", ",\"disk_timeout\":5"), "-");
 	assert_int_equal(f->a->peers[0].wait, WAIT_DISK);
 	usleep(10000);
 	expect(f, NULL, "no disk with the serial 'i' came");
+	expect(f, CREATE("a", ",\"disk_timeout\":5,\"scratch\":\"s\""), "-");
+	usleep(10000);
+	expect(f, NULL, "no disk with the serial 'i', or none with 's', came");
 	/* The host leaves while it waits. */
 	send_text(&f->c, CREATE("a", ",\"disk_timeout\":60000"));
 	run(f->a, 3);
