@@ -178,6 +178,11 @@ $(B)/tests/test_%: $(B)/obj/tests/unit/test_%.o $(TEST_LIBS)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $< -Wl,--start-group $(TEST_LIBS) -Wl,--end-group $(LIBS_HOST) $(LIBS_IMAGE) $(LIBS_GUEST) -lcmocka
 
+$(B)/tests/bench_%: $(B)/obj/tests/bench/%.o $(TEST_LIBS)
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $< -Wl,--start-group $(TEST_LIBS) -Wl,--end-group $(LIBS_HOST) $(LIBS_IMAGE) $(LIBS_GUEST)
+
 # Replays a corpus without libFuzzer, so that any compiler can.
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZ_BIN := $(patsubst tests/fuzz/%.c,$(B)/tests/%,$(FUZZ_SRC))
@@ -213,7 +218,7 @@ sanitized: all ## build/sanitized: hyb, hybd, hyb-image with ASan+UBSan, for HYB
 	$(Q)mkdir -p build/sanitized/bin
 	$(Q)cp --remove-destination $(filter-out $(addprefix %/,$(SANITIZED)),$(BINS)) \
 		$(addprefix build/gcc-address-undefined/bin/,$(SANITIZED)) build/sanitized/bin/
-bench: all ## figures; BENCH=NAME for one
+bench: all $(B)/tests/bench_scratch_ready ## figures; BENCH=NAME for one
 	@tests/bench/run.sh $(BENCH)
 demo: ## set everything up and run the main job (KEEP=1 leaves it running)
 	@docs/examples/demo.sh

@@ -241,17 +241,18 @@ int agent_create(struct agent *a, const struct agent_create *c,
 	json_t *none = json_array();
 	int r;
 
-	r = call_plain(a, IFACE "Create",
-		       json_pack("{s:s,s:O,s:s,s:I,s:I,s:s,s:b,s:I,s:O,s:I}",
-				 "id", c->id, "config", c->config, "image",
-				 c->image_serial, "disk_timeout",
-				 (json_int_t)c->disk_timeout_ms, "scratch_size",
-				 (json_int_t)c->scratch_size, "user", c->user,
-				 "init", (int)c->init, "log_size",
-				 (json_int_t)c->log_size, "files",
-				 c->files ? c->files : none, "ids",
-				 (json_int_t)c->ids),
-		       deadline_ms, e);
+	r = call_plain(
+		a, IFACE "Create",
+		json_pack("{s:s,s:O,s:s,s:I,s:s*,s:I,s:s,s:b,s:I,s:O,s:I}",
+			  "id", c->id, "config", c->config, "image",
+			  c->image_serial, "disk_timeout",
+			  (json_int_t)c->disk_timeout_ms, "scratch",
+			  c->scratch_serial, "scratch_size",
+			  (json_int_t)c->scratch_size, "user", c->user, "init",
+			  (int)c->init, "log_size", (json_int_t)c->log_size,
+			  "files", c->files ? c->files : none, "ids",
+			  (json_int_t)c->ids),
+		deadline_ms, e);
 	json_decref(none);
 	return r;
 }

@@ -87,6 +87,7 @@ struct agent_create {
 	json_t *config; /* borrowed */
 	const char *image_serial;
 	uint64_t disk_timeout_ms;
+	const char *scratch_serial; /* NULL: the guest's memory */
 	uint64_t scratch_size;
 	const char *user;
 	bool init;

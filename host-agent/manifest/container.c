@@ -154,6 +154,30 @@ static void on_shm_size(struct reading *r, const struct node *n, void *out)
 		d->shm_size = n;
 }
 
+static void on_layer_size(struct reading *r, const struct node *n, void *out)
+{
+	struct container_draft *d = out;
+
+	if (read_size(r, n, HYB_LAYER_SIZE_MIN, HYB_LAYER_SIZE_MAX,
+		      &d->m.layer_size))
+		d->layer_size = n;
+}
+
+static const struct field storage_fields[] = {
+	{"size", on_layer_size},
+};
+
+const struct field_table fields_storage = {
+	"a container's 'storage_opt'",
+	storage_fields,
+	ARRAY_SIZE(storage_fields),
+};
+
+static void on_storage_opt(struct reading *r, const struct node *n, void *out)
+{
+	fields_read(r, n, &fields_storage, out);
+}
+
 static void on_stop_signal(struct reading *r, const struct node *n, void *out)
 {
 	struct container_draft *d = out;
@@ -291,6 +315,7 @@ static const struct field container_fields[] = {
 	{"configs", container_configs_read},
 	{"read_only", on_read_only},
 	{"shm_size", on_shm_size},
+	{"storage_opt", on_storage_opt},
 	{"seccomp", seccomp_read},
 	{"stop_signal", on_stop_signal},
 	{"stop_grace_period", on_stop_grace},
@@ -343,5 +368,9 @@ void container_read(struct reading *r, const struct node *map,
 			   "the container %s has nothing to run: 'entrypoint' "
 			   "and 'command' are empty",
 			   text_show(r, d->m.name));
+	if (d->layer_size && d->m.read_only)
+		node_error(r, d->layer_size,
+			   "'storage_opt.size' says nothing: with 'read_only' "
+			   "nothing is written to the container's root");
 	environment_read(r, d);
 }

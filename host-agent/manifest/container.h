@@ -19,7 +19,7 @@ struct container_draft {
 	const struct node **mount_at;
 	struct model_file *files; /* = m.files */
 	const struct node **file_at;
-	const struct node *shm_size;
+	const struct node *shm_size, *layer_size;
 	const char *vm; /* the name of its VM */
 };
 

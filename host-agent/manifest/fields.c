@@ -8,10 +8,10 @@
 #include "host-agent/model/check.h"
 
 const struct field_table *const fields_all[] = {
-	&fields_stack,	   &fields_vm,	   &fields_vm_resources,
-	&fields_container, &fields_limits, &fields_resources,
-	&fields_port,	   &fields_mount,  &fields_healthcheck,
-	&fields_boot,	   NULL,
+	&fields_stack,	   &fields_vm,	    &fields_vm_resources,
+	&fields_container, &fields_limits,  &fields_resources,
+	&fields_port,	   &fields_mount,   &fields_healthcheck,
+	&fields_boot,	   &fields_storage, NULL,
 };
 
 /* Words of other tools (or of elsewhere in this file) for what we call
@@ -27,6 +27,7 @@ static const struct {
 	{"workdir", "working_dir"},
 	{"mem_limit", "resources.limits.memory"},
 	{"pids_limit", "resources.limits.pids"},
+	{"ephemeral-storage", "storage_opt.size"},
 	{"deploy", "resources"},
 	{"cpu", "cpus"},
 	{"mem", "memory"},

@@ -41,6 +41,9 @@
 #define HYB_VOLUME_SIZE_MAX ((uint64_t)16 << 40)
 #define HYB_TMPFS_SIZE_MIN  ((uint64_t)4096)
 #define HYB_TMPFS_SIZE_MAX  HYB_VM_MEMORY_MAX
+#define HYB_LAYER_SIZE_MIN  ((uint64_t)16 << 20)
+/* 64 containers' are less than the largest file of an ext4 of the host's. */
+#define HYB_LAYER_SIZE_MAX ((uint64_t)64 << 30)
 /* execve() takes no longer string (MAX_ARG_STRLEN). */
 #define HYB_ENV_ENTRY_MAX 131071
 

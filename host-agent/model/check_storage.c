@@ -125,6 +125,10 @@ static int check_container_storage(const struct model_stack *s,
 	if (c->shm_size && (c->shm_size < HYB_TMPFS_SIZE_MIN ||
 			    c->shm_size > HYB_TMPFS_SIZE_MAX))
 		return err_set(e, EINVAL, "shm_size is out of range");
+	if (c->layer_size &&
+	    (c->read_only || c->layer_size < HYB_LAYER_SIZE_MIN ||
+	     c->layer_size > HYB_LAYER_SIZE_MAX))
+		return err_set(e, EINVAL, "layer_size is out of range");
 	for (i = 0; r == 0 && i < c->n_mounts; i++)
 		r = check_mount(s, c, i, e);
 	for (i = 0; r == 0 && i < c->n_files; i++)

@@ -57,7 +57,13 @@ bool storage_to_json(json_t *o, const struct model_container *c)
 	       json_object_set_new(o, "read_only",
 				   json_boolean(c->read_only)) == 0 &&
 	       json_object_set_new(o, "shm_size",
-				   json_integer((json_int_t)c->shm_size)) == 0;
+				   json_integer((json_int_t)c->shm_size)) ==
+		       0 &&
+	       /* Rows of earlier versions have none. */
+	       (!c->layer_size ||
+		json_object_set_new(o, "layer_size",
+				    json_integer((json_int_t)c->layer_size)) ==
+			0);
 }
 
 json_t *volumes_to_json(const struct model_stack *s)
@@ -187,6 +193,8 @@ int storage_from_json(struct arena *arena, const json_t *o,
 		return broken(e, "read_only");
 	if (!whole(o, "shm_size", &c->shm_size))
 		return broken(e, "shm_size");
+	if (!whole(o, "layer_size", &c->layer_size))
+		return broken(e, "layer_size");
 	if (!files_from_json(arena, o, c))
 		return broken(e, "files");
 	if (list && !json_is_array(list))

@@ -157,6 +157,32 @@ uint64_t model_vm_memory(const struct model_vm *vm)
 	return (sum + unit - 1) / unit * unit;
 }
 
+uint64_t model_layer_size(const struct model_container *c)
+{
+	if (c->read_only)
+		return 0;
+	return c->layer_size ? c->layer_size : HYB_DEFAULT_LAYER_SIZE;
+}
+
+uint64_t model_vm_scratch(const struct model_vm *vm)
+{
+	/* The file system's own: inode tables are a 32nd; blocks that ext4
+	 * keeps for itself, descriptors of groups and their reserve. */
+	const uint64_t own = (uint64_t)32 << 20;
+	uint64_t sum = 0, unit = (uint64_t)1 << 20;
+	size_t i;
+
+	for (i = 0; i < vm->n_containers; i++)
+		sum += model_layer_size(&vm->containers[i]);
+	if (!sum)
+		return 0;
+	sum += sum / 16 + own;
+	/* Four sizes from one power of two to the next: the file is sparse. */
+	while (unit * 8 <= sum)
+		unit *= 2;
+	return (sum + unit - 1) / unit * unit;
+}
+
 const char *restart_policy_format(const struct restart_policy *p, char *out,
 				  size_t size)
 {

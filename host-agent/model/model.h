@@ -103,6 +103,7 @@ struct model_volume {
 
 #define HYB_DEFAULT_TMPFS_SIZE	  ((uint64_t)64 << 20)
 #define HYB_DEFAULT_TMPFS_MODE	  01777
+#define HYB_DEFAULT_LAYER_SIZE	  ((uint64_t)1 << 30)
 #define HYB_DEFAULT_PIDS_LIMIT	  1024
 #define HYB_DEFAULT_STOP_GRACE_NS ((uint64_t)10 * 1000 * 1000 * 1000)
 #define HYB_DEFAULT_HOST_IP	  "127.0.0.1"
@@ -159,6 +160,8 @@ struct model_container {
 	size_t n_files;
 	bool read_only;	     /* the root file system */
 	uint64_t shm_size;   /* bytes of /dev/shm; 0: the default, 64 MiB */
+	uint64_t layer_size; /* bytes it may write to its root; 0: the default;
+				always 0 when read_only */
 	const char *seccomp; /* a Docker-format profile as JSON; "": default */
 	bool init;
 	const struct model_check *healthcheck; /* NULL: the image's */
@@ -247,6 +250,13 @@ size_t model_vm_binds(const struct model_vm *vm,
 /* auto, of a VM that boots a disk. */
 #define HYB_AUTO_BOOT_MEMORY ((uint64_t)1 << 30)
 uint64_t model_vm_memory(const struct model_vm *vm);
+
+/* What a container may write to its root: 0 for one that is read-only. */
+uint64_t model_layer_size(const struct model_container *c);
+/* Bytes of the scratch disk that has room for what all containers of the VM may
+ * write and for its file system; 0: they write nothing, there is none. It takes
+ * one of few sizes, so that few templates of file systems are needed. */
+uint64_t model_vm_scratch(const struct model_vm *vm);
 
 /* "no", "on-failure", "on-failure:3", ... */
 const char *restart_policy_format(const struct restart_policy *p, char *out,

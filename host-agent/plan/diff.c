@@ -52,6 +52,8 @@ static const struct rule container_rules[] = {
 	 SHOW_FILES},
 	{"read_only", NULL, "read_only", PLAN_RESTART_CONTAINER, SHOW_TEXT},
 	{"shm_size", NULL, "shm_size", PLAN_RESTART_CONTAINER, SHOW_SIZE},
+	{"layer_size", NULL, "storage_opt.size", PLAN_RESTART_CONTAINER,
+	 SHOW_SIZE},
 	{"restart", NULL, "restart", PLAN_LIVE, SHOW_TEXT},
 	{"stop_signal", NULL, "stop_signal", PLAN_LIVE, SHOW_TEXT},
 	{"stop_grace_ns", NULL, "stop_grace_period", PLAN_LIVE, SHOW_TIME},

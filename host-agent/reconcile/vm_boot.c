@@ -15,6 +15,8 @@
 #define RETRY_NS    3000000
 #define CID_BASE    1000
 #define SPARE_SLOTS 4
+_Static_assert(VIRT_SLOTS_MAX > HYB_VM_VOLUMES_MAX + 1,
+	       "there is room for images beside volumes and the scratch disk");
 
 _Static_assert(HYB_VM_BINDS_MAX <= VIRT_SHARES_MAX, "a share for each bind");
 
@@ -268,14 +270,16 @@ int vm_attach_image(struct vm *vm, const char *reference,
 	return 0;
 }
 
-/* While the guest boots. An image that is missing is its container's error,
- * told when that is made. */
+/* While the guest boots. What is missing is its container's error, told when
+ * that is made. */
 static void attach_all(struct vm *vm, const struct model_vm *m)
 {
 	struct image_info *image;
 	struct err e = ERR_INIT;
 	size_t i;
 
+	if (scratch_ensure(vm, &e) < 0)
+		log_debug("%s/%s: %s", vm->stack, vm->name, e.msg);
 	for (i = 0; i < m->n_containers; i++) {
 		image = NULL;
 		if (vm_attach_image(vm, m->containers[i].image, &image, &e) < 0)
@@ -341,6 +345,7 @@ static int announce(struct vm *vm, const struct model_vm *m, struct err *e)
 	vm->row.message[0] = '\0';
 	vm->n_disks = 0;
 	vm->n_volumes = 0;
+	vm->scratch = 0;
 	vm->died = false;
 	vm->state = VM_STARTING;
 	world_changed(vm->world);
@@ -369,10 +374,11 @@ static size_t count_volumes(const struct model_vm *m)
 	return n;
 }
 
-/* Ports for image disks: what the model needs, and some for what later
+/* Ports for disks: what the model needs, and some for what later
  * deployments bring. Each costs the guest's boot some 5 ms. */
 static uint32_t slots_for(const struct model_vm *m)
 {
+	size_t others = count_volumes(m) + (model_vm_scratch(m) > 0);
 	size_t i, k, distinct = 0;
 
 	for (i = 0; i < m->n_containers; i++) {
@@ -385,7 +391,9 @@ static uint32_t slots_for(const struct model_vm *m)
 	distinct += SPARE_SLOTS;
 	if (distinct > WORLD_DISKS_MAX)
 		distinct = WORLD_DISKS_MAX;
-	return (uint32_t)(distinct + count_volumes(m));
+	if (distinct > VIRT_SLOTS_MAX - others)
+		distinct = VIRT_SLOTS_MAX - others;
+	return (uint32_t)(distinct + others);
 }
 
 /* The 32 digits of the VM's UUID. */
@@ -562,9 +570,11 @@ static int take_disks(struct vm *vm, const char *domain, struct err *e)
 	vm->n_disks = 0;
 	for (i = 0; i < n && vm->n_disks < WORLD_DISKS_MAX; i++)
 		if (strncmp(disks[i].serial, VOLUME_SERIAL_PREFIX,
-			    strlen(VOLUME_SERIAL_PREFIX)) != 0)
+			    strlen(VOLUME_SERIAL_PREFIX)) != 0 &&
+		    strcmp(disks[i].serial, SCRATCH_SERIAL) != 0)
 			snprintf(vm->disks[vm->n_disks++], sizeof(vm->disks[0]),
 				 "%s", disks[i].serial);
+	scratch_take(vm, disks, n);
 	return volumes_take(vm, disks, n, e);
 }
 
@@ -712,6 +722,7 @@ int vm_destroy(struct vm *vm, const char *reason, struct err *e)
 	vm->row.ports[0] = '\0';
 	vm->n_disks = 0;
 	vm->n_volumes = 0;
+	vm->scratch = 0;
 	vm->died = false;
 	snprintf(vm->row.reason, sizeof(vm->row.reason), "%s", reason);
 	vm->state = VM_PENDING;

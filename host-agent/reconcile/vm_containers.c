@@ -10,12 +10,14 @@
 
 #include <signal.h>
 
-#define CALL_MS	      30000 /* of one call that may do much */
-#define DISK_MS	      10000
-#define KILL_MS	      10000
-#define DRAIN_MS      3000
-#define SCRATCH_BYTES ((uint64_t)256 << 20)
-#define FORGET_MS     10000
+#define CALL_MS	  30000 /* of one call that may do much */
+#define DISK_MS	  10000
+#define KILL_MS	  10000
+#define DRAIN_MS  3000
+#define FORGET_MS 10000
+/* In the guest's memory, for folders that mounts need: a root that is read-only
+ * takes nothing else. */
+#define READ_ONLY_LAYER ((uint64_t)4 << 20)
 
 static int64_t now_real(void)
 {
@@ -274,7 +276,9 @@ static int ctr_create(struct vm *vm, struct ctr *c,
 		.config = config,
 		.image_serial = image->erofs_serial,
 		.disk_timeout_ms = DISK_MS,
-		.scratch_size = SCRATCH_BYTES,
+		.scratch_serial = m->read_only ? NULL : SCRATCH_SERIAL,
+		.scratch_size =
+			m->read_only ? READ_ONLY_LAYER : model_layer_size(m),
 		.user = m->user[0]	? m->user
 			: defaults.user ? defaults.user
 					: "",
@@ -303,7 +307,9 @@ static int ctr_run(struct vm *vm, struct ctr *c,
 	r = vm_attach_image(vm, m->image, &image, e);
 	if (r < 0)
 		return ctr_fail(vm, c, m, "ImageError", -1, e);
-	r = volumes_ensure(vm, c, m, image, e);
+	r = m->read_only ? 0 : scratch_ensure(vm, e);
+	if (r == 0)
+		r = volumes_ensure(vm, c, m, image, e);
 	if (r < 0)
 		return ctr_fail(vm, c, m, "StartError", -1, e);
 	if (r > 0) {

@@ -171,6 +171,7 @@ struct vm {
 	struct vm_volume volumes[HYB_VM_VOLUMES_MAX]; /* that are attached */
 	size_t n_volumes;
 	uint64_t sizes_seen;   /* volume_generation() that they have; 0: none */
+	uint64_t scratch;      /* bytes of its scratch disk; 0: it has none */
 	uint64_t secrets_seen; /* secret_generation() that its guest has */
 	char dir[256];	       /* ROOT/vms/ID */
 	char logs[256];
@@ -437,6 +438,14 @@ int volumes_take(struct vm *vm, const struct virt_disk *disks, size_t n,
 		 struct err *e);
 /* At the start: uses of VMs that are not there, and volumes that are to go. */
 void volumes_purge(struct world *w);
+
+/* vm_scratch.c: the disk that containers' writable layers lie on. */
+#define SCRATCH_SERIAL "scratch"
+/* There is one, as large as the VM that is wanted needs; none where no container
+ * writes. */
+int scratch_ensure(struct vm *vm, struct err *e);
+/* What an earlier hybd attached, by what the domain has. */
+void scratch_take(struct vm *vm, const struct virt_disk *disks, size_t n);
 
 /* vm_files.c */
 /* A container's secrets and configs for agent_create(), to be given to

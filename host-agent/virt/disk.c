@@ -103,7 +103,7 @@ struct disk_job {
 		   const struct disk_job *job, struct err *e);
 	const char *serial;
 	const char *path; /* attach */
-	bool readonly, volume;
+	bool readonly, volume, scratch;
 	uint64_t bytes; /* resize */
 };
 
@@ -117,7 +117,8 @@ static int attach(virDomainPtr dom, const struct vm *vm,
 			     .target = target,
 			     .serial = job->serial,
 			     .readonly = job->readonly,
-			     .volume = job->volume};
+			     .volume = job->volume,
+			     .scratch = job->scratch};
 	size_t n = 0, i;
 	int r;
 
@@ -241,6 +242,15 @@ int virt_vm_attach_volume(struct virt *v, const char *name, const char *path,
 				     .path = path,
 				     .readonly = readonly,
 				     .volume = true};
+
+	return disk_run(v, name, &job, e);
+}
+
+int virt_vm_attach_scratch(struct virt *v, const char *name, const char *path,
+			   const char *serial, struct err *e)
+{
+	const struct disk_job job = {
+		.run = attach, .serial = serial, .path = path, .scratch = true};
 
 	return disk_run(v, name, &job, e);
 }

@@ -221,6 +221,10 @@ int virt_vm_attach_disk(struct virt *v, const char *name, const char *path,
  * flushes, and locked by QEMU against others that write. */
 int virt_vm_attach_volume(struct virt *v, const char *name, const char *path,
 			  const char *serial, bool readonly, struct err *e);
+/* The same for a disk that is gone with its VM: what the guest flushes goes no
+ * further than the host's page cache. */
+int virt_vm_attach_scratch(struct virt *v, const char *name, const char *path,
+			   const char *serial, struct err *e);
 /* Makes the disk and its file so large, for the running guest. -ENOENT: there
  * is no disk with this serial. */
 int virt_vm_resize_disk(struct virt *v, const char *name, const char *serial,

@@ -349,6 +349,10 @@ int xml_disk_format(struct buf *b, const struct xml_disk *d)
 	if (d->volume)
 		xml_put(b, " cache='writeback' error_policy='report' "
 			   "rerror_policy='report'");
+	/* Nothing waits for the host's disk, not even QEMU's end. */
+	if (d->scratch)
+		xml_put(b, " cache='unsafe' error_policy='report' "
+			   "rerror_policy='report'");
 	xml_put(b, "/>\n");
 	xml_put(b,
 		"  <source file='%s'/>\n  <target dev='%s' bus='virtio'/>\n"

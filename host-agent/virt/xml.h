@@ -48,7 +48,8 @@ struct xml_disk {
 	const char *target; /* "vda" */
 	const char *serial;
 	bool readonly;
-	bool volume; /* no image: what is written must be there */
+	bool volume;  /* no image: what is written must be there */
+	bool scratch; /* what is written is gone with the VM */
 };
 
 int xml_disk_format(struct buf *b, const struct xml_disk *d);

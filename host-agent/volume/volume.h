@@ -118,6 +118,14 @@ struct volume_info {
 };
 void volume_look(struct volume_store *s, const struct state_volume *v,
 		 struct volume_info *ret);
+/* A scratch disk: DIR/NAME, a new sparse file of `size` bytes with an empty ext4
+ * without a journal and with project quotas, which belongs to uid; over whatever
+ * had that name. The first of a size runs mke2fs, whose result is the template
+ * of all others. Nothing of it need survive: it is not synced. */
+int volume_scratch_make(struct volume_store *s, const char *dir,
+			const char *name, uint64_t size, uid_t uid,
+			struct err *e);
+
 /* Name for messages: "stack/name" or "name". */
 const char *volume_format(const struct state_volume *v, char out[136]);
 void volume_serial(int64_t id, char out[24]);

@@ -89,14 +89,45 @@ static int open_template(struct volume_store *s, struct err *e)
 	return fd < 0 ? err_sys(e, errno, "open '%s'", path) : fd;
 }
 
+int volume_mke2fs(const struct volume_store *s, const char *const *argv,
+		  const int *fds, size_t n_fds, struct err *e)
+{
+	static const char *const env[] = {"PATH=/usr/sbin:/sbin:/usr/bin:/bin",
+					  "MKE2FS_CONFIG=/dev/null",
+					  "LANG=C.UTF-8", NULL};
+	_cleanup_free_ char *said = NULL;
+	struct proc_spec spec = {.path = "mke2fs",
+				 .argv = argv,
+				 .envp = env,
+				 .stdin_fd = -1,
+				 .stdout_fd = -1,
+				 .stderr_fd = -1,
+				 .fds = fds,
+				 .n_fds = n_fds,
+				 .uid = s->mkfs_uid,
+				 .gid = s->mkfs_uid,
+				 .drop_ids = true,
+				 .die_with_parent = false};
+	char shown[160];
+	int status = 0, r;
+
+	r = proc_run(&spec, now_ms() + MKFS_MS, 2000, NULL, &said, &status, e);
+	if (r == -ENOENT)
+		err_hint(e, "install e2fsprogs");
+	if (r < 0)
+		return err_wrap(e, "mke2fs");
+	if (status != 0)
+		return err_set(
+			e, EIO, "mke2fs ended with %d: %s", status,
+			text_escape(said ? said : "", shown, sizeof(shown)));
+	return 0;
+}
+
 /* The options are all given: what the host's mke2fs.conf says about features
  * does not matter, for it is the guest's kernel that must know them. */
 static int run_mke2fs(struct volume_store *s, const struct state_volume *v,
 		      int fd, struct err *e)
 {
-	static const char *const env[] = {"PATH=/usr/sbin:/sbin:/usr/bin:/bin",
-					  "MKE2FS_CONFIG=/dev/null",
-					  "LANG=C.UTF-8", NULL};
 	const char *const argv[] = {
 		"mke2fs",
 		"-q",
@@ -123,36 +154,13 @@ static int run_mke2fs(struct volume_store *s, const struct state_volume *v,
 		"/proc/self/fd/3",
 		NULL};
 	_cleanup_close_ int template = open_template(s, e);
-	_cleanup_free_ char *said = NULL;
-	struct proc_spec spec = {.path = "mke2fs",
-				 .argv = argv,
-				 .envp = env,
-				 .stdin_fd = -1,
-				 .stdout_fd = -1,
-				 .stderr_fd = -1,
-				 .n_fds = 2,
-				 .uid = s->mkfs_uid,
-				 .gid = s->mkfs_uid,
-				 .drop_ids = true,
-				 .die_with_parent = false};
-	char shown[160];
-	int fds[2], status = 0, r;
+	int fds[2];
 
 	if (template <0)
 		return template;
 	fds[0] = fd;
 	fds[1] = template;
-	spec.fds = fds;
-	r = proc_run(&spec, now_ms() + MKFS_MS, 2000, NULL, &said, &status, e);
-	if (r == -ENOENT)
-		err_hint(e, "install e2fsprogs");
-	if (r < 0)
-		return err_wrap(e, "mke2fs");
-	if (status != 0)
-		return err_set(
-			e, EIO, "mke2fs ended with %d: %s", status,
-			text_escape(said ? said : "", shown, sizeof(shown)));
-	return 0;
+	return volume_mke2fs(s, argv, fds, 2, e);
 }
 
 /* What an interrupted making may have left; anything else stays, and is told.

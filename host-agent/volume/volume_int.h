@@ -53,5 +53,11 @@ int volume_snapshot_drop(struct volume_store *s, const char *tenant,
 			 const struct state_snapshot *snap, struct err *e);
 
 int volume_space(const struct volume_store *s, uint64_t bytes, struct err *e);
+/* Runs mke2fs as a user without rights; fds are its descriptors from 3 on. */
+int volume_mke2fs(const struct volume_store *s, const char *const *argv,
+		  const int *fds, size_t n_fds, struct err *e);
+
+/* volume_snapshot.c: the data, not the holes. */
+int volume_copy_sparse(int from, int to, off_t size);
 
 #endif

@@ -39,8 +39,7 @@ static int copy_range(int from, int to, off_t at, off_t end)
 	return 0;
 }
 
-/* The data, not the holes. */
-static int copy_sparse(int from, int to, off_t size)
+int volume_copy_sparse(int from, int to, off_t size)
 {
 	off_t at = 0, end;
 	int r;
@@ -73,7 +72,7 @@ static int copy_whole(struct volume_store *s, int from, int to, struct err *e)
 		r = volume_space(s, (uint64_t)st.st_blocks * 512, e);
 		if (r < 0)
 			return r;
-		r = copy_sparse(from, to, st.st_size);
+		r = volume_copy_sparse(from, to, st.st_size);
 		if (r < 0)
 			return err_sys(e, -r, "copy");
 	}

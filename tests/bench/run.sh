@@ -9,10 +9,11 @@ export HYB_ACCEL=${HYB_ACCEL:-tcg}
 name=${1:-}
 vm_figures="cold_deploy exec logs cp guest_fixed_memory smallest_vm host_memory read_image read_volume read_bind image_cache engine_many_agent"
 image_figures="image_convert image_second"
+host_figures="scratch_ready"
 engine_figures="engine_start engine_exec engine_memory engine_many"
-case " $vm_figures $image_figures $engine_figures " in
+case " $vm_figures $image_figures $host_figures $engine_figures " in
 *" ${name:-exec} "*) ;;
-*) echo "bench: unknown '$name'; one of: $vm_figures $image_figures $engine_figures" >&2; exit 2 ;;
+*) echo "bench: unknown '$name'; one of: $vm_figures $image_figures $host_figures $engine_figures" >&2; exit 2 ;;
 esac
 for figure in $vm_figures; do
 	if [ -z "$name" ] || [ "$name" = "$figure" ]; then
@@ -22,6 +23,11 @@ done
 case " $image_figures " in
 *" ${name:-image_convert} "*) tests/bench/image_convert.sh $name ;;
 esac
+if [ -z "$name" ] || [ "$name" = scratch_ready ]; then
+	dir=$(mktemp -d /tmp/hyb-bench.XXXX)
+	build/default/tests/bench_scratch_ready "$dir"
+	rm -rf "$dir"
+fi
 case " $engine_figures " in
 *" ${name:-engine_start} "*) tests/bench/engine.sh $name ;;
 esac

@@ -138,6 +138,9 @@ static const struct bad bad[] = {
 	{"vms.0.containers.0.shm_size", "1"},
 	{"vms.0.containers.0.shm_size", "\"1m\""},
 	{"vms.0.containers.0.shm_size", "-4096"},
+	/* It is read_only. */
+	{"vms.0.containers.0.layer_size", "16777216"},
+	{"vms.0.containers.0.layer_size", "\"1g\""},
 	{"vms.0.containers.0.mounts", "{}"},
 	{"vms.0.containers.0.mounts", "[1]"},
 	{"vms.0.containers.0.mounts.0.type", "\"bind\""},
@@ -285,6 +288,39 @@ static void test_memory(void **state)
 	assert_int_equal(model_vm_memory(&vm), 102 * mib);
 }
 
+static void test_scratch(void **state)
+{
+	struct model_container c[2] = {{.name = "a", .read_only = true},
+				       {.name = "b", .read_only = true}};
+	struct model_vm vm = {.containers = c, .n_containers = 2};
+	const uint64_t mib = 1 << 20, gib = 1 << 30;
+	uint64_t sum, last = 0, sizes = 0;
+
+	(void)state;
+	assert_int_equal(model_layer_size(&c[0]), 0);
+	assert_int_equal(model_vm_scratch(&vm), 0);
+	c[0].read_only = false;
+	assert_int_equal(model_layer_size(&c[0]), gib);
+	assert_int_equal(model_vm_scratch(&vm), 1280 * mib);
+	c[1].read_only = false;
+	c[1].layer_size = 16 * mib;
+	assert_int_equal(model_layer_size(&c[1]), 16 * mib);
+	/* Never less than what is promised and a 32nd for inodes; few sizes. */
+	c[0].read_only = true;
+	for (sum = 16 * mib; sum < 64 * gib; sum += 16 * mib) {
+		uint64_t size;
+
+		c[1].layer_size = sum;
+		size = model_vm_scratch(&vm);
+		assert_true(size - size / 32 >= sum + 24 * mib);
+		assert_true(size < 4 * sum);
+		assert_true(size >= last);
+		sizes += size != last;
+		last = size;
+	}
+	assert_true(sizes < 64);
+}
+
 static void test_restart(void **state)
 {
 	static const char *const same[] = {"no",	   "on-failure",
@@ -323,6 +359,7 @@ int main(void)
 		cmocka_unit_test(test_bad),
 		cmocka_unit_test(test_duplicates),
 		cmocka_unit_test(test_memory),
+		cmocka_unit_test(test_scratch),
 		cmocka_unit_test(test_restart),
 		cmocka_unit_test(test_overlap),
 	};

@@ -103,6 +103,85 @@ static bool need_root(void)
 	return geteuid() == 0;
 }
 
+/* -------------------------------------------------------- scratch disks */
+
+static int scratch_make(const char *name, uint64_t size)
+{
+	return volume_scratch_make(volumes, dir, name, size, VM_UID, &error);
+}
+
+static void read_file(const char *name, off_t at, void *out, size_t n)
+{
+	char path[128];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	assert_int_equal(pread(fd, out, n, at), n);
+	close(fd);
+}
+
+static void check_scratch(const char *name, uint64_t size)
+{
+	unsigned char sb[1024];
+	char path[128];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	assert_int_equal(lstat(path, &st), 0);
+	assert_true(S_ISREG(st.st_mode));
+	assert_int_equal(st.st_mode & 07777, 0600);
+	assert_int_equal(st.st_uid, VM_UID);
+	assert_int_equal(st.st_size, size);
+	assert_true((uint64_t)st.st_blocks * 512 < size / 8);
+	read_file(name, 1024, sb, sizeof(sb));
+	assert_int_equal(sb[0x38] | sb[0x39] << 8, 0xef53);
+	/* No journal; quotas of projects. */
+	assert_int_equal(sb[0x5c] & 4, 0);
+	assert_int_equal(sb[0x65] & 0x21, 0x21);
+}
+
+static void test_scratch(void **state)
+{
+	static unsigned char a[1 << 20], b[1 << 20];
+	char path[256], other[128];
+	struct stat st;
+
+	(void)state;
+	if (!need_root())
+		return;
+	assert_int_equal(scratch_make("one", 64 * MIB), 0);
+	check_scratch("one", 64 * MIB);
+	/* From the template, whatever stood there: a link is not followed. */
+	snprintf(path, sizeof(path), "%s/two", dir);
+	snprintf(other, sizeof(other), "%s/one", dir);
+	assert_int_equal(symlink(other, path), 0);
+	assert_int_equal(scratch_make("two", 64 * MIB), 0);
+	check_scratch("two", 64 * MIB);
+	read_file("one", 0, a, sizeof(a));
+	read_file("two", 0, b, sizeof(b));
+	assert_memory_equal(a, b, sizeof(a));
+	/* Another size has another; what a killed hybd left is in no way. */
+	snprintf(path, sizeof(path), "%s/volumes/.scratch/new", dir);
+	assert_int_equal(symlink(other, path), 0);
+	assert_int_equal(scratch_make("three", 96 * MIB), 0);
+	check_scratch("three", 96 * MIB);
+	assert_int_equal(lstat(path, &st), -1);
+	check_scratch("one", 64 * MIB);
+	/* A template that is not what was made is not used. */
+	snprintf(path, sizeof(path), "%s/volumes/.scratch/1-%llu.ext4", dir,
+		 (unsigned long long)(96 * MIB));
+	assert_int_equal(truncate(path, 1000), 0);
+	says(scratch_make("four", 96 * MIB), -EEXIST, "is not hyb's");
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(symlink(other, path), 0);
+	says(scratch_make("four", 96 * MIB), -ELOOP, "template");
+	says(volume_scratch_make(volumes, "/nowhere", "x", 64 * MIB, VM_UID,
+				 &error),
+	     -ENOENT, "/nowhere");
+}
+
 /* -------------------------------------------------------------- volumes */
 
 static void test_make_and_grow(void **state)
@@ -533,15 +612,11 @@ static void test_key(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		WITH_DIR(test_make_and_grow),
-		WITH_DIR(test_one_writer),
-		WITH_DIR(test_foreign_process),
-		WITH_DIR(test_foreign_files),
-		WITH_DIR(test_half_made),
-		WITH_DIR(test_marked),
-		WITH_DIR(test_snapshots),
-		WITH_DIR(test_secrets),
-		WITH_DIR(test_key),
+		WITH_DIR(test_scratch),	      WITH_DIR(test_make_and_grow),
+		WITH_DIR(test_one_writer),    WITH_DIR(test_foreign_process),
+		WITH_DIR(test_foreign_files), WITH_DIR(test_half_made),
+		WITH_DIR(test_marked),	      WITH_DIR(test_snapshots),
+		WITH_DIR(test_secrets),	      WITH_DIR(test_key),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

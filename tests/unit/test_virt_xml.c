@@ -215,6 +215,12 @@ static void test_disk(void **state)
 	d.readonly = true;
 	assert_int_equal(xml_disk_format(&ro, &d), 0);
 	check_golden("volume-ro", buf_str(&ro));
+	/* Nothing on it must survive: no flush reaches the host's disk. */
+	buf_clear(&rw);
+	d.readonly = d.volume = false;
+	d.scratch = true;
+	assert_int_equal(xml_disk_format(&rw, &d), 0);
+	check_golden("scratch", buf_str(&rw));
 }
 
 static void test_disks_parse(void **state)
