@@ -125,13 +125,13 @@ static void on_exit_message(struct loop *l, const json_t *untrusted_exit,
 		err_set(e, ENOEXEC, "%s", text);
 }
 
-/* It runs in as many as it may: we stay. */
+/* It runs in as many as it may: we stay. The terminal stays raw, since what is
+ * typed meanwhile is the session's; the line's end is complete for it. */
 static void on_refused(struct loop *l, const json_t *untrusted_refused)
 {
-	tty_restore();
 	out_note("not detached: %s", out_str(untrusted_refused, "message"));
-	if (l->filter)
-		tty_raw(STDIN_FILENO);
+	if (l->filter && isatty(STDERR_FILENO))
+		fputc('\r', stderr);
 	l->leaving = false;
 	l->asked = false;
 }

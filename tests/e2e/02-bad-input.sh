@@ -77,9 +77,9 @@ check "down" hyb down oom
 
 one early '["sh", "-c", "exit 3"]' '        restart: on-failure:2'
 check "deploy what fails" hyb deploy "$WORK/early.yaml"
-await "restarted twice, then failed" 30 has early/vm/c restarts 2
-await "failed for good" 30 has early/vm/c state failed
-is "its code" "$(field early/vm/c exit_code) $(field early/vm/c reason)" "3 Error"
+end_of() { hyb ps -a -o json early/vm/c | jq -r '.[0] | "\(.restarts) \(.state) \(.exit_code) \(.reason)"'; }
+ended() { [ "$(end_of)" = "2 failed 3 Error" ]; }
+await "restarted twice, then failed, with its code" 30 ended
 check "down" hyb down early
 
 python3 -c 'import socket, sys, time

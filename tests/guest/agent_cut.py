@@ -169,6 +169,7 @@ leave_everywhere("Forward", lambda: dict(upgrade=True, port=1, unready=True))
 for _ in range(10):
     leave_everywhere("Copy", lambda: dict(upgrade=True, id=ID), write_half)
     leave_everywhere("Copy", lambda: dict(upgrade=True, id=ID), read_half)
+leave_everywhere("CopyVolume", lambda: dict(upgrade=True, serial="none"), write_half)
 much = ["head", "-c", "5000000", "/dev/zero"]
 for tty, stream, args in ((False, "stdin", ["cat"]), (False, "stdout", much), (False, "stderr", ["nonexistent"]),
                           (False, "control", much), (False, "control", ["nonexistent"]), (True, "stdin", ["cat"]),

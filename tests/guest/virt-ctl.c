@@ -21,9 +21,15 @@ static const char *root;
 
 static void on_event(const struct virt_event *ev, void *arg)
 {
-	static const char *const kinds[] = {"started",	    "stopped",
-					    "vsock-lost",   "vsock-recovered",
-					    "vsock-failed", "reconnected"};
+	static const char *const kinds[VIRT_EVENT_MAX] = {
+		[VIRT_EVENT_STARTED] = "started",
+		[VIRT_EVENT_STOPPED] = "stopped",
+		[VIRT_EVENT_VSOCK_LOST] = "vsock-lost",
+		[VIRT_EVENT_VSOCK_RECOVERED] = "vsock-recovered",
+		[VIRT_EVENT_VSOCK_FAILED] = "vsock-failed",
+		[VIRT_EVENT_SHARE_LOST] = "share-lost",
+		[VIRT_EVENT_RECONNECTED] = "reconnected",
+	};
 
 	(void)arg;
 	printf("event %s %s %s '%s'\n", kinds[ev->kind], ev->name,
