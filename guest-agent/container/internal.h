@@ -268,11 +268,19 @@ void plan_close(struct plan *p);
 void plan_free(struct plan *p);
 char *plan_strdup(struct plan *p, const char *s);
 
-/* container.c */
+/* birth.c: clones the child and goes through its set-up with it, hooks
+ * included. What fails leaves no process. */
+int container_birth(struct create *cr, struct container_failure *failure,
+		    struct err *e);
+
+/* rest.c */
+int plan_rest(struct create *cr, struct err *e);
 /* Is it of a namespace in own (CLONE_NEW*)? */
 int sysctl_check(const struct oci_kv *kv, uint64_t own, struct err *e);
 int propagation_parse(const char *name, unsigned long *ret, bool *ret_recursive,
 		      struct err *e);
+
+/* container.c */
 /* Adds a sentence to c->warning. */
 void container_warn(struct container *c, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));

@@ -309,13 +309,8 @@ struct slot *peer_running_slot(struct peer *p, const char *id);
 json_t *slot_json(const struct slot *s);
 /* Its first process has been reaped. */
 void slot_ended(struct slot *s, int wait_status);
-/* The outcome of what a peer waits for, for lack of time. */
-void containers_peer_timeout(struct peer *p);
-/* A disk has come: those that wait look again. */
-void containers_disks_changed(struct agent *a);
 void containers_done(struct agent *a);
 
-int method_create(void *ctx, struct vl_call *call, struct err *e);
 int method_start(void *ctx, struct vl_call *call, struct err *e);
 int method_signal(void *ctx, struct vl_call *call, struct err *e);
 int method_pause(void *ctx, struct vl_call *call, struct err *e);
@@ -328,6 +323,18 @@ int method_top(void *ctx, struct vl_call *call, struct err *e);
 /* top.c: the id of a process in its own pid namespace. */
 pid_t pid_inside(pid_t pid);
 int method_stats(void *ctx, struct vl_call *call, struct err *e);
+
+/* ---------------------------------------------------------------- create.c */
+
+int method_create(void *ctx, struct vl_call *call, struct err *e);
+/* Where the ids of its user namespace begin: behind those of all slots where
+ * the host has chosen them. */
+uint32_t slot_ids(const struct slot *s);
+/* The outcome of what a peer waits for (a disk, a deletion), for lack of
+ * time. */
+void create_peer_timeout(struct peer *p);
+/* A disk has come: those that wait look again. */
+void create_disks_changed(struct agent *a);
 
 /* ----------------------------------------------------------------- disks.c */
 

@@ -77,14 +77,14 @@ static void on_uevent(struct watch *w, uint32_t events)
 			block = true;
 	}
 	if (block)
-		containers_disks_changed(a);
+		create_disks_changed(a);
 }
 
 static void on_look(struct timer *t)
 {
 	struct agent *a = container_of(t, struct agent, disk_look);
 
-	containers_disks_changed(a);
+	create_disks_changed(a);
 }
 
 void disks_expect(struct agent *a)

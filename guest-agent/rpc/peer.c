@@ -33,7 +33,7 @@ static void on_timer(struct timer *t)
 	switch (p->wait) {
 	case WAIT_DISK:
 	case WAIT_DELETE:
-		containers_peer_timeout(p);
+		create_peer_timeout(p);
 		break;
 	case WAIT_CONNECT:
 		forward_timeout(p);

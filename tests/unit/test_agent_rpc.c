@@ -391,7 +391,7 @@ static void test_create(void **state)
 	run(f->a, 3);
 	snprintf(path, sizeof(path), "%s/i", image_dir);
 	assert_int_equal(mkdir(path, 0700), 0);
-	containers_disks_changed(f->a);
+	create_disks_changed(f->a);
 	expect(f, NULL, "InvalidConfig");
 	rmdir(path);
 }
