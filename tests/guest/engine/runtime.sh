@@ -120,6 +120,7 @@ like "state has the root file system" "$($RT state r1)" '"rootfs": "/run/full/ro
 out=$($RT events --stats r1)
 like "events --stats" "$out" '"type":"stats"'
 like "with the memory used" "$out" '"memory":{"usage":{"usage":'
+: >/run/ev # is there for the loop, whoever is first
 timeout 120 $RT events --interval 100ms r1 >/run/ev &
 i=0; while [ $i -lt 6000 ] && [ $(wc -l </run/ev) -le 3 ]; do usleep 20000; i=$((i + 1)); done
 kill $!
