@@ -123,6 +123,15 @@ int plan_mounts(struct create *cr, struct err *e);
 int mount_map_own(struct create *cr, struct plan_mount *m,
 		  const struct oci_mount *om, struct err *e);
 int mounts_map(struct create *cr, int userns_fd, struct err *e);
+/* subdir.c: the PATH of the option X-mount.subdir=PATH; NULL: another one. */
+const char *subdir_word(const char *word);
+/* Does it go together with what else is asked for? */
+int subdir_check(const struct create *cr, const struct plan_mount *m,
+		 struct err *e);
+/* In the place of the folder at *fd, or of the new, detached mount, the part of
+ * it that m->subdir names. On failure *fd stays what it was. */
+int subdir_open(const struct plan_mount *m, int *fd, struct err *e);
+int subdir_take(const struct plan_mount *m, int *fd, struct err *e);
 /* dev.c: those of linux.devices that are not below /dev, for the child. */
 int plan_devices(struct create *cr, struct err *e);
 /* A detached tmpfs with the device nodes; options of the mount. */

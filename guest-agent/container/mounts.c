@@ -152,6 +152,10 @@ static int take_data(struct plan *p, struct plan_mount *m, const char *word,
 
 	if (!copy)
 		return err_sys(e, ENOMEM, "mount");
+	if (subdir_word(copy)) {
+		m->subdir = subdir_word(copy);
+		return 0;
+	}
 	value = strchr(copy, '=');
 	if (value)
 		*value++ = '\0';
@@ -236,9 +240,13 @@ static int make_bind(struct create *cr, struct plan_mount *m, struct err *e)
 		return err_set(e, EINVAL, "bind on '%s' needs a source",
 			       m->destination);
 	source = open_source(cr, m->source);
-	if (source < 0 || fstat(source, &st) < 0)
-		return err_sys(e, source < 0 ? -source : errno, "bind '%s'",
-			       m->source);
+	if (source < 0)
+		return err_sys(e, -source, "bind '%s'", m->source);
+	r = m->subdir ? subdir_open(m, &source, e) : 0;
+	if (r < 0)
+		return r;
+	if (fstat(source, &st) < 0)
+		return err_sys(e, errno, "bind '%s'", m->source);
 	m->is_file = !S_ISDIR(st.st_mode);
 	fd = mnt_clone_fd(source, m->bind_recursive);
 	if (fd < 0)
@@ -296,6 +304,18 @@ static int copy_sysfs(struct create *cr, struct plan_mount *m, struct err *e)
 	return make_copy(AT_FDCWD, "/sys", true, set | m->set, m, e);
 }
 
+/* A part of a new mount, which may be a file. */
+static int take_part(struct plan_mount *m, struct err *e)
+{
+	struct stat st;
+	int r = subdir_take(m, &m->fd, e);
+
+	if (r == 0 && fstat(m->fd, &st) < 0)
+		r = err_sys(e, errno, "mount '%s'", m->destination);
+	m->is_file = r == 0 && !S_ISDIR(st.st_mode);
+	return r;
+}
+
 static int make_mount(struct create *cr, struct plan_mount *m, struct err *e)
 {
 	const char *what = "";
@@ -335,7 +355,7 @@ static int make_mount(struct create *cr, struct plan_mount *m, struct err *e)
 				       m->destination, what);
 	}
 	m->fd = fd;
-	return 0;
+	return m->subdir ? take_part(m, e) : 0;
 }
 
 /* In a user namespace without a group 5 gid=5 is refused; the terminals then
@@ -371,6 +391,10 @@ static int check_words(const struct create *cr, const struct plan_mount *m,
 		       const struct oci_mount *om, struct err *e)
 {
 	bool own = om->n_uid_mappings || om->n_gid_mappings;
+	int r = subdir_check(cr, m, e);
+
+	if (r < 0)
+		return r;
 
 	/* Into a bind it would write into what is bound. */
 	if (m->copy_up && (m->bind || strcmp(m->type, "tmpfs") != 0))

@@ -39,6 +39,7 @@ enum mount_special {
 struct plan_mount {
 	const char *destination;
 	const char *type, *source;
+	const char *subdir; /* of what is mounted, the part that is seen */
 	struct mnt_option *options;
 	size_t n_options;
 	enum mount_special special;

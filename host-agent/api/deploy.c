@@ -12,7 +12,7 @@
 #define TIMEOUT_MAX_MS ((int64_t)24 * 3600 * 1000)
 
 struct deploy_params {
-	const char *file, *text;
+	const char *file, *text, *folder;
 	json_t *env_files, *files;
 	bool dry_run, wait;
 	int64_t timeout;
@@ -23,6 +23,7 @@ struct deploy_params {
 static const struct vl_field deploy_fields[] = {
 	{"file", VL_STRING, AT(file), 0, 4096, false},
 	{"text", VL_STRING, AT(text), 0, (int64_t)HYB_MANIFEST_SIZE_MAX, false},
+	{"folder", VL_STRING, AT(folder), 0, 4096, true},
 	{"env_files", VL_OBJECT, AT(env_files), 0, 0, true},
 	{"files", VL_OBJECT, AT(files), 0, 0, true},
 	{"dry_run", VL_BOOL, AT(dry_run), 0, 0, true},
@@ -318,6 +319,7 @@ static int deploy(struct request *q, struct vl_call *call, bool plan_only,
 	if (r < 0)
 		return r;
 	reader.arg = &p;
+	reader.folder = p.folder;
 	r = manifest_parse(p.file, p.text, strlen(p.text), &reader, &m);
 	if (r == -EINVAL) {
 		send_diagnostics(q, &m);

@@ -14,6 +14,7 @@
 void input_done(struct input *in)
 {
 	free(in->text);
+	free(in->folder);
 	json_decref(in->env_files);
 	json_decref(in->files);
 	memset(in, 0, sizeof(*in));
@@ -105,6 +106,19 @@ static int read_source(void *arg, const char *path, char **ret, size_t *ret_len,
 	return 0;
 }
 
+/* Where relative paths of binds count from, without links: ".." of it is what
+ * the text says. */
+static char *find_folder(const char *file)
+{
+	const char *slash = strrchr(file, '/');
+	_cleanup_free_ char *folder = NULL;
+
+	if (!slash)
+		return realpath(".", NULL);
+	folder = strndup(file, (size_t)(slash - file) + 1);
+	return folder ? realpath(folder, NULL) : NULL;
+}
+
 static void show_diagnostics(const struct manifest *m)
 {
 	_cleanup_buf_ struct buf b = BUF_INIT;
@@ -117,8 +131,10 @@ static void show_diagnostics(const struct manifest *m)
 static int check(const char *verb, struct input *in)
 {
 	_cleanup_manifest_ struct manifest m = {.stacks = NULL};
-	struct manifest_reader reader = {
-		.read = read_env, .read_file = read_source, .arg = in};
+	struct manifest_reader reader = {.read = read_env,
+					 .read_file = read_source,
+					 .folder = in->folder,
+					 .arg = in};
 	struct err e = ERR_INIT;
 	int r;
 
@@ -144,6 +160,7 @@ int input_load(const char *verb, const char *file, struct input *in)
 
 	memset(in, 0, sizeof(*in));
 	in->file = file;
+	in->folder = find_folder(file);
 	in->env_files = json_object();
 	in->files = json_object();
 	if (read_manifest(file, &in->text, &in->len, &e) < 0) {
@@ -199,6 +216,9 @@ json_t *input_params(const struct input *in)
 			   in->env_files);
 	if (params && json_object_size(in->files) > 0)
 		json_object_set(params, "files", in->files);
+	/* One that is not UTF-8 is not sent. */
+	if (params && in->folder)
+		json_object_set_new(params, "folder", json_string(in->folder));
 	if (!params ||
 	    json_object_set_new(params, "file",
 				name ? name : json_string("manifest")) < 0) {

@@ -12,9 +12,10 @@ struct input {
 	const char *file; /* as given; "-" is standard input */
 	char *text;
 	size_t len;
-	json_t *env_files;
-	json_t *files;
-	/* of secrets and configs: path -> hexadecimal */ /* path as the manifest has it -> contents */
+	/* By the path as the manifest has it: of env_files and profiles, and, in
+	 * hexadecimal, of secrets and configs. */
+	json_t *env_files, *files;
+	char *folder; /* the manifest's, absolute; NULL: not known */
 	size_t n_stacks;
 };
 

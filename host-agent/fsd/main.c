@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * hyb-fsd: puts a cage around virtiofsd, which shares one folder of the host
- * with one VM, and becomes it (docs/decisions/binds.md).
+ * hyb-fsd: puts a cage around virtiofsd, which shares one folder or file of the
+ * host with one VM, and becomes it (docs/decisions/binds.md).
  *
- * What is shared is descriptor 3, a folder that hybd has looked at: nothing is
- * looked up by name here. Descriptor 4 is the listening socket for QEMU.
+ * What is shared is descriptor 3, which hybd has looked at: nothing is looked up
+ * by name here. Descriptor 4 is the listening socket for QEMU.
  *
  * Theory of operation. virtiofsd does what the guest's kernel asks, with the
  * user ids that the guest's kernel says. So it runs as root of a user namespace
@@ -12,13 +12,15 @@
  *
  *   in it             on the host
  *   0                 own_id, a reserved id that owns nothing
- *   base              the owner of the shared folder
+ *   base              the owner of what is shared
  *   base+1 ... 65535  a reserved range that owns nothing but what guests made
  *
  * base is where the container's ids begin in its guest. Nobody else is to be
  * had, the host's root least of all, and what belongs to others can be used as
- * their "others" may. The folder is mounted nosuid and nodev, read-only where
- * it is to be, before the namespace is made: that locks these. Modes with set-id
+ * their "others" may. The root of the share is an empty tmpfs, read-only, in
+ * which what is shared is mounted with the name that was given: so a file has no
+ * neighbours, of a folder nothing is above it. That mount is nosuid and nodev,
+ * read-only where it is to be, before the namespace is made: which locks it. Modes with set-id
  * bits are refused by a filter of system calls, as the files can be reached on
  * the host by another way than this mount. virtiofsd then adds its own
  * namespaces, change of root, capabilities and filter.
@@ -44,7 +46,7 @@
 #include <sys/wait.h>
 
 #define EXIT_USAGE 2
-#define FOLDER_FD  3
+#define SHARED_FD  3
 #define SOCKET_FD  4
 /* Any folder that every system has will do: in a mount namespace of ours. */
 #define SHARE	  "/tmp"
@@ -53,17 +55,19 @@
 #define FDS_MAX 65536
 #define IDS	65536u
 #define SET_ID	(S_ISUID | S_ISGID)
+#define ATTRS	(MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC)
 
 struct options {
+	const char *name;
 	uint32_t own_id, owner_uid, owner_gid, range, base;
 	bool read_only, wait;
 };
 
 static const char usage_text[] =
 	"usage: hyb-fsd --own-id N --owner UID:GID --range N --base N\n"
-	"               [--read-only] [--wait]\n"
-	"3 is the folder, 4 the listening socket. --wait: goes on once a byte\n"
-	"comes on standard input, ends at its end.\n";
+	"               --name NAME [--read-only] [--wait]\n"
+	"3 is the folder or file, 4 the listening socket. --wait: goes on once\n"
+	"a byte comes on standard input, ends at its end.\n";
 
 static int parse_owner(char *s, struct options *o)
 {
@@ -89,6 +93,9 @@ static int parse_option(int c, struct options *o)
 		return parse_uid(optarg, &o->range);
 	case 'b':
 		return parse_uid(optarg, &o->base);
+	case 'n':
+		o->name = optarg;
+		return *optarg && !strchr(optarg, '/') ? 0 : -EINVAL;
 	case 'R':
 		o->read_only = true;
 		return 0;
@@ -108,6 +115,7 @@ static int parse_options(int argc, char **argv, struct options *o)
 		{"owner", required_argument, NULL, 'o'},
 		{"range", required_argument, NULL, 'r'},
 		{"base", required_argument, NULL, 'b'},
+		{"name", required_argument, NULL, 'n'},
 		{"read-only", no_argument, NULL, 'R'},
 		{"wait", no_argument, NULL, 'w'},
 		{NULL, 0, NULL, 0},
@@ -118,55 +126,85 @@ static int parse_options(int argc, char **argv, struct options *o)
 		if (parse_option(c, o) < 0)
 			return -EINVAL;
 	if (optind != argc || !o->own_id || !o->owner_uid || !o->owner_gid ||
-	    !o->range || !o->base)
+	    !o->range || !o->base || !o->name)
 		return -EINVAL;
 	return 0;
 }
 
 /* ---------------------------------------------------------------- mounts */
 
-/* The folder as a mount of its own, without what is mounted below it. */
-static int take_folder(bool read_only, struct err *e)
+/* What is shared as a mount of its own, without what is mounted below it. */
+static int take_shared(bool *ret_file, bool read_only, struct err *e)
 {
 	struct mount_attr attr = {
-		.attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV |
-			    MOUNT_ATTR_NOEXEC |
-			    (read_only ? MOUNT_ATTR_RDONLY : 0),
+		.attr_set = ATTRS | (read_only ? MOUNT_ATTR_RDONLY : 0),
 		.propagation = MS_PRIVATE,
 	};
 	struct stat st;
 	int fd;
 
-	if (fstat(FOLDER_FD, &st) < 0 || !S_ISDIR(st.st_mode))
-		return err_set(e, ENOTDIR, "descriptor %d is no folder",
-			       FOLDER_FD);
-	fd = (int)syscall(SYS_open_tree, FOLDER_FD, "",
+	if (fstat(SHARED_FD, &st) < 0 ||
+	    (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode)))
+		return err_set(e, ENOTDIR,
+			       "descriptor %d is no folder and no file",
+			       SHARED_FD);
+	*ret_file = S_ISREG(st.st_mode);
+	fd = (int)syscall(SYS_open_tree, SHARED_FD, "",
 			  AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
 	if (fd < 0)
-		return err_sys(e, errno, "take the folder");
+		return err_sys(e, errno, "take what is shared");
 	if (syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH, &attr,
 		    sizeof(attr)) < 0) {
-		err_sys(e, errno, "make the folder nosuid and nodev");
+		err_sys(e, errno, "make what is shared nosuid and nodev");
 		close(fd);
 		return -e->code;
 	}
 	return fd;
 }
 
-static int mount_folder(bool read_only, struct err *e)
+/* The root of the share, with nothing but the place for what is shared. */
+static int mount_root(const char *name, bool file, struct err *e)
 {
-	_cleanup_close_ int tree = take_folder(read_only, e);
+	_cleanup_close_ int root = -1;
+	int r;
 
+	if (mount("tmpfs", SHARE, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC,
+		  "size=4k,nr_inodes=2,mode=0555") < 0)
+		return err_sys(e, errno, "mount a tmpfs");
+	root = open(SHARE, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (root < 0)
+		return err_sys(e, errno, "open the tmpfs");
+	r = file ? mknodat(root, name, S_IFREG | 0400, 0)
+		 : mkdirat(root, name, 0500);
+	if (r < 0)
+		return err_sys(e, errno, "make the place for what is shared");
+	if (mount(NULL, SHARE, NULL,
+		  MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV |
+			  MS_NOEXEC,
+		  NULL) < 0)
+		return err_sys(e, errno, "make the tmpfs read-only");
+	return steal_fd(&root);
+}
+
+static int mount_shared(const struct options *o, struct err *e)
+{
+	_cleanup_close_ int tree = -1, root = -1;
+	bool file = false;
+
+	tree = take_shared(&file, o->read_only, e);
 	if (tree < 0)
 		return tree;
 	if (unshare(CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS) < 0)
 		return err_sys(e, errno, "make namespaces");
 	if (mount(NULL, "/", NULL, MS_PRIVATE | MS_REC, NULL) < 0)
 		return err_sys(e, errno, "make mounts private");
-	if (syscall(SYS_move_mount, tree, "", AT_FDCWD, SHARE,
+	root = mount_root(o->name, file, e);
+	if (root < 0)
+		return root;
+	if (syscall(SYS_move_mount, tree, "", root, o->name,
 		    MOVE_MOUNT_F_EMPTY_PATH) < 0)
-		return err_sys(e, errno, "mount the folder");
-	close(FOLDER_FD);
+		return err_sys(e, errno, "mount what is shared");
+	close(SHARED_FD);
 	return 0;
 }
 
@@ -322,7 +360,7 @@ static int run(const struct options *o, struct err *e)
 
 	r = limit_fds(e);
 	if (r == 0)
-		r = mount_folder(o->read_only, e);
+		r = mount_shared(o, e);
 	if (r == 0)
 		r = enter_ids(o, e);
 	if (r == 0)

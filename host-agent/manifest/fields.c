@@ -8,10 +8,13 @@
 #include "host-agent/model/check.h"
 
 const struct field_table *const fields_all[] = {
-	&fields_stack,	   &fields_vm,	    &fields_vm_resources,
-	&fields_container, &fields_limits,  &fields_resources,
-	&fields_port,	   &fields_mount,   &fields_healthcheck,
-	&fields_boot,	   &fields_storage, NULL,
+	&fields_stack,	      &fields_vm,
+	&fields_vm_resources, &fields_container,
+	&fields_limits,	      &fields_resources,
+	&fields_port,	      &fields_mount,
+	&fields_healthcheck,  &fields_boot,
+	&fields_storage,      &fields_mount_bind,
+	&fields_mount_volume, NULL,
 };
 
 /* Words of other tools (or of elsewhere in this file) for what we call

@@ -64,6 +64,9 @@ struct manifest_reader {
 	 * there are none. */
 	int (*read_file)(void *arg, const char *path, char **ret,
 			 size_t *ret_len, struct err *e);
+	/* What the relative paths of binds are relative to: an absolute path.
+	 * NULL: they are errors. */
+	const char *folder;
 	void *arg;
 };
 

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A container's volumes: "VOLUME:TARGET[:ro,nocopy]", "/PATH:TARGET[:ro]" or a
- * map; a stack's
- * volumes; and what only the whole can tell: is each declared, does one VM at
- * most write.
+ * A container's volumes: "VOLUME:TARGET[:ro,nocopy]", "PATH:TARGET[:ro]" or a
+ * map.
  */
 #include "host-agent/manifest/container.h"
 
@@ -18,7 +16,7 @@
 struct mount_draft {
 	struct model_mount m;
 	const char *type;
-	const struct node *size, *mode, *nocopy, *source;
+	const struct node *size, *mode, *nocopy, *source, *bind, *volume;
 	bool bad;
 };
 
@@ -28,18 +26,74 @@ static bool is_path(const char *source)
 	return source[0] == '.' || source[0] == '/' || source[0] == '~';
 }
 
-/* What of it can be told without the host: hybd knows what is allowed there. */
-static bool bind_is_good(struct reading *r, const struct node *at,
-			 const char *source)
+/* "./a//b/../c" of a folder: by the text alone, as Compose has it. NULL: no
+ * memory. */
+static char *join_path(struct reading *r, const char *folder, const char *rest)
 {
-	const char *why = check_bind_source(source);
+	size_t len = strlen(folder), n;
+	char *out = read_alloc(r, len + strlen(rest) + 2, 1);
 
+	if (!out)
+		return NULL;
+	memcpy(out, folder, len);
+	for (; *rest; rest += n) {
+		rest += strspn(rest, "/");
+		n = strcspn(rest, "/");
+		if (n == 0 || (n == 1 && rest[0] == '.'))
+			continue;
+		if (n == 2 && rest[0] == '.' && rest[1] == '.') {
+			while (len > 0 && out[--len] != '/')
+				continue;
+			continue;
+		}
+		if (len == 0 || out[len - 1] != '/')
+			out[len++] = '/';
+		memcpy(out + len, rest, n);
+		len += n;
+	}
+	if (len == 0)
+		out[len++] = '/';
+	out[len] = '\0';
+	return out;
+}
+
+/* The absolute path that is meant, as far as it can be told without the host:
+ * hybd knows what is allowed there. NULL: it has been told what is wrong. */
+static const char *bind_source(struct reading *r, const struct node *at,
+			       const char *source)
+{
+	const char *folder = r->env_reader ? r->env_reader->folder : NULL;
+	const char *why;
+
+	if (source[0] == '~') {
+		node_error(
+			r, at,
+			"'~' in a path of the host is not expanded, as it is "
+			"not the same for everybody; write an absolute path "
+			"instead of %s",
+			text_show(r, source));
+		return NULL;
+	}
+	if (source[0] == '.' && !folder) {
+		node_error(r, at,
+			   "%s is relative to the manifest's folder, which is "
+			   "not known here",
+			   text_show(r, source));
+		return NULL;
+	}
+	if (source[0] == '.')
+		source = join_path(r, folder, source);
+	else
+		source = read_strdup(r, source);
+	if (!source)
+		return NULL;
+	why = check_bind_source(source);
 	if (why)
 		node_error(r, at,
 			   "the path of the host that is bound must be %s; it "
 			   "is %s",
 			   why, text_show(r, source));
-	return !why;
+	return why ? NULL : source;
 }
 
 static bool target_is_good(struct reading *r, const struct node *at,
@@ -132,15 +186,18 @@ static bool mount_short(struct reading *r, const struct node *at,
 	if (options)
 		*options++ = '\0';
 	m->kind = is_path(text) ? MODEL_MOUNT_BIND : MODEL_MOUNT_VOLUME;
-	if (!(m->kind == MODEL_MOUNT_BIND ? bind_is_good(r, at, text)
-					  : source_is_good(r, at, text)) ||
-	    !target_is_good(r, at, target) || !mount_options(r, at, options, m))
+	if (m->kind == MODEL_MOUNT_BIND)
+		m->source = bind_source(r, at, text);
+	else
+		m->source = source_is_good(r, at, text) ? read_strdup(r, text)
+							: NULL;
+	if (!m->source || !target_is_good(r, at, target) ||
+	    !mount_options(r, at, options, m))
 		return false;
 	if (m->kind == MODEL_MOUNT_BIND && m->no_copy) {
 		node_error(r, at, "'nocopy' says nothing to a bind");
 		return false;
 	}
-	m->source = read_strdup(r, text);
 	m->target = read_strdup(r, target);
 	return !r->oom;
 }
@@ -242,11 +299,76 @@ static void on_nocopy(struct reading *r, const struct node *n, void *out)
 		d->bad = true;
 }
 
+/* Compose's default makes it. Here a path that is not there is an error: a
+ * mistyped one would be an empty folder, of hybd's making. */
+static void on_create_host_path(struct reading *r, const struct node *n,
+				void *out)
+{
+	struct mount_draft *d = out;
+	bool create = false;
+
+	if (!read_bool(r, n, &create)) {
+		d->bad = true;
+	} else if (create) {
+		node_error(r, n,
+			   "hyb makes no folder on the host; make it before, "
+			   "and write create_host_path: false");
+		d->bad = true;
+	}
+}
+
+static void on_subpath(struct reading *r, const struct node *n, void *out)
+{
+	struct mount_draft *d = out;
+
+	d->bad |= !read_checked(r, n, check_subpath, &d->m.subpath);
+}
+
+static const struct field bind_fields[] = {
+	{"create_host_path", on_create_host_path},
+	{"propagation", NULL},
+	{"selinux", NULL},
+};
+
+static const struct field of_volume_fields[] = {
+	{"nocopy", on_nocopy},
+	{"subpath", on_subpath},
+};
+
+const struct field_table fields_mount_bind = {
+	"a bind's 'bind'",
+	bind_fields,
+	ARRAY_SIZE(bind_fields),
+};
+
+const struct field_table fields_mount_volume = {
+	"a volume's 'volume'",
+	of_volume_fields,
+	ARRAY_SIZE(of_volume_fields),
+};
+
+static void on_mount_bind(struct reading *r, const struct node *n, void *out)
+{
+	struct mount_draft *d = out;
+
+	d->bind = n;
+	fields_read(r, n, &fields_mount_bind, d);
+}
+
+static void on_mount_volume(struct reading *r, const struct node *n, void *out)
+{
+	struct mount_draft *d = out;
+
+	d->volume = n;
+	fields_read(r, n, &fields_mount_volume, d);
+}
+
 static const struct field mount_fields[] = {
 	{"type", on_type},	     {"source", on_source},
 	{"target", on_mount_target}, {"read_only", on_mount_read_only},
 	{"size", on_mount_size},     {"mode", on_mount_mode},
-	{"nocopy", on_nocopy},
+	{"nocopy", on_nocopy},	     {"bind", on_mount_bind},
+	{"volume", on_mount_volume},
 };
 
 const struct field_table fields_mount = {
@@ -270,6 +392,8 @@ static bool tmpfs_long(struct reading *r, struct mount_draft *d)
 {
 	misplaced(r, d, d->source, "source");
 	misplaced(r, d, d->nocopy, "nocopy");
+	misplaced(r, d, d->bind, "bind");
+	misplaced(r, d, d->volume, "volume");
 	d->m.kind = MODEL_MOUNT_TMPFS;
 	d->m.source = "";
 	if (!d->size)
@@ -285,12 +409,14 @@ static bool bind_long(struct reading *r, const struct node *at,
 	misplaced(r, d, d->size, "size");
 	misplaced(r, d, d->mode, "mode");
 	misplaced(r, d, d->nocopy, "nocopy");
+	misplaced(r, d, d->volume, "volume");
 	d->m.kind = MODEL_MOUNT_BIND;
 	if (!d->source) {
 		node_error(r, at, "a bind has no 'source'");
 		return false;
 	}
-	return bind_is_good(r, d->source, d->m.source) && !d->bad;
+	d->m.source = bind_source(r, d->source, d->m.source);
+	return d->m.source && !d->bad;
 }
 
 static bool volume_long(struct reading *r, const struct node *at,
@@ -298,6 +424,7 @@ static bool volume_long(struct reading *r, const struct node *at,
 {
 	misplaced(r, d, d->size, "size");
 	misplaced(r, d, d->mode, "mode");
+	misplaced(r, d, d->bind, "bind");
 	d->m.kind = MODEL_MOUNT_VOLUME;
 	if (!d->source) {
 		node_error(r, at,
@@ -311,7 +438,7 @@ static bool volume_long(struct reading *r, const struct node *at,
 static bool mount_long(struct reading *r, const struct node *at,
 		       struct model_mount *ret)
 {
-	struct mount_draft d = {.type = "volume"};
+	struct mount_draft d = {.type = "volume", .m.subpath = ""};
 
 	fields_read(r, at, &fields_mount, &d);
 	if (!node_get(at, "target")) {
@@ -347,7 +474,7 @@ static void insert(struct container_draft *d, const struct model_mount *m,
 static void one_mount(struct reading *r, struct container_draft *d,
 		      const struct node *item)
 {
-	struct model_mount m = {.source = ""};
+	struct model_mount m = {.source = "", .subpath = ""};
 	size_t i;
 
 	if (item->kind == NODE_LIST || node_is_null(item)) {
@@ -393,227 +520,4 @@ void mounts_read(struct reading *r, const struct node *n, void *draft)
 	for (i = 0; d->mounts && d->mount_at && i < n->n; i++)
 		one_mount(r, d, n->items[i]);
 	d->m.mounts = d->mounts;
-}
-
-/* ------------------------------------------------------ a stack's volumes */
-
-struct volume_draft {
-	struct model_volume m;
-	const struct node *size;
-};
-
-static void on_volume_size(struct reading *r, const struct node *n, void *out)
-{
-	struct volume_draft *d = out;
-
-	d->size = n;
-	if (read_size(r, n, HYB_VOLUME_SIZE_MIN, HYB_VOLUME_SIZE_MAX,
-		      &d->m.size) &&
-	    d->m.size % 4096 != 0)
-		node_error(r, n, "'%s' must be a multiple of 4k; it is %s",
-			   r->key, node_show(r, n));
-}
-
-static void on_external(struct reading *r, const struct node *n, void *out)
-{
-	struct volume_draft *d = out;
-
-	read_bool(r, n, &d->m.external);
-}
-
-static const struct field volume_fields[] = {
-	{"size", on_volume_size},
-	{"external", on_external},
-};
-
-const struct field_table fields_volume = {
-	"a volume",
-	volume_fields,
-	ARRAY_SIZE(volume_fields),
-};
-
-static void volume_read(struct reading *r, const struct node *at,
-			const struct node *map, struct model_volume *ret)
-{
-	struct volume_draft d = {.m.name = "?"};
-	const char *why = check_name(at->text);
-
-	if (why)
-		node_error(r, at, "the name of a volume must be %s; it is %s",
-			   why, node_show(r, at));
-	else
-		d.m.name = read_strdup(r, at->text);
-	fields_read(r, map, &fields_volume, &d);
-	if (d.m.external && d.size) {
-		node_error(r, d.size,
-			   "'size' says nothing to an external volume: it has "
-			   "the one it was made with");
-	} else if (map->kind == NODE_MAP && !d.m.external && !d.size) {
-		node_error(r, at,
-			   "the volume %s has no 'size'; write size: 1g, or "
-			   "external: true for one that `hyb volume create` "
-			   "has made",
-			   node_show(r, at));
-	}
-	*ret = d.m;
-}
-
-void volumes_read(struct reading *r, const struct node *n, void *draft)
-{
-	struct stack_draft *d = draft;
-	size_t i;
-
-	if (n->kind != NODE_MAP) {
-		node_error(r, n, "'volumes' must be a map of volumes; it is %s",
-			   node_show(r, n));
-		return;
-	}
-	if (n->n > HYB_STACK_VOLUMES_MAX) {
-		node_error(r, n, "a stack can have at most %d volumes",
-			   HYB_STACK_VOLUMES_MAX);
-		return;
-	}
-	d->volumes = read_alloc(r, n->n, sizeof(*d->volumes));
-	d->volume_at = scratch_alloc(r, n->n, sizeof(*d->volume_at));
-	if (!d->volumes || !d->volume_at)
-		return;
-	for (i = 0; i < n->n; i++) {
-		d->volume_at[i] = n->pairs[i].key;
-		volume_read(r, n->pairs[i].key, n->pairs[i].value,
-			    &d->volumes[i]);
-	}
-	d->m->volumes = d->volumes;
-	d->m->n_volumes = n->n;
-}
-
-/* --------------------------------------------------------- cross checks */
-
-static void check_declared(struct reading *r, const struct stack_draft *s,
-			   const struct container_draft *c)
-{
-	const char *names[HYB_STACK_VOLUMES_MAX], *near;
-	size_t i, k;
-
-	for (k = 0; k < s->m->n_volumes; k++)
-		names[k] = s->volumes[k].name;
-	for (i = 0; i < c->m.n_mounts; i++) {
-		if (c->mounts[i].kind != MODEL_MOUNT_VOLUME ||
-		    model_find_volume(s->m, c->mounts[i].source))
-			continue;
-		near = nearest_name(c->mounts[i].source, names, k);
-		node_error(r, c->mount_at[i], "there is no volume %s%s%s%s",
-			   text_show(r, c->mounts[i].source),
-			   near ? "; did you mean "
-				: "; declare it in the stack's 'volumes'",
-			   near ? text_show(r, near) : "", near ? "?" : "");
-	}
-}
-
-static void check_shm(struct reading *r, const struct container_draft *c)
-{
-	size_t i;
-
-	for (i = 0; c->shm_size && i < c->m.n_mounts; i++)
-		if (strcmp(c->mounts[i].target, "/dev/shm") == 0)
-			node_error(r, c->shm_size,
-				   "'shm_size' says nothing: a volume is at "
-				   "/dev/shm");
-}
-
-/* How a VM uses a volume. */
-static bool vm_uses(const struct vm_draft *vm, const char *name, bool *writes,
-		    const struct node **at)
-{
-	const struct container_draft *c;
-	bool uses = false;
-	size_t i, k;
-
-	*writes = false;
-	for (i = 0; i < vm->n; i++) {
-		c = &vm->containers[i];
-		for (k = 0; k < c->m.n_mounts; k++) {
-			if (c->mounts[k].kind != MODEL_MOUNT_VOLUME ||
-			    strcmp(c->mounts[k].source, name) != 0)
-				continue;
-			if (!uses || (!*writes && !c->mounts[k].read_only))
-				*at = c->mount_at[k];
-			uses = true;
-			*writes = *writes || !c->mounts[k].read_only;
-		}
-	}
-	return uses;
-}
-
-/* A file system is either one kernel's, or nobody writes to it. */
-static void check_one_writer(struct reading *r, const struct stack_draft *s,
-			     const char *name)
-{
-	const struct node *at = NULL, *first_at = NULL;
-	const struct vm_draft *first = NULL;
-	bool writes, first_writes = false;
-	size_t i;
-
-	for (i = 0; i < s->n; i++) {
-		if (!vm_uses(&s->vms[i], name, &writes, &at))
-			continue;
-		if (first && (writes || first_writes)) {
-			node_error(r, at,
-				   "the volume %s is mounted in the VM %s too "
-				   "(line %u): while one VM writes, no other "
-				   "may use it; only reading (:ro) is shared",
-				   text_show(r, name),
-				   text_show(r, first->m.name), first_at->line);
-			return;
-		}
-		first = &s->vms[i];
-		first_writes = writes;
-		first_at = at;
-	}
-}
-
-static void check_count(struct reading *r, const struct stack_draft *s,
-			const struct vm_draft *vm)
-{
-	const struct node *at;
-	size_t i, n = 0;
-	bool writes;
-
-	for (i = 0; i < s->m->n_volumes; i++)
-		if (vm_uses(vm, s->volumes[i].name, &writes, &at) &&
-		    ++n == HYB_VM_VOLUMES_MAX + 1)
-			node_error(r, at, "a VM can have at most %d volumes",
-				   HYB_VM_VOLUMES_MAX);
-}
-
-/* Each is a device of the VM, and a process on the host. */
-static void check_binds(struct reading *r, const struct vm_draft *vm)
-{
-	const struct container_draft *c;
-	size_t i, k, n = 0;
-
-	for (i = 0; i < vm->n; i++) {
-		c = &vm->containers[i];
-		for (k = 0; k < c->m.n_mounts; k++)
-			if (c->mounts[k].kind == MODEL_MOUNT_BIND &&
-			    ++n == HYB_VM_BINDS_MAX + 1)
-				node_error(r, c->mount_at[k],
-					   "a VM can have at most %d binds",
-					   HYB_VM_BINDS_MAX);
-	}
-}
-
-void mounts_crosscheck(struct reading *r, const struct stack_draft *s)
-{
-	size_t i, k;
-
-	for (i = 0; i < s->n; i++) {
-		for (k = 0; k < s->vms[i].n; k++) {
-			check_declared(r, s, &s->vms[i].containers[k]);
-			check_shm(r, &s->vms[i].containers[k]);
-		}
-		check_count(r, s, &s->vms[i]);
-		check_binds(r, &s->vms[i]);
-	}
-	for (i = 0; i < s->m->n_volumes; i++)
-		check_one_writer(r, s, s->volumes[i].name);
 }

@@ -86,6 +86,8 @@ const char *check_mount_target(const char *s);
 /* What may be bound: an absolute path of the host, as plain as a target and as
  * long. */
 const char *check_bind_source(const char *s);
+/* A part of a volume: "a/b", as plain and as long. */
+const char *check_subpath(const char *s);
 /* check_storage.c: volumes, and what is mounted in containers. */
 int check_storage(const struct model_stack *s, struct err *e);
 

@@ -35,6 +35,17 @@ const char *check_bind_source(const char *s)
 	return check_plain_path(s);
 }
 
+const char *check_subpath(const char *s)
+{
+	char path[1025] = "/";
+	size_t n = strlen(s);
+
+	if (n < 1 || n > sizeof(path) - 2 || s[0] == '/')
+		return "a relative path of at most 1023 bytes";
+	memcpy(path + 1, s, n + 1);
+	return check_plain_path(path);
+}
+
 const char *check_mount_target(const char *s)
 {
 	static const char *const kernels[] = {"/proc", "/sys", "/dev"};
@@ -90,6 +101,9 @@ static int check_mount(const struct model_stack *s,
 		return err_set(e, EINVAL, "mounts is not in order");
 	if (m->kind == MODEL_MOUNT_VOLUME && !model_find_volume(s, m->source))
 		return err_set(e, EINVAL, "mounts: no such volume");
+	if (*m->subpath &&
+	    (m->kind != MODEL_MOUNT_VOLUME || check_subpath(m->subpath)))
+		return err_set(e, EINVAL, "mounts: not a part of a volume");
 	if (m->kind == MODEL_MOUNT_BIND && check_bind_source(m->source))
 		return err_set(e, EINVAL, "mounts: not a path to bind");
 	if (m->kind == MODEL_MOUNT_TMPFS &&

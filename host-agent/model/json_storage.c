@@ -14,9 +14,11 @@ static json_t *mount_to_json(const struct model_mount *m)
 		return json_pack("{s:s,s:s,s:s,s:b}", "type", "bind", "source",
 				 m->source, "target", m->target, "read_only",
 				 (int)m->read_only);
-	return json_pack("{s:s,s:s,s:s,s:b,s:b}", "type", "volume", "source",
-			 m->source, "target", m->target, "read_only",
-			 (int)m->read_only, "no_copy", (int)m->no_copy);
+	/* Rows of earlier versions have no subpath. */
+	return json_pack("{s:s,s:s,s:s,s:b,s:b,s:s*}", "type", "volume",
+			 "source", m->source, "target", m->target, "read_only",
+			 (int)m->read_only, "no_copy", (int)m->no_copy,
+			 "subpath", *m->subpath ? m->subpath : NULL);
 }
 
 static json_t *file_to_json(const struct model_file *f)
@@ -122,7 +124,7 @@ static bool mount_from_json(struct arena *arena, const json_t *o,
 	uint64_t mode = 0;
 
 	m->target = text_of(arena, o, "target");
-	m->source = "";
+	m->source = m->subpath = "";
 	if (!flag(o, "read_only", &m->read_only) ||
 	    !flag(o, "no_copy", &m->no_copy) || !type || !m->target ||
 	    !whole(o, "size", &m->size) || !whole(o, "mode", &mode) ||
@@ -136,7 +138,10 @@ static bool mount_from_json(struct arena *arena, const json_t *o,
 	m->kind = strcmp(type, "bind") == 0 ? MODEL_MOUNT_BIND
 					    : MODEL_MOUNT_VOLUME;
 	m->source = text_of(arena, o, "source");
-	return (m->kind == MODEL_MOUNT_BIND || strcmp(type, "volume") == 0) &&
+	if (json_object_get(o, "subpath"))
+		m->subpath = text_of(arena, o, "subpath");
+	return m->subpath &&
+	       (m->kind == MODEL_MOUNT_BIND || strcmp(type, "volume") == 0) &&
 	       m->source;
 }
 

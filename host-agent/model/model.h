@@ -64,10 +64,11 @@ enum model_mount_kind {
 /* Of a container's `volumes`. */
 struct model_mount {
 	enum model_mount_kind kind;
-	/* The volume's name in the stack; of a bind, the folder of the host's,
+	/* The volume's name in the stack; of a bind, the host's path,
 	 * check_bind_source(); tmpfs: "". */
 	const char *source;
-	const char *target; /* absolute, check_mount_target() */
+	const char *subpath; /* of a volume, check_subpath(); "": all of it */
+	const char *target;  /* absolute, check_mount_target() */
 	bool read_only;
 	bool no_copy;  /* of the image's content into an empty volume */
 	uint64_t size; /* tmpfs: bytes */

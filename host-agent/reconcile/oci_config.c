@@ -3,6 +3,7 @@
 
 #include "common/base/parse.h"
 #include "common/oci/seccomp_profile.h"
+#include "host-agent/virt/virt.h"
 
 #include <signal.h>
 #include <string.h>
@@ -114,6 +115,9 @@ static json_t *make_volume(const struct model_mount *m, int64_t id)
 
 	if (m->read_only)
 		json_array_append_new(options, json_string("ro"));
+	if (*m->subpath)
+		json_array_append_new(
+			options, json_sprintf("X-mount.subdir=%s", m->subpath));
 	return json_pack(
 		"{s:s,s:s,s:o,s:o}", "destination", m->target, "type", "bind",
 		"source",
@@ -134,19 +138,20 @@ size_t oci_config_find_bind(const struct model_bind *binds, size_t n,
 	return i;
 }
 
-/* A shared folder of the VM's: its ids are mapped on the host. */
+/* A share of the VM's: its ids are mapped on the host. */
 static json_t *make_bind(const struct model_container *c,
 			 const struct model_mount *m,
 			 const struct oci_place *place)
 {
-	json_t *options = json_pack("[s,s]", "nosuid", "nodev");
+	json_t *options = json_pack("[s,s,s]", "nosuid", "nodev",
+				    "X-mount.subdir=" VIRT_SHARE_ENTRY);
 
 	if (m->read_only)
 		json_array_append_new(options, json_string("ro"));
 	return json_pack(
 		"{s:s,s:s,s:o,s:o}", "destination", m->target, "type",
 		"virtiofs", "source",
-		json_sprintf("bind%zu",
+		json_sprintf(VIRT_SHARE_TAG,
 			     oci_config_find_bind(place->binds, place->n_binds,
 						  c->name, m)),
 		"options", options);

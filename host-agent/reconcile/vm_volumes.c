@@ -143,9 +143,11 @@ static int mount_volume(struct vm *vm, const struct vm_volume *v,
 	struct agent_volume a = {
 		.serial = serial,
 		.read_only = !v->writes,
-		.image_serial = m && !m->no_copy && !m->read_only
-					? image->erofs_serial
-					: "",
+		/* A part of it is what is in it: nothing is copied. */
+		.image_serial =
+			m && !m->no_copy && !m->read_only && !*m->subpath
+				? image->erofs_serial
+				: "",
 		.path = m ? m->target : "",
 	};
 	int r;

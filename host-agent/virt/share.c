@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Shared folders of a VM: for each a process (hyb-fsd, which becomes virtiofsd)
+ * What the host shares with a VM: for each a process (hyb-fsd, which becomes virtiofsd)
  * that listens on a socket in the VM's folder, to which QEMU connects once.
  *
  * It ends by itself when QEMU does, whatever has become of us. The other way
@@ -76,7 +76,8 @@ static int spawn(struct virt *v, const struct virt_share *s, int listen_fd,
 	char own[16], owner[32], range[16], base[16];
 	const char *argv[] = {"hyb-fsd", "--wait", "--own-id", own,
 			      "--owner", owner,	   "--range",  range,
-			      "--base",	 base,	   NULL,       NULL};
+			      "--base",	 base,	   "--name",   VIRT_SHARE_ENTRY,
+			      NULL,	 NULL};
 	const int fds[] = {s->folder_fd, listen_fd};
 	_cleanup_close_ int in = -1, go = -1;
 	struct proc_spec spec = {.path = v->fsd_path,
@@ -97,7 +98,7 @@ static int spawn(struct virt *v, const struct virt_share *s, int listen_fd,
 	snprintf(range, sizeof(range), "%u", v->share_range);
 	snprintf(base, sizeof(base), "%u", s->ids_base);
 	if (s->read_only)
-		argv[10] = "--read-only";
+		argv[12] = "--read-only";
 	r = proc_spawn(&spec, ret_pid, &pidfd, e);
 	if (r < 0)
 		return r;

@@ -164,7 +164,11 @@ struct virt_boot {
 /* The tag in the guest of a VM's share number %zu. */
 #define VIRT_SHARE_TAG "bind%zu"
 
-/* A folder of the host's, by virtiofs. */
+/* What is shared, a folder or a file, has this name in the share's root, which
+ * has nothing else. */
+#define VIRT_SHARE_ENTRY "shared"
+
+/* A folder or a single file of the host's, by virtiofs. */
 struct virt_share {
 	int folder_fd; /* what is shared; borrowed */
 	bool read_only;

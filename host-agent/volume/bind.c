@@ -112,7 +112,7 @@ int bind_policy_check(const struct bind_policy *p, const char *root,
 	return 0;
 }
 
-/* ---------------------------------------------------------------- a folder */
+/* ------------------------------------------------------ a folder or file */
 
 /* The longest that holds it is the one that counts. */
 static const struct bind_allow *find_allow(const struct bind_policy *p,
@@ -149,15 +149,16 @@ static int open_below(const struct bind_allow *a, const char *source,
 	};
 	const char *rest = source + strlen(a->path);
 	_cleanup_close_ int top = -1;
-	int fd;
+	int fd, r;
 
 	/* The operator's own path may be reached through links of his. */
-	top = open(a->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	top = open(a->path, O_PATH | O_CLOEXEC);
 	if (top < 0)
 		return err_sys(e, errno, "bind '%s': open '%s'", source,
 			       a->path);
-	fd = (int)syscall(SYS_openat2, top, *rest ? rest + 1 : ".", &how,
-			  sizeof(how));
+	if (!*rest)
+		return steal_fd(&top);
+	fd = (int)syscall(SYS_openat2, top, rest + 1, &how, sizeof(how));
 	if (fd < 0 && errno == ELOOP) {
 		err_set(e, EPERM,
 			"binding the host's '%s' is denied: there is a "
@@ -166,11 +167,16 @@ static int open_below(const struct bind_allow *a, const char *source,
 		err_hint(e, "bind the path that it leads to");
 		return -EPERM;
 	}
-	return fd < 0 ? err_sys(e, errno, "bind '%s'", source) : fd;
+	if (fd >= 0)
+		return fd;
+	r = err_sys(e, errno, "bind '%s'", source);
+	if (r == -ENOENT)
+		err_hint(e, "hyb makes no folder on the host: make it before");
+	return r;
 }
 
-static int check_folder(int fd, const char *source, struct stat *st,
-			struct err *e)
+static int check_kind(int fd, const char *source, struct stat *st,
+		      struct err *e)
 {
 	if (fstat(fd, st) < 0)
 		return err_sys(e, errno, "bind '%s'", source);
@@ -179,14 +185,11 @@ static int check_folder(int fd, const char *source, struct stat *st,
 			       "binding the host's '%s' is denied: it is a "
 			       "symbolic link",
 			       source);
-	if (S_ISDIR(st->st_mode))
+	if (S_ISDIR(st->st_mode) || S_ISREG(st->st_mode))
 		return 0;
-	err_set(e, ENOTDIR,
-		"bind '%s': it is no folder, and for a single file all of its "
-		"folder would be shared",
-		source);
-	err_hint(e, "bind its folder, or use a config or secret");
-	return -ENOTDIR;
+	return err_set(e, ENOTDIR,
+		       "bind '%s': it is neither a folder nor a regular file",
+		       source);
 }
 
 /* As whom does the container's root act? Never as the host's, nor as hyb. */
@@ -220,7 +223,7 @@ int bind_open(const struct bind_policy *p, const char *source, bool read_only,
 	fd = open_below(a, source, e);
 	if (fd < 0)
 		return fd;
-	r = check_folder(fd, source, &st, e);
+	r = check_kind(fd, source, &st, e);
 	if (r < 0)
 		return r;
 	ret->uid = ret->gid = p->nobody;
@@ -232,7 +235,7 @@ int bind_open(const struct bind_policy *p, const char *source, bool read_only,
 			"binding the host's '%s' for writing is denied: it "
 			"belongs to user %u and group %u, as whom no VM acts",
 			source, st.st_uid, st.st_gid);
-		err_hint(e, "give the folder to an ordinary user and group");
+		err_hint(e, "give it to an ordinary user and group");
 		return -EPERM;
 	}
 	ret->fd = steal_fd(&fd);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Binds: folders of the host that containers may have, where the operator
+ * Binds: folders and files of the host that containers may have, where the operator
  * allows the path (docs/decisions/binds.md).
  *
- * What is checked is what is shared: the folder is opened once, below the
+ * What is checked is what is shared: it is opened once, below the
  * allowed path and through no symbolic link, and from then on it is that
  * descriptor. A tenant who can write below the path can swap what lies there;
  * he gets what he puts there, or an error.
@@ -51,7 +51,7 @@ struct bind_folder {
 	gid_t gid;
 };
 
-/* Opens the folder for a bind. source is absolute and plain. -EPERM: it is not
+/* Opens the folder or regular file for a bind. source is absolute and plain. -EPERM: it is not
  * allowed, or not like this (e and its hint say why); -ENOENT, -ENOTDIR, … . The
  * caller closes ret->fd. */
 int bind_open(const struct bind_policy *p, const char *source, bool read_only,

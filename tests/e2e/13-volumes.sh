@@ -144,9 +144,22 @@ Y
 user w "" >"$WORK/w.yaml"
 user w2 "" >"$WORK/w2.yaml"
 user r1 :ro >"$WORK/r1.yaml"
-user r2 :ro >"$WORK/r2.yaml"
+# Others that have a part of it.
+parts() { # CONTAINER=SUBPATH...
+	echo "hyb: 1
+name: r2
+vms:
+  v:
+    containers:
+      c: { image: busybox, command: sleep 1000, stop_grace_period: 1s, init: true, volumes: [\"shared:/s:ro\"] }"
+	for p in "$@"; do
+		echo "      ${p%%=*}: { image: busybox, command: sleep 1000, stop_grace_period: 1s, init: true, volumes: [{ type: volume, source: shared, target: /s, read_only: true, volume: { subpath: ${p#*=} } }] }"
+	done
+	echo "volumes: { shared: { external: true } }"
+}
+parts folder=a/b file=a/b/f link=in >"$WORK/r2.yaml"
 check "one VM writes" hyb deploy "$WORK/w.yaml"
-check "writes" hyb exec w/v/c -- sh -c 'echo said >/s/word; sync'
+check "writes" hyb exec w/v/c -- sh -c 'echo said >/s/word; mkdir -p /s/a/b; echo deep >/s/a/b/f; ln -s a/b /s/in; ln -s /etc /s/out; ln -s ../../../../.. /s/a/up; sync'
 fails "no second writer" 1 "in use by w/v" hyb deploy "$WORK/w2.yaml"
 fails "nor a reader beside it" 1 "in use by w/v" hyb deploy "$WORK/r1.yaml"
 kill_9 "$(hybd_pid)"
@@ -156,6 +169,22 @@ check "one reads" hyb deploy "$WORK/r1.yaml"
 check "and another" hyb deploy "$WORK/r2.yaml"
 is "both the same" "$(hyb exec r1/v/c -- cat /s/word; hyb exec r2/v/c -- cat /s/word)" "said
 said"
+is "a part of a volume: a folder, a file, and by a link that stays in it" "$(for c in folder link; do hyb exec r2/v/$c -- sh -c 'ls /s; cat /s/f; ls /s/..| grep -c ^word'; done; hyb exec r2/v/file -- cat /s)" "f
+deep
+0
+f
+deep
+0
+deep"
+for p in out "'a/up'" a/none word/x; do
+	parts folder=a/b "bad=$p" >"$WORK/bad.yaml"
+	out=$(hyb deploy "$WORK/bad.yaml" 2>&1)
+	printf '%s %s\n' "$?" "$(printf '%s\n' "$out" | grep -o "'[^']*' of what is mounted on '/s': .*" | head -1)"
+done >"$WORK/bad"
+is "no link leads out of it, and it must be there" "$(cat "$WORK/bad")" "1 'out' of what is mounted on '/s': Invalid cross-device link
+1 'a/up' of what is mounted on '/s': Invalid cross-device link
+1 'a/none' of what is mounted on '/s': No such file or directory
+1 'word/x' of what is mounted on '/s': Not a directory"
 fails "now nobody writes" 1 "in use by r" hyb deploy "$WORK/w.yaml"
 check "down" hyb down r1 r2
 

@@ -5,14 +5,17 @@
 . "$(dirname "$0")/lib.sh"
 
 A=$WORK/allowed
-mkdir -p "$A/rw/sub" "$A/ro" "$A/roots" "$A/other" "$WORK/secret"
+mkdir -p "$A/rw/sub" "$A/ro" "$A/roots" "$A/other" "$A/files" "$WORK/secret"
 echo host >"$A/rw/file"
 echo conf >"$A/ro/conf"
 echo deep >"$A/rw/sub/deep"
 echo canary >"$WORK/secret/canary"
 echo roots >"$A/roots/file"
 echo private >"$A/rw/private"
-chown -R 1000:1000 "$A/rw" "$A/ro" "$A/other"
+echo one >"$A/files/ro.conf"
+echo two >"$A/files/rw.conf"
+echo sibling >"$A/files/sibling"
+chown -R 1000:1000 "$A/rw" "$A/ro" "$A/other" "$A/files"
 chown 0:0 "$A/rw/private"
 chmod 600 "$A/rw/private"
 ln -s "$WORK/secret/canary" "$A/rw/out"
@@ -40,10 +43,12 @@ denied "a path that is not allowed" 5 "'one/c': binding the host's '/etc' is den
 denied "a path beside an allowed one" 5 'does not allow' "$A-beside" :ro
 denied "the folder above" 5 'does not allow' "$WORK" :ro
 denied "to be read only, asked for to be written" 5 'to be read only' "$A/ro"
-denied "a relative path" 3 "must be an absolute path .*it is './conf'" ./conf :ro
+denied "a relative path that leads to what is not allowed" 5 "'$WORK/conf' is denied: the operator does not allow" ./allowed/../conf :ro
+denied "a home" 3 "'~' in a path of the host is not expanded" '~/conf' :ro
 denied "a path with .." 3 "without '\.\.'" "$A/../secret" :ro
 denied "a path that is not there" 4 'No such file' "$A/nothing" :ro
-denied "a file" 1 'no folder, and for a single file all of its folder' "$A/ro/conf" :ro
+like "and nothing is made there" "$(hyb deploy "$WORK/bad.yaml" 2>&1; ls "$A")" 'hint: hyb makes no folder'
+denied "neither a folder nor a file" 1 'neither a folder nor a regular file' "$A/rw/fifo" :ro
 denied "a symbolic link" 5 'symbolic link' "$A/link" :ro
 denied "a folder behind a symbolic link" 5 'symbolic link' "$A/link/sub" :ro
 denied "root's folder for writing" 5 'as whom no VM acts' "$A/roots"
@@ -84,6 +89,8 @@ vms:
           - "$A/ro:/ro:ro"
           - { type: bind, source: "$A/rw", target: /rw-ro, read_only: true }
           - { type: bind, source: "$A/roots", target: /roots, read_only: true }
+          - ./allowed/files/ro.conf:/etc/app/ro.conf:ro
+          - { type: bind, source: "$A/files/rw.conf", target: /etc/app/rw.conf, bind: { create_host_path: false } }
       user: { image: busybox, command: sleep 100000, init: true, stop_grace_period: 1s, restart: always, user: "101:102", volumes: ["$A/rw:/rw"] }
       none: { image: busybox, command: sleep 100000, init: true, stop_grace_period: 1s, restart: always }
 Y
@@ -96,7 +103,7 @@ is "inspect tells them" "$(hyb inspect s/one/user | jq -c '.applied.mounts[] | [
 # The processes behind them, as hybd has written them down.
 shares() { jq -r '.shares[][0]' "$HYB_ROOT"/virt/*/record; }
 SHARES=$(shares)
-is "a process for each" "$(printf '%s\n' "$SHARES" | wc -l)" 5
+is "a process for each" "$(printf '%s\n' "$SHARES" | wc -l)" 7
 r() { hyb exec s/one/root -- sh -c "$1"; }
 u() { hyb exec s/one/user -- sh -c "$1"; }
 
@@ -130,6 +137,38 @@ is "and himself in every container" "$(u 'stat -c %u:%g /rw/sub/user'; r 'stat -
 101:102"
 is "a chown stays among such ids" "$(r 'touch /rw/given && chown 33:34 /rw/given' && stat -c %u:%g "$A/rw/given")" "$((1878065536 + 33)):$((1878065536 + 34))"
 
+# --------------------------------------------------------------- single files
+is "a file by a path that is relative to the manifest, and one to be written" "$(r 'cat /etc/app/*; stat -c %u:%g /etc/app/*; ls -A /etc/app')" "one
+two
+0:0
+0:0
+ro.conf
+rw.conf"
+fails "the first is read only" 1 'Read-only file system' hyb exec s/one/root -- sh -c 'echo x >/etc/app/ro.conf'
+check "the other can be written" r 'echo more >>/etc/app/rw.conf && sync /etc/app/rw.conf'
+is "on the host it is its owner's" "$(stat -c %u:%g "$A/files/rw.conf"; cat "$A/files/rw.conf")" "1000:1000
+two
+more"
+fails "it cannot be replaced" 1 'busy' hyb exec s/one/root -- sh -c 'echo x >/etc/app/new; mv /etc/app/new /etc/app/rw.conf'
+# All that a process behind a bind can get at, whatever a guest asks of it.
+reach() {
+	for p in $SHARES; do
+		for c in $(cat /proc/"$p"/task/*/children); do
+			[ -f "/proc/$c/root/shared" ] && (cd "/proc/$c/root" && find . -type f -exec cat {} + && ls -A .)
+		done
+	done | sort
+}
+is "the process behind a file has that file and nothing else" "$(reach)" "more
+one
+shared
+shared
+two"
+echo edited >"$A/files/ro.conf"
+edited() { [ "$(r 'cat /etc/app/ro.conf')" = edited ]; }
+await "what the host writes into it is seen" 60 edited
+echo replaced >"$A/files/new" && chown 1000:1000 "$A/files/new" && mv "$A/files/new" "$A/files/ro.conf"
+is "one that is renamed over it is not: it is the file that was bound" "$(sleep 2; r 'cat /etc/app/ro.conf')" edited
+
 # ------------------------------------------------------------------ read only
 fails "no write through a read-only bind" 1 'Read-only file system' hyb exec s/one/root -- sh -c 'echo x >/ro/x'
 fails "nor to the same folder by another target" 1 'Read-only file system' hyb exec s/one/root -- sh -c 'rm /rw-ro/file'
@@ -140,8 +179,8 @@ mounts() { # of what virtiofsd itself has as its root
 		done
 	done
 }
-is "it is the host that keeps it so" "$(mounts | sed 's/,relatime.*//' | sort | uniq -c | awk '{ print $1, $2 }')" "3 ro,nosuid,nodev,noexec
-2 rw,nosuid,nodev,noexec"
+is "it is the host that keeps it so" "$(mounts | sed 's/,relatime.*//' | sort | uniq -c | awk '{ print $1, $2 }')" "11 ro,nosuid,nodev,noexec
+3 rw,nosuid,nodev,noexec"
 
 # -------------------------------------------------- what is the host's stays so
 fails "a file of root's own cannot be read" 1 'Permission denied' hyb exec s/one/root -- cat /rw/private
@@ -184,6 +223,7 @@ is "the reason is told" "$(grep -c 'VM ended: BindLost' "$HYB_ROOT/hybd.log")" 1
 back() { [ "$(r 'cat /rw/file /rw/sub/user' 2>/dev/null)" = "host
 mine" ]; }
 await "with what was written" 120 back
+is "and with the file that is there now" "$(r 'cat /etc/app/ro.conf')" replaced
 gone() { for p in $1; do ! kill -0 "$p" 2>/dev/null || [ "$(awk '{ print $3 }' "/proc/$p/stat")" = Z ] || return 1; done; }
 await "the old ones are gone" 60 gone "$SHARES"
 SHARES=$(shares)

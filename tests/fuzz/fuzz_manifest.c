@@ -86,8 +86,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	_cleanup_manifest_ struct manifest m = {0};
 	struct input in = {"", 0, false};
-	struct manifest_reader reader = {
-		.read = read_env, .read_file = read_env, .arg = &in};
+	struct manifest_reader reader = {.folder = "/srv/app",
+					 .read = read_env,
+					 .read_file = read_env,
+					 .arg = &in};
 	size_t i;
 	int r;
 

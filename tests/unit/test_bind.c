@@ -54,6 +54,7 @@ static int setup(void **state)
 	fd = open(in_dir("/ok/file"), O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
 	assert_true(fd >= 0);
 	close(fd);
+	assert_int_equal(mkfifo(in_dir("/ok/fifo"), 0644), 0);
 	assert_int_equal(symlink("sub", in_dir("/ok/inside")), 0);
 	assert_int_equal(symlink("/etc", in_dir("/ok/outside")), 0);
 	assert_int_equal(symlink("ok", in_dir("/alias")), 0);
@@ -170,7 +171,8 @@ static void test_open(void **state)
 		{"/ok//sub", -EPERM, "does not allow"},
 		{"/alias/sub", -EPERM, "does not allow"},
 		{"/ok/none", -ENOENT, "No such file"},
-		{"/ok/file", -ENOTDIR, "no folder"},
+		{"/ok/file", 0, ""},
+		{"/ok/fifo", -ENOTDIR, "neither a folder nor a regular file"},
 		{"/ok/file/x", -ENOTDIR, "Not a directory"},
 		{"/ok/inside", -EPERM, "symbolic link"},
 		{"/ok/inside/deep", -EPERM, "symbolic link"},
@@ -196,6 +198,10 @@ static void test_open(void **state)
 	assert_int_equal(bind_policy_add(&p, in_dir("/alias"), &e), 0);
 	assert_int_equal(try(&p, in_dir("/alias/sub"), true, &f, &e), 0);
 	assert_int_equal(try(&p, in_dir("/ok/sub"), true, &f, &e), -EPERM);
+	/* A single file may be what is allowed. */
+	assert_int_equal(bind_policy_add(&p, in_dir("/ok/file"), &e), 0);
+	assert_int_equal(try(&p, in_dir("/ok/file"), true, &f, &e), 0);
+	assert_int_equal(try(&p, in_dir("/ok/file/x"), true, &f, &e), -ENOTDIR);
 }
 
 /* The longest path counts, in whatever order. */

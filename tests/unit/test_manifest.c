@@ -21,8 +21,8 @@ static int read_env(void *arg, const char *path, char **ret, size_t *ret_len,
 	return file_read(AT_FDCWD, full, (size_t)2 << 20, ret, ret_len, e);
 }
 
-static const struct manifest_reader reader = {.read = read_env,
-					      .read_file = read_env};
+static const struct manifest_reader reader = {
+	.read = read_env, .read_file = read_env, .folder = "/srv/app"};
 
 static void stacks_to_text(const struct manifest *m, struct buf *out)
 {

@@ -179,15 +179,21 @@ static void test_storage(void **state)
 {
 	static const struct model_mount mounts[] = {
 		{.kind = MODEL_MOUNT_TMPFS,
+		 .subpath = "",
 		 .source = "",
 		 .target = "/run",
 		 .size = 8192,
 		 .mode = 0700,
 		 .read_only = true},
 		{.kind = MODEL_MOUNT_VOLUME,
+		 .subpath = "",
 		 .source = "data",
 		 .target = "/srv",
 		 .read_only = true},
+		{.kind = MODEL_MOUNT_VOLUME,
+		 .source = "data",
+		 .subpath = "a/b",
+		 .target = "/tmp/x"},
 	};
 	struct model_container c = container();
 	json_t *config, *m;
@@ -205,7 +211,7 @@ static void test_storage(void **state)
 	c.read_only = true;
 	c.shm_size = 4096;
 	c.mounts = mounts;
-	c.n_mounts = 2;
+	c.n_mounts = 3;
 	config = make(&c, &image);
 	assert_true(json_is_true(
 		json_object_get(json_object_get(config, "root"), "readonly")));
@@ -227,6 +233,9 @@ static void test_storage(void **state)
 			    "/run/hyb/volumes/vol-7/data");
 	assert_string_equal(joined(json_object_get(m, "options")),
 			    "bind;idmap;nosuid;nodev;ro;");
+	m = json_array_get(json_object_get(config, "mounts"), 3);
+	assert_string_equal(joined(json_object_get(m, "options")),
+			    "bind;idmap;nosuid;nodev;X-mount.subdir=a/b;");
 	json_decref(config);
 }
 
@@ -234,12 +243,19 @@ static void test_storage(void **state)
 static void test_binds(void **state)
 {
 	static const struct model_mount mounts[] = {
-		{.kind = MODEL_MOUNT_BIND, .source = "/b", .target = "/1"},
 		{.kind = MODEL_MOUNT_BIND,
+		 .subpath = "",
+		 .source = "/b",
+		 .target = "/1"},
+		{.kind = MODEL_MOUNT_BIND,
+		 .subpath = "",
 		 .source = "/b",
 		 .target = "/2",
 		 .read_only = true},
-		{.kind = MODEL_MOUNT_BIND, .source = "/a", .target = "/3"},
+		{.kind = MODEL_MOUNT_BIND,
+		 .subpath = "",
+		 .source = "/a",
+		 .target = "/3"},
 	};
 	static const char *const want[] = {"bind2", "bind3", "bind1"};
 	struct model_container c[2] = {container(), container()};
@@ -273,8 +289,10 @@ static void test_binds(void **state)
 			json_string_value(json_object_get(m, "source")),
 			want[i]);
 		assert_string_equal(joined(json_object_get(m, "options")),
-				    i == 1 ? "nosuid;nodev;ro;"
-					   : "nosuid;nodev;");
+				    i == 1 ? "nosuid;nodev;"
+					     "X-mount.subdir=shared;ro;"
+					   : "nosuid;nodev;"
+					     "X-mount.subdir=shared;");
 	}
 	json_decref(config);
 }
