@@ -154,6 +154,9 @@ static void print_line(const struct progress *p, const struct progress_row *r,
 	fflush(stderr);
 }
 
+/* Between two lines of one phase where there is no terminal. */
+#define LINE_EVERY_MS 5000
+
 /* "done" of "total" bytes, of events that count. */
 static void add_count(struct progress_row *row, const json_t *event)
 {
@@ -164,12 +167,28 @@ static void add_count(struct progress_row *row, const json_t *event)
 	if (done < 0)
 		return;
 	if (total > 0)
-		snprintf(row->message, sizeof(row->message), "%s of %s",
+		snprintf(row->message, sizeof(row->message), "%s of %s (%d%%)",
 			 out_size((uint64_t)done, a),
-			 out_size((uint64_t)total, b));
+			 out_size((uint64_t)total, b),
+			 done < total
+				 ? (int)(100.0 * (double)done / (double)total)
+				 : 100);
 	else if (done > 0)
 		snprintf(row->message, sizeof(row->message), "%s",
 			 out_size((uint64_t)done, a));
+}
+
+/* Of counts: when the total becomes known, and every few seconds. */
+static bool is_line_due(const struct progress_row *row, const json_t *event,
+			uint64_t at)
+{
+	if (!out_has(event, "done"))
+		return true;
+	if (out_int(event, "done", 0) == 0)
+		return false;
+	if (!row->has_total && out_int(event, "total", 0) > 0)
+		return true;
+	return at >= row->told_ms + LINE_EVERY_MS;
 }
 
 void progress_on_event(void *ctx, const json_t *event)
@@ -198,6 +217,7 @@ void progress_on_event(void *ctx, const json_t *event)
 		memcpy(row->phase, phase, sizeof(phase));
 		row->begin_ms = at;
 		row->end_ms = is_last(phase) ? at : 0;
+		row->has_total = false;
 		mark(p, row, at);
 	}
 	text_escape(out_str(event, "message"), row->message,
@@ -205,8 +225,12 @@ void progress_on_event(void *ctx, const json_t *event)
 	add_count(row, event);
 	if (p->live)
 		draw(p);
-	else if (new_phase || !out_has(event, "done"))
+	else if (new_phase || is_line_due(row, event, at))
 		print_line(p, row, at);
+	else
+		return;
+	row->told_ms = at;
+	row->has_total = out_int(event, "total", 0) > 0;
 }
 
 void progress_done(struct progress *p)

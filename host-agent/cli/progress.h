@@ -21,6 +21,8 @@ struct progress_row {
 	char message[120];
 	uint64_t begin_ms; /* of the phase, since the call */
 	uint64_t end_ms;   /* of a last phase, else 0 */
+	uint64_t told_ms;  /* of the last line where there is no terminal */
+	bool has_total;	   /* that line had the whole's size */
 };
 
 /* When an object entered a phase. */

@@ -296,6 +296,11 @@ static const struct oci_descriptor *choose(const struct oci_index *index,
 	return best;
 }
 
+const struct oci_descriptor *image_found_choose(const struct oci_index *index)
+{
+	return choose(index, NULL);
+}
+
 static int no_platform(struct finder *f)
 {
 	return err_set(f->e, ENOTSUP, "it has no image for linux/%s",

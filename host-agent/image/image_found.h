@@ -43,6 +43,9 @@ int image_found_read(struct image_source *s, const char *source_name,
  * x->digest is filled. */
 int image_found_make_digest(struct image_found *x, struct err *e);
 
+/* Of an index's images the one for this host, or NULL. */
+const struct oci_descriptor *image_found_choose(const struct oci_index *index);
+
 /* This host's architecture in OCI's spelling. */
 const char *image_host_architecture(void);
 

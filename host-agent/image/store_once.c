@@ -11,6 +11,7 @@
 #include "host-agent/image/store_load.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -30,6 +31,8 @@ struct pulling {
 	unsigned int refs; /* the worker and those who wait */
 	bool done;
 	int result;
+	char phase[16]; /* what the worker tells, for those who wait */
+	uint64_t bytes, total;
 	char digest[72];
 	struct err err;
 };
@@ -101,6 +104,8 @@ static int wait_for(struct image_store *s, const struct pulling *x,
 			.tv_sec = (time_t)(until / 1000),
 			.tv_nsec = (long)(until % 1000) * 1000000,
 		};
+		uint64_t bytes, total;
+		char phase[16];
 		int r = 0;
 
 		pthread_cond_timedwait(&s->pulled, &s->lock, &ts);
@@ -109,9 +114,12 @@ static int wait_for(struct image_store *s, const struct pulling *x,
 		if (now_ms() > w->deadline_ms)
 			return err_set(e, ETIMEDOUT,
 				       "the registry did not deliver in time");
+		memcpy(phase, x->phase, sizeof(phase));
+		bytes = x->bytes;
+		total = x->total;
 		pthread_mutex_unlock(&s->lock);
 		if (w->progress)
-			r = w->progress(w->arg, "fetch", 0, 0);
+			r = w->progress(w->arg, phase, bytes, total);
 		pthread_mutex_lock(&s->lock);
 		if (r != 0)
 			return err_set(e, ECANCELED, "cancelled");
@@ -141,12 +149,33 @@ static int follow(struct image_store *s, struct pulling *x,
 	return r;
 }
 
+struct worker {
+	struct image_store *s;
+	struct pulling *x;
+	const struct waiter *w;
+};
+
+static int on_progress(void *arg, const char *phase, uint64_t done,
+		       uint64_t total)
+{
+	const struct worker *k = arg;
+
+	pthread_mutex_lock(&k->s->lock);
+	snprintf(k->x->phase, sizeof(k->x->phase), "%s", phase);
+	k->x->bytes = done;
+	k->x->total = total;
+	pthread_mutex_unlock(&k->s->lock);
+	return k->w->progress ? k->w->progress(k->w->arg, phase, done, total)
+			      : 0;
+}
+
 static int work(struct image_store *s, struct pulling *x,
 		const struct waiter *w, struct image_info **ret, struct err *e)
 {
+	struct worker k = {s, x, w};
 	struct err err = ERR_INIT;
-	int r = store_pull_now(s, x->p, w->deadline_ms, w->progress, w->arg,
-			       ret, &err);
+	int r = store_pull_now(s, x->p, w->deadline_ms, on_progress, &k, ret,
+			       &err);
 
 	pthread_mutex_lock(&s->lock);
 	x->done = true;
@@ -188,6 +217,7 @@ int image_store_pull(struct image_store *s, const struct image_pull *p,
 	x = calloc(1, sizeof(*x));
 	if (x) {
 		memcpy(x->full, ref.full, sizeof(x->full));
+		memcpy(x->phase, "fetch", sizeof("fetch"));
 		x->p = p;
 		x->refs = 1;
 		x->next = s->pulls;

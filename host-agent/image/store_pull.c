@@ -26,6 +26,7 @@
 #include "common/base/proc.h"
 #include "host-agent/image/image_found.h"
 #include "host-agent/image/image_ref.h"
+#include "host-agent/image/pull_size.h"
 
 #define AUTH_MAX   (1u << 20)
 #define ERRORS_MAX 65536
@@ -159,68 +160,6 @@ static int copy_auth(const struct pull *u, struct err *e)
 
 /* ---------------------------------------------------------------- skopeo */
 
-/* Of its environment skopeo gets proxies, and a home that is the folder. */
-static int make_env(const struct pull *u, char **env, size_t max)
-{
-	static const char *const keep[] = {
-		"http_proxy",  "https_proxy", "no_proxy",      "HTTP_PROXY",
-		"HTTPS_PROXY", "NO_PROXY",    "SSL_CERT_FILE", "SSL_CERT_DIR",
-	};
-	static const char *const home[] = {"HOME", "TMPDIR", "XDG_RUNTIME_DIR"};
-	size_t i, n = 0;
-
-	env[n++] = strdup("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:"
-			  "/usr/bin:/sbin:/bin");
-	env[n++] = strdup("LANG=C.UTF-8");
-	for (i = 0; i < ARRAY_SIZE(home); i++) {
-		if (asprintf(&env[n], "%s=%s", home[i], u->dir) < 0)
-			env[n] = NULL;
-		n++;
-	}
-	for (i = 0; i < ARRAY_SIZE(keep) && n + 1 < max; i++) {
-		const char *v = getenv(keep[i]);
-
-		if (!v)
-			continue;
-		if (asprintf(&env[n], "%s=%s", keep[i], v) < 0)
-			env[n] = NULL;
-		n++;
-	}
-	env[n] = NULL;
-	for (i = 0; i < n; i++) {
-		if (!env[i])
-			return -ENOMEM;
-	}
-	return 0;
-}
-
-/* Of what skopeo says, the message of its last error: the line is
- * time="..." level=fatal msg="WHY", quoted as Go quotes. */
-static void clean_error(const char *text, char *out, size_t size)
-{
-	const char *p = text, *last = NULL;
-	size_t n = 0;
-
-	while ((p = strstr(p, "msg=\""))) {
-		p += 5;
-		last = p;
-	}
-	if (!last) {
-		text_escape(text[0] ? text : "no reason given", out, size);
-		out[strcspn(out, "\n")] = '\0';
-		return;
-	}
-	for (p = last; *p && *p != '"' && n + 1 < size; p++) {
-		if (p[0] == '\\' && (p[1] == '"' || p[1] == '\\'))
-			p++;
-		else if (p[0] == '\\' && p[1])
-			continue; /* a control character: its letter stays */
-		if (*p >= ' ' && *p != 0x7f)
-			out[n++] = *p;
-	}
-	out[n] = '\0';
-}
-
 static int judge(const struct pull *u, int status, const char *errors,
 		 struct err *e)
 {
@@ -231,7 +170,7 @@ static int judge(const struct pull *u, int status, const char *errors,
 	if (status > 128)
 		return err_set(e, EIO, "skopeo was killed by signal %d",
 			       status - 128);
-	clean_error(errors, why, sizeof(why));
+	skopeo_reason(errors, why, sizeof(why));
 	if (strstr(why, "manifest unknown") || strstr(why, "name unknown") ||
 	    strstr(why, "not found"))
 		return err_set(e, ENOENT, "%s", why);
@@ -267,13 +206,16 @@ static uint64_t bytes_in(const char *path)
 }
 
 /* Collects what it says until it ends; looks after limits meanwhile. */
-static int watch(const struct pull *u, int fd, struct buf *errors,
-		 struct err *e)
+static int watch(const struct pull *u, const struct skopeo *k, int fd,
+		 struct buf *errors, struct err *e)
 {
+	_cleanup_pull_size_ struct pull_size size = {
+		.skopeo = k, .name = u->ref.name, .full = u->ref.full};
 	char chunk[4096];
 
+	pull_size_init(&size);
 	for (;;) {
-		uint64_t bytes;
+		uint64_t bytes, total;
 		ssize_t n;
 		int r = fd_wait(fd, POLLIN, now_ms() + TICK_MS);
 
@@ -295,27 +237,21 @@ static int watch(const struct pull *u, int fd, struct buf *errors,
 		if (now_ms() > u->deadline_ms)
 			return err_set(e, ETIMEDOUT,
 				       "the registry did not deliver in time");
-		if (u->progress && u->progress(u->arg, "fetch", bytes, 0) != 0)
+		if (!u->progress)
+			continue;
+		total = pull_size_ask(&size);
+		if (u->progress(u->arg, "fetch",
+				total && bytes > total ? total : bytes,
+				total) != 0)
 			return err_set(e, ECANCELED, "cancelled");
 	}
 }
 
-static int run(const struct pull *u, const char *const *argv, char **env,
-	       struct err *e)
+static int run(const struct pull *u, const struct skopeo *k,
+	       const char *const *words, struct err *e)
 {
 	_cleanup_buf_ struct buf errors = BUF_INIT;
 	_cleanup_close_ int rd = -1, wr = -1, pidfd = -1;
-	struct proc_spec spec = {
-		.path = u->s->skopeo,
-		.argv = argv,
-		.envp = (const char *const *)env,
-		.stdin_fd = -1,
-		.stdout_fd = -1,
-		.uid = u->s->c.uid,
-		.gid = u->s->c.gid,
-		.drop_ids = geteuid() == 0,
-		.die_with_parent = true,
-	};
 	struct err ignored = ERR_INIT;
 	int pair[2], status = 0, r;
 	pid_t pid;
@@ -324,14 +260,11 @@ static int run(const struct pull *u, const char *const *argv, char **env,
 		return err_sys(e, errno, "run skopeo");
 	rd = pair[0];
 	wr = pair[1];
-	spec.stderr_fd = wr;
-	r = proc_spawn(&spec, &pid, &pidfd, e);
-	if (r == -ENOENT)
-		err_hint(e, "install the package skopeo");
+	r = skopeo_spawn(k, words, -1, wr, &pid, &pidfd, e);
 	if (r < 0)
 		return r;
 	cleanup_close(&wr);
-	r = watch(u, rd, &errors, e);
+	r = watch(u, k, rd, &errors, e);
 	if (r < 0)
 		syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
 	proc_wait(pid, pidfd, 0, &status, &ignored);
@@ -340,43 +273,37 @@ static int run(const struct pull *u, const char *const *argv, char **env,
 
 static int fetch(const struct pull *u, struct err *e)
 {
-	char *env[16] = {NULL};
 	char from[600], to[4120];
-	const char *argv[20];
-	size_t i, n = 0;
-	int r;
+	const char *words[12];
+	struct skopeo k = {
+		.program = u->s->skopeo,
+		.home = u->dir,
+		.uid = u->s->c.uid,
+		.gid = u->s->c.gid,
+		.arch = u->arch,
+		.variant = u->variant,
+	};
+	size_t n = 0;
 
 	/* The image of a registry's mirror settings is skopeo's business; a
 	 * tag beside a digest it does not take. */
 	snprintf(from, sizeof(from), "docker://%s", u->ref.full);
 	snprintf(to, sizeof(to), "dir:%s", u->out);
-	argv[n++] = "skopeo";
-	if (u->arch[0]) {
-		argv[n++] = "--override-os=linux";
-		argv[n++] = "--override-arch";
-		argv[n++] = u->arch;
-	}
-	if (u->variant[0]) {
-		argv[n++] = "--override-variant";
-		argv[n++] = u->variant;
-	}
-	argv[n++] = "copy";
-	argv[n++] = "--quiet";
-	argv[n++] = "--retry-times=2";
+	words[n++] = "copy";
+	words[n++] = "--quiet";
+	words[n++] = "--retry-times=2";
 	if (u->p->authfile) {
-		argv[n++] = "--src-authfile";
-		argv[n++] = u->auth;
+		k.authfile = u->auth;
+		words[n++] = "--src-authfile";
+		words[n++] = u->auth;
 	}
+	k.no_tls_verify = u->p->no_tls_verify;
 	if (u->p->no_tls_verify)
-		argv[n++] = "--src-tls-verify=false";
-	argv[n++] = from;
-	argv[n++] = to;
-	argv[n] = NULL;
-	r = make_env(u, env, ARRAY_SIZE(env));
-	r = r < 0 ? err_sys(e, ENOMEM, "run skopeo") : run(u, argv, env, e);
-	for (i = 0; i < ARRAY_SIZE(env); i++)
-		free(env[i]);
-	return r;
+		words[n++] = "--src-tls-verify=false";
+	words[n++] = from;
+	words[n++] = to;
+	words[n] = NULL;
+	return run(u, &k, words, e);
 }
 
 static int load_fetched(const struct pull *u, struct image_info **ret,

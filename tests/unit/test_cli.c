@@ -546,6 +546,36 @@ static void test_image_load(void **state)
 	fake_stop();
 }
 
+#define FETCH(at, done, total)                                \
+	"{\"event\":{\"phase\":\"fetch\",\"elapsed_ms\":" #at \
+	",\"done\":" #done ",\"total\":" #total "}}"
+
+/* Without a terminal: few lines, of those that say something new. */
+static void test_progress_lines(void **state)
+{
+	static const struct answer answers[] = {
+		{.method = "ImagePull",
+		 .replies = {FETCH(10, 0, 0), FETCH(1000, 1000000, 0),
+			     FETCH(1500, 2000000, 8000000),
+			     FETCH(4000, 3000000, 8000000),
+			     FETCH(6600, 4000000, 8000000),
+			     FETCH(7000, 8000000, 8000000), "{\"images\":[]}"}},
+		{0}};
+	struct ran r;
+
+	(void)state;
+	fake_start(answers);
+	r = HYB("image", "pull", "reg/x");
+	assert_int_equal(r.status, 0);
+	assert_string_equal(r.err, "   0.01 s  image                    fetch\n"
+				   "   1.50 s  image                    fetch  "
+				   "1.9 MiB of 7.6 MiB (25%)\n"
+				   "   6.60 s  image                    fetch  "
+				   "3.8 MiB of 7.6 MiB (50%)\n");
+	ran_done(&r);
+	fake_stop();
+}
+
 static void test_image_pull(void **state)
 {
 	static const struct answer answers[] = {
@@ -624,6 +654,7 @@ int main(void)
 		cmocka_unit_test(test_change),
 		cmocka_unit_test(test_image_load),
 		cmocka_unit_test(test_image_pull),
+		cmocka_unit_test(test_progress_lines),
 		cmocka_unit_test(test_settings),
 	};
 

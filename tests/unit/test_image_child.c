@@ -260,6 +260,8 @@ static void start_registry(const char *layout)
 	snprintf(host, sizeof(host), "localhost:%s", port);
 }
 
+static image_progress on_pull;
+
 static int pull(const char *what, uint64_t timeout_ms, struct image_info **ret)
 {
 	char ref[200];
@@ -269,7 +271,7 @@ static int pull(const char *what, uint64_t timeout_ms, struct image_info **ret)
 
 	snprintf(ref, sizeof(ref), "%s/%s", host, what);
 	err_clear(&e);
-	return image_store_pull(store, &p, NULL, NULL, ret, &e);
+	return image_store_pull(store, &p, on_pull, NULL, ret, &e);
 }
 
 static void expect_pull_error(const char *what, int code, const char *part)
@@ -309,6 +311,42 @@ static void test_pull(void **state)
 	expect_pull_error("good", -EIO, "refused");
 	check_clean(1);
 	expect_pull_error("-option", -EINVAL, "not a name");
+	layout_done(&l);
+}
+
+/* Only the manifest says how much there is to come. */
+static uint64_t told_total;
+
+static int until_total(void *arg, const char *phase, uint64_t done,
+		       uint64_t total)
+{
+	(void)arg;
+	assert_string_equal(phase, "fetch");
+	assert_true(!total || done <= total);
+	told_total = total;
+	return total != 0;
+}
+
+/* A registry whose layers do not come: the size is told meanwhile. */
+static void test_pull_size(void **state)
+{
+	struct image_info *i = NULL;
+	uint64_t size;
+	struct layout l;
+
+	(void)state;
+	layout_make(&l, "web", "web:1", "d bin\nf bin/x hello", NULL);
+	start_registry(l.dir);
+	assert_int_equal(pull("good", 0, &i), 0);
+	size = i->size + l.config.len;
+	image_info_free(i);
+	on_pull = until_total;
+	assert_int_equal(pull("stalled", 60000, &i), -ECANCELED);
+	on_pull = NULL;
+	assert_int_equal(told_total, size);
+	check_clean(1);
+	kill(registry, SIGKILL);
+	waitpid(registry, NULL, 0);
 	layout_done(&l);
 }
 
@@ -408,7 +446,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_confined), TEST(test_progress),  TEST(test_disk_full),
-		TEST(test_pull),     TEST(test_pull_once),
+		TEST(test_pull),     TEST(test_pull_once), TEST(test_pull_size),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
