@@ -5,32 +5,43 @@
 #include "common/base/fd.h"
 #include "host-agent/image/convert/tar.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
+
 #define BLOCK	  512
 #define READ_SIZE ((size_t)131072)
 #define HOLE	  ((size_t)4096)
+/* Holes shorter than this are written; of longer ones a file gets holes, and
+ * what is no file so much in all: a guest makes one with a number. */
+#define SHORT_HOLE ((uint64_t)1 << 20)
+#define HOLES_MAX  ((uint64_t)1 << 40)
 
 /* ------------------------------------------------------------------ writing */
 
 struct writer {
 	int fd;
+	bool grows; /* a file that ends where it is written to */
+	uint64_t holes;
 	struct buf out;
 	char base[TREE_NAME_MAX + 1];
 	uint64_t size, at; /* of the file at hand */
 };
 
+static int flush_out(struct writer *t, struct err *e)
+{
+	int r = write_full(t->fd, t->out.data, t->out.len);
+
+	buf_clear(&t->out);
+	return r < 0 ? err_sys(e, -r, "write the archive") : 0;
+}
+
 static int write_out(struct writer *t, const void *data, size_t len,
 		     struct err *e)
 {
-	int r;
-
 	buf_append(&t->out, data, len);
 	if (t->out.error)
 		return err_sys(e, -t->out.error, "write the archive");
-	if (t->out.len < TREE_DATA_MAX)
-		return 0;
-	r = write_full(t->fd, t->out.data, t->out.len);
-	buf_clear(&t->out);
-	return r < 0 ? err_sys(e, -r, "write the archive") : 0;
+	return t->out.len < TREE_DATA_MAX ? 0 : flush_out(t, e);
 }
 
 static int write_zeros(struct writer *t, uint64_t n, struct err *e)
@@ -46,14 +57,52 @@ static int write_zeros(struct writer *t, uint64_t n, struct err *e)
 	return r;
 }
 
+static int write_hole(struct writer *t, uint64_t n, struct err *e)
+{
+	int r;
+
+	if (n < SHORT_HOLE)
+		return write_zeros(t, n, e);
+	if (!t->grows) {
+		if (n > HOLES_MAX - t->holes) {
+			err_set(e, EFBIG,
+				"write the archive: holes of more than 1t in "
+				"the files");
+			err_hint(e, "write it to a file, which gets holes, "
+				    "too, or copy without an archive");
+			return -EFBIG;
+		}
+		t->holes += n;
+		return write_zeros(t, n, e);
+	}
+	r = flush_out(t, e);
+	if (r < 0)
+		return r;
+	/* More than a file here may be long is told by the kernel. */
+	if (lseek(t->fd, (off_t)n, SEEK_CUR) < 0)
+		return err_sys(e, errno == EINVAL ? EFBIG : errno,
+			       "write the archive");
+	return 0;
+}
+
+/* Is it a file, and at its end? Then what is left out reads as zeros. */
+static bool fd_grows(int fd)
+{
+	int flags = fcntl(fd, F_GETFL);
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && flags >= 0 &&
+	       !(flags & O_APPEND) && lseek(fd, 0, SEEK_CUR) == st.st_size;
+}
+
 /* What a file has not had yet, and the rest of its last block. */
 static int finish_file(struct writer *t, struct err *e)
 {
 	uint64_t pad = (BLOCK - t->size % BLOCK) % BLOCK;
-	int r = write_zeros(t, t->size - t->at + pad, e);
+	int r = write_hole(t, t->size - t->at, e);
 
 	t->size = t->at = 0;
-	return r;
+	return r < 0 ? r : write_zeros(t, pad, e);
 }
 
 /* Octal digits and a NUL; what does not fit stands in the extended header. */
@@ -203,7 +252,7 @@ static int write_data(struct writer *t, const unsigned char *p, size_t len,
 	if (offset < t->at || offset > t->size || len > t->size - offset)
 		return err_set(e, EBADMSG,
 			       "the stream is broken: data out of its place");
-	r = write_zeros(t, offset - t->at, e);
+	r = write_hole(t, offset - t->at, e);
 	if (r == 0)
 		r = write_out(t, p, len, e);
 	t->at = offset + len;
@@ -217,10 +266,7 @@ static int finish(struct writer *t, struct err *e)
 
 	if (r == 0)
 		r = write_zeros(t, 2 * BLOCK, e);
-	if (r < 0)
-		return r;
-	r = write_full(t->fd, t->out.data, t->out.len);
-	return r < 0 ? err_sys(e, -r, "write the archive") : 0;
+	return r < 0 ? r : flush_out(t, e);
 }
 
 static int write_frames(struct writer *t, struct tree_wire *w,
@@ -256,7 +302,9 @@ static int write_frames(struct writer *t, struct tree_wire *w,
 int cp_tar_write(struct tree_wire *w, int fd, const char *base,
 		 struct tree_end *sender, struct err *e)
 {
-	struct writer t = {.fd = fd, .out = {.max = 4 * TREE_FRAME_MAX}};
+	struct writer t = {.fd = fd,
+			   .grows = fd_grows(fd),
+			   .out = {.max = 4 * TREE_FRAME_MAX}};
 	int r;
 
 	snprintf(t.base, sizeof(t.base), "%s", base);

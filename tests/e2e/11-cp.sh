@@ -117,6 +117,16 @@ hyb cp -q c/v/a:/tmp/dir/tree - >out.tar
 mkdir un
 check "a tar out, which tar reads" tar -C un -xf out.tar
 check "the same tree" diff <(python3 sum.py un/tree) tree.sum
+# A guest makes holes with a number.
+in_a 'cd /tmp; mkdir huge; echo begin >huge/a; truncate -s 300000000000 huge/a; echo end >>huge/a; truncate -s 4000000000000 huge/b'
+check "a tar of huge holes, to a file" sh -c 'hyb cp -q c/v/a:/tmp/huge - >huge.tar'
+is "is one with holes" "$(du -k huge.tar | awk '{ print $1 < 4096 }') $(tar -tvf huge.tar | awk '{ print $3, $6 }' | sort | tr '\n' ' ')" "1 0 huge/ 300000000004 huge/a 4000000000000 huge/b "
+fails "not into a pipe" 1 "holes of more than 1t" bash -c 'hyb cp c/v/a:/tmp/huge/b - > >(cat >/dev/null)'
+echo before >huge.tar
+like "nor behind what is in a file" "$(hyb cp c/v/a:/tmp/huge/b - 2>&1 1<>huge.tar)" "holes of more than 1t"
+hyb cp -q c/v/a:/tmp/huge huge
+is "to a folder with its holes" "$(stat -c %s huge/a huge/b | tr '\n' ' ') $(du -sk huge | awk '{ print $1 < 4096 }')" "300000000004 4000000000000  1"
+rm -r huge huge.tar
 tar -C tree -czf z.tgz d
 fails "a compressed one" 1 "archive" sh -c 'hyb cp - c/v/a:/tmp/dir <z.tgz'
 fails "into what is no folder" 1 "is no folder" sh -c 'tar -cf - f | hyb cp - c/v/a:/tmp/file'
