@@ -159,8 +159,9 @@ int childhooks_run(const struct child_hooks *h, char *what, size_t size)
 	for (i = 0; i < h->n && r == 0; i++) {
 		r = run_one(&h->hooks[i], state);
 		if (r < 0)
-			snprintf(what, size, "%s[%zu]: %s", h->kind, i,
-				 h->hooks[i].path);
+			snprintf(what, size,
+				 "error running %s hook #%zu: %s[%zu]: %s",
+				 h->kind, i, h->kind, i, h->hooks[i].path);
 	}
 	return r;
 }

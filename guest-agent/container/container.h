@@ -106,6 +106,8 @@ struct container_spec {
 	const char *const *env;
 	/* Descriptors 3 to 2 + n are the program's, too (not with `init`). */
 	unsigned int preserve_fds;
+	/* Supplementary groups stay the caller's: none are set, or taken. */
+	bool keep_groups;
 	/* The bundle's folder, which hooks are told; may be NULL. */
 	const char *bundle;
 	/* A listening unix socket whose first connection starts the container
@@ -183,6 +185,9 @@ int container_engine_cgroup(const char *name, char *ret, size_t size,
 /* The rules that container_create() begins with, before anything is made. */
 int container_check(const struct oci_runtime *config, bool defaults,
 		    struct err *e);
+/* The options of mounts that are known by name, at most max of them: how
+ * many. */
+int container_mount_words(const char **out, int max);
 /* "" or one line on what this machine cannot do. */
 const char *container_engine_warning(void);
 /* Compiles the default seccomp profile now rather than at the first create.

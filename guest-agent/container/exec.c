@@ -220,6 +220,14 @@ static int group_open(const struct container *c, const char *name, int *ret,
 	return 0;
 }
 
+/* In runc's words, which tests look for. */
+static int not_added(int err, const char *path, struct err *e)
+{
+	return err_set(e, err, "adding pid of exec to cgroups '%s': %s", path,
+		       err == ENOENT ? "no such file or directory"
+				     : strerror(err));
+}
+
 /* One that somebody made below the container's own. */
 static int subgroup_open(const struct container *c, const char *path, int *ret,
 			 struct err *e)
@@ -233,13 +241,13 @@ static int subgroup_open(const struct container *c, const char *path, int *ret,
 	     word = strtok_r(NULL, "/", &save))
 		if (strcmp(word, "..") == 0)
 			return err_set(e, EINVAL,
-				       "cgroup: %s is not a sub cgroup path",
+				       "cgroup: bad sub cgroup path '%s'",
 				       path);
 	if (c->cgroup_fd < 0)
 		return err_set(e, ENOTSUP, "cgroup: the container has none");
 	path += strspn(path, "/");
 	*ret = cgroup_open(c->cgroup_fd, *path ? path : ".");
-	return *ret < 0 ? err_sys(e, -*ret, "open cgroup '%s'", path) : 0;
+	return *ret < 0 ? not_added(-*ret, path, e) : 0;
 }
 
 /* Where the first process went: one that gave its children controllers may
@@ -349,6 +357,8 @@ static int exec_clone(struct container *c, struct plan *p, int cgroup_fd,
 		abort();
 	if (pid < 0) {
 		s->pidfd = -1;
+		if (err == EBUSY)
+			return not_added(err, c->cgroup, e);
 		return clone_failed(err, c->namespaces & CLONE_NEWPID, e);
 	}
 	s->pid = pid;

@@ -102,7 +102,10 @@ int hooks_run(const char *kind, const struct oci_hook *hooks, size_t n,
 	for (i = 0; i < n; i++) {
 		r = run_one(&hooks[i], text, e);
 		if (r < 0)
-			return err_wrap(e, "hooks.%s[%zu]", kind, i);
+			return err_wrap(e,
+					"error running %s hook #%zu: "
+					"hooks.%s[%zu]",
+					kind, i, kind, i);
 	}
 	return 0;
 }

@@ -118,6 +118,13 @@ int delegate_none(const struct create *cr, int r, struct err *e);
 /* mounts.c: the mounts of the configuration (and those that are missing),
  * prepared as far as the parent can. Called inside the joined namespaces. */
 int plan_mounts(struct create *cr, struct err *e);
+/* mountwords.c: its options into m. */
+int mount_words_parse(struct plan *p, struct plan_mount *m,
+		      const char *const *options, struct err *e);
+bool words_have(const char *const *list, size_t n, const char *word);
+/* linux.rootfsPropagation to MS_SHARED... */
+int propagation_parse(const char *name, unsigned long *ret, bool *ret_recursive,
+		      struct err *e);
 /* idmap.c: maps the ids of a mount that says how itself; of those that are to
  * be mapped as the container's are. */
 int mount_map_own(struct create *cr, struct plan_mount *m,
@@ -150,6 +157,8 @@ int plan_namespaces_of(struct create *cr, pid_t pid, struct err *e);
  * it has entered is left again on failure. */
 int namespaces_enter(struct create *cr, struct err *e);
 void namespaces_leave(struct create *cr);
+/* The pid namespace, for children of this process. */
+int namespaces_enter_pid(const struct create *cr);
 /* Types, paths and mappings; *ret_own: CLONE_NEW* that the container may have
  * of its own. */
 int namespaces_check(const struct oci_linux *lx, bool defaults,
@@ -286,8 +295,6 @@ int container_birth(struct create *cr, struct container_failure *failure,
 int plan_rest(struct create *cr, struct err *e);
 /* Is it of a namespace in own (CLONE_NEW*)? */
 int sysctl_check(const struct oci_kv *kv, uint64_t own, struct err *e);
-int propagation_parse(const char *name, unsigned long *ret, bool *ret_recursive,
-		      struct err *e);
 
 /* container.c */
 /* Adds a sentence to c->warning. */

@@ -22,179 +22,6 @@
 #include "guest-agent/sys/kernel.h"
 #include "guest-agent/sys/mnt.h"
 
-/* Words that are attributes of a mount; "r" in front: of those below, too. */
-static const struct attr_word {
-	const char *word;
-	uint64_t set, clear;
-} attr_words[] = {
-	{"ro", MOUNT_ATTR_RDONLY, 0},
-	{"rw", 0, MOUNT_ATTR_RDONLY},
-	{"nosuid", MOUNT_ATTR_NOSUID, 0},
-	{"suid", 0, MOUNT_ATTR_NOSUID},
-	{"nodev", MOUNT_ATTR_NODEV, 0},
-	{"dev", 0, MOUNT_ATTR_NODEV},
-	{"noexec", MOUNT_ATTR_NOEXEC, 0},
-	{"exec", 0, MOUNT_ATTR_NOEXEC},
-	{"nodiratime", MOUNT_ATTR_NODIRATIME, 0},
-	{"diratime", 0, MOUNT_ATTR_NODIRATIME},
-	{"nosymfollow", MOUNT_ATTR_NOSYMFOLLOW, 0},
-	{"symfollow", 0, MOUNT_ATTR_NOSYMFOLLOW},
-	{"noatime", MOUNT_ATTR_NOATIME, MOUNT_ATTR__ATIME},
-	{"atime", MOUNT_ATTR_RELATIME, MOUNT_ATTR__ATIME},
-	{"relatime", MOUNT_ATTR_RELATIME, MOUNT_ATTR__ATIME},
-	{"norelatime", MOUNT_ATTR_RELATIME, MOUNT_ATTR__ATIME},
-	{"strictatime", MOUNT_ATTR_STRICTATIME, MOUNT_ATTR__ATIME},
-	{"nostrictatime", MOUNT_ATTR_RELATIME, MOUNT_ATTR__ATIME},
-};
-
-static const struct {
-	const char *word;
-	unsigned long flag;
-	bool recursive;
-} propagation_words[] = {
-	{"private", MS_PRIVATE, false},
-	{"rprivate", MS_PRIVATE, true},
-	{"slave", MS_SLAVE, false},
-	{"rslave", MS_SLAVE, true},
-	{"shared", MS_SHARED, false},
-	{"rshared", MS_SHARED, true},
-	{"unbindable", MS_UNBINDABLE, false},
-	{"runbindable", MS_UNBINDABLE, true},
-};
-
-/* Words of mount(8) that say nothing to a mount made here. */
-static const char *const ignored_words[] = {
-	"defaults", "async",   "auto",	 "noauto", "user",
-	"nouser",   "_netdev", "nofail", "loud",   "nomand",
-};
-
-/* Refused by name rather than handed to a file system that says EINVAL. */
-static const char *const later_words[] = {"copy-symlink", "src-nofollow",
-					  "dest-nofollow"};
-
-/* The later word wins, as on a command line. */
-static void add_attr(uint64_t *set, uint64_t *clear, const struct attr_word *w)
-{
-	*set = (*set & ~w->clear) | w->set;
-	*clear = (*clear & ~w->set) | w->clear;
-}
-
-static bool take_attr(struct plan_mount *m, const char *word)
-{
-	size_t i;
-
-	for (i = 0; i < ARRAY_SIZE(attr_words); i++) {
-		if (strcmp(word, attr_words[i].word) == 0) {
-			add_attr(&m->set, &m->clear, &attr_words[i]);
-			return true;
-		}
-		if (word[0] == 'r' &&
-		    strcmp(word + 1, attr_words[i].word) == 0) {
-			add_attr(&m->rec_set, &m->rec_clear, &attr_words[i]);
-			return true;
-		}
-	}
-	return false;
-}
-
-static bool take_propagation(struct plan_mount *m, const char *word)
-{
-	size_t i;
-
-	for (i = 0; i < ARRAY_SIZE(propagation_words); i++) {
-		if (strcmp(word, propagation_words[i].word) != 0)
-			continue;
-		if (m->n_propagation < ARRAY_SIZE(m->propagation)) {
-			m->propagation[m->n_propagation] =
-				propagation_words[i].flag;
-			m->propagation_rec[m->n_propagation++] =
-				propagation_words[i].recursive;
-		}
-		return true;
-	}
-	return false;
-}
-
-static bool take_own(struct plan_mount *m, const char *word)
-{
-	if (strcmp(word, "bind") == 0 || strcmp(word, "rbind") == 0) {
-		m->bind = true;
-		m->bind_recursive |= word[0] == 'r';
-	} else if (strcmp(word, "idmap") == 0 || strcmp(word, "ridmap") == 0) {
-		m->idmap = true;
-		m->idmap_recursive |= word[0] == 'r';
-	} else if (strcmp(word, "tmpcopyup") == 0) {
-		m->copy_up = true;
-	} else if (strcmp(word, "remount") == 0) {
-		m->remount = true;
-	} else {
-		return false;
-	}
-	return true;
-}
-
-static bool is_in(const char *const *list, size_t n, const char *word)
-{
-	size_t i;
-
-	for (i = 0; i < n; i++)
-		if (strcmp(list[i], word) == 0)
-			return true;
-	return false;
-}
-
-/* Anything else belongs to the file system: "size=64m", "newinstance". */
-static int take_data(struct plan *p, struct plan_mount *m, const char *word,
-		     struct err *e)
-{
-	struct mnt_option *o = &m->options[m->n_options];
-	char *copy = plan_strdup(p, word), *value;
-
-	if (!copy)
-		return err_sys(e, ENOMEM, "mount");
-	if (subdir_word(copy)) {
-		m->subdir = subdir_word(copy);
-		return 0;
-	}
-	value = strchr(copy, '=');
-	if (value)
-		*value++ = '\0';
-	o->key = copy;
-	o->value = value;
-	m->n_options++;
-	return 0;
-}
-
-static int parse_options(struct plan *p, struct plan_mount *m,
-			 const char *const *options, struct err *e)
-{
-	size_t n = 0, i;
-	const char *word;
-	int r;
-
-	while (options && options[n])
-		n++;
-	m->options = arena_alloc(p->arena, n + 2, sizeof(*m->options));
-	if (!m->options)
-		return err_sys(e, ENOMEM, "mount");
-	for (i = 0; i < n; i++) {
-		word = options[i];
-		if (is_in(later_words, ARRAY_SIZE(later_words), word))
-			return err_set(e, ENOTSUP,
-				       "option '%s' of '%s' is not "
-				       "supported yet",
-				       word, m->destination);
-		if (!word[0] || take_own(m, word) || take_attr(m, word) ||
-		    take_propagation(m, word) ||
-		    is_in(ignored_words, ARRAY_SIZE(ignored_words), word))
-			continue;
-		r = take_data(p, m, word, e);
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
-
 static enum mount_special special_of(const struct plan_mount *m)
 {
 	if (m->bind)
@@ -218,16 +45,33 @@ static enum mount_special special_of(const struct plan_mount *m)
 
 /* Under `defaults` a source may lie in a volume that another container can
  * write to, so it is not reached through links. */
-static int open_source(const struct create *cr, const char *source)
+static int open_source(const struct create *cr, const struct plan_mount *m)
 {
+	const int flags = O_PATH | O_CLOEXEC |
+			  (m->source_nofollow || m->copy_link ? O_NOFOLLOW : 0);
 	int fd;
 
 	if (cr->spec->defaults)
-		fd = sys_openat2(AT_FDCWD, source, O_PATH | O_CLOEXEC, 0,
+		fd = sys_openat2(AT_FDCWD, m->source, (uint64_t)flags, 0,
 				 RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS);
 	else
-		fd = open(source, O_PATH | O_CLOEXEC);
+		fd = open(m->source, flags);
 	return fd < 0 ? -errno : fd;
+}
+
+/* The text of a link that is made again inside, for the child. */
+static int copy_link(struct create *cr, struct plan_mount *m, int source,
+		     struct err *e)
+{
+	char text[PATH_MAX];
+	ssize_t n = readlinkat(source, "", text, sizeof(text) - 1);
+
+	if (n < 0)
+		return err_sys(e, errno, "read the link '%s'", m->source);
+	text[n] = '\0';
+	m->idmap = false; /* no mount, whose ids there would be to map */
+	m->link = plan_strdup(cr->plan, text);
+	return m->link ? 0 : err_sys(e, ENOMEM, "mount");
 }
 
 static int make_bind(struct create *cr, struct plan_mount *m, struct err *e)
@@ -239,7 +83,7 @@ static int make_bind(struct create *cr, struct plan_mount *m, struct err *e)
 	if (!m->source)
 		return err_set(e, EINVAL, "bind on '%s' needs a source",
 			       m->destination);
-	source = open_source(cr, m->source);
+	source = open_source(cr, m);
 	if (source < 0)
 		return err_sys(e, -source, "bind '%s'", m->source);
 	r = m->subdir ? subdir_open(m, &source, e) : 0;
@@ -248,6 +92,8 @@ static int make_bind(struct create *cr, struct plan_mount *m, struct err *e)
 	if (fstat(source, &st) < 0)
 		return err_sys(e, errno, "bind '%s'", m->source);
 	m->is_file = !S_ISDIR(st.st_mode);
+	if (m->copy_link && S_ISLNK(st.st_mode))
+		return copy_link(cr, m, source, e);
 	fd = mnt_clone_fd(source, m->bind_recursive);
 	if (fd < 0)
 		return err_sys(e, -fd, "bind '%s'", m->source);
@@ -274,7 +120,7 @@ static bool is_childs(const struct create *cr, const struct plan_mount *m)
 	/* A confined parent is not in the namespaces that are joined. */
 	if (strcmp(m->type, "sysfs") == 0)
 		return cr->new_net || engine.confined;
-	return is_in(always, ARRAY_SIZE(always), m->type);
+	return words_have(always, ARRAY_SIZE(always), m->type);
 }
 
 /* In place of a new mount, one that there is already, with these attributes. */
@@ -402,6 +248,14 @@ static int check_words(const struct create *cr, const struct plan_mount *m,
 			       "option 'tmpcopyup' of '%s' is for a "
 			       "tmpfs",
 			       m->destination);
+	if ((m->source_nofollow || m->copy_link) && !m->bind)
+		return err_set(e, EINVAL, "option '%s' of '%s' is for a bind",
+			       m->copy_link ? "copy-symlink" : "src-nofollow",
+			       m->destination);
+	if (m->remount &&
+	    (m->source_nofollow || m->target_nofollow || m->copy_link))
+		return err_set(e, EINVAL, "a remount of '%s' looks at no link",
+			       m->destination);
 	if ((m->idmap || own) && !m->bind)
 		return err_set(e, EINVAL,
 			       "the ids of '%s' cannot be mapped: it "
@@ -455,6 +309,28 @@ static char *clean_path(struct plan *p, const char *path)
 	return out;
 }
 
+/* A mount in the place of the root: what was mounted before it, and is masked
+ * later, would be covered by it, so nothing is before it. Where others have
+ * the mount namespace one root is attached and taken away again. */
+static int check_root(const struct create *cr, const struct plan_mount *m,
+		      struct err *e)
+{
+	const struct plan *p = cr->plan;
+	const char *why = NULL;
+
+	if (cr->spec->defaults)
+		why = "not here";
+	else if (p->chroot)
+		why = "not in a joined mount namespace";
+	else if (p->n_mounts > 0 && p->mounts[p->n_mounts - 1].destination[1])
+		why = "only before all other mounts";
+	else if (m->copy_link)
+		why = "not by a link";
+	return why ? err_set(e, EINVAL, "cannot mount over '%s': %s",
+			     m->destination, why)
+		   : 0;
+}
+
 static int add_mount(struct create *cr, const struct oci_mount *om,
 		     const char *destination, struct err *e)
 {
@@ -469,12 +345,14 @@ static int add_mount(struct create *cr, const struct oci_mount *om,
 	m->source = om->source ? plan_strdup(p, om->source) : NULL;
 	if (!m->type || (om->source && !m->source))
 		return err_sys(e, ENOMEM, "mount");
-	if (!m->destination[1])
-		return err_set(e, EINVAL, "cannot mount over '%s'",
-			       m->destination);
-	r = parse_options(p, m, om->options, e);
+	r = mount_words_parse(p, m, om->options, e);
 	if (r < 0)
 		return r;
+	if (!m->destination[1] && !m->remount) {
+		r = check_root(cr, m, e);
+		if (r < 0)
+			return r;
+	}
 	if (strcmp(m->type, "bind") == 0)
 		m->bind = true;
 	/* What the specification calls "cgroup" is version 2 here. */
@@ -489,7 +367,7 @@ static int add_mount(struct create *cr, const struct oci_mount *om,
 	if (r < 0 || m->remount)
 		return r;
 	r = m->bind ? make_bind(cr, m, e) : make_mount(cr, m, e);
-	if (r < 0 || (!om->n_uid_mappings && !om->n_gid_mappings))
+	if (r < 0 || m->link || (!om->n_uid_mappings && !om->n_gid_mappings))
 		return r;
 	/* Mapped as it says itself, not as the container is. */
 	m->idmap = false;
@@ -576,12 +454,20 @@ static const char **clean_destinations(struct create *cr)
 	return list;
 }
 
+static int add_one(struct create *cr, const char *const *destinations, size_t i,
+		   struct err *e)
+{
+	if (add_mount(cr, &cr->config->mounts[i], destinations[i], e) < 0)
+		return err_wrap(e, "mounts[%zu]", i);
+	return 0;
+}
+
 int plan_mounts(struct create *cr, struct err *e)
 {
 	struct plan *p = cr->plan;
 	const char **destinations;
 	size_t i;
-	int r;
+	int r = 0;
 
 	if (cr->config->n_mounts > HYB_MOUNTS_MAX)
 		return err_set(e, E2BIG, "mounts: more than %d",
@@ -592,13 +478,15 @@ int plan_mounts(struct create *cr, struct err *e)
 	destinations = clean_destinations(cr);
 	if (!p->mounts || !destinations)
 		return err_sys(e, ENOMEM, "mounts");
-	r = add_missing(cr, destinations, e);
-	if (r < 0)
-		return err_wrap(e, "mounts");
-	for (i = 0; i < cr->config->n_mounts; i++) {
-		r = add_mount(cr, &cr->config->mounts[i], destinations[i], e);
-		if (r < 0)
-			return err_wrap(e, "mounts[%zu]", i);
+	/* Roots are before what is missing. */
+	for (i = 0; r == 0 && i < cr->config->n_mounts; i++) {
+		if (destinations[i][1] || is_remount(&cr->config->mounts[i]))
+			break;
+		r = add_one(cr, destinations, i, e);
 	}
-	return 0;
+	if (r == 0 && add_missing(cr, destinations, e) < 0)
+		r = err_wrap(e, "mounts");
+	for (; r == 0 && i < cr->config->n_mounts; i++)
+		r = add_one(cr, destinations, i, e);
+	return r;
 }

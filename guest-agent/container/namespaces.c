@@ -426,13 +426,32 @@ static int new_time(struct create *cr, struct err *e)
 	return 0;
 }
 
+/* Left to the process of clone_in_userns(), which would else be born in it. */
+static bool is_helpers(const struct create *cr, const struct join *j)
+{
+	return !engine.confined && cr->userns_fd >= 0 &&
+	       j->type == CLONE_NEWPID;
+}
+
+int namespaces_enter_pid(const struct create *cr)
+{
+	size_t i;
+
+	for (i = 0; i < cr->n_joins; i++)
+		if (cr->joins[i].type == CLONE_NEWPID &&
+		    setns(cr->joins[i].fd, CLONE_NEWPID) < 0)
+			return -errno;
+	return 0;
+}
+
 int namespaces_enter(struct create *cr, struct err *e)
 {
 	size_t i;
 	int r = 0;
 
 	for (i = 0; r == 0 && i < cr->n_joins; i++)
-		if (setns(cr->joins[i].fd, cr->joins[i].type) < 0)
+		if (!is_helpers(cr, &cr->joins[i]) &&
+		    setns(cr->joins[i].fd, cr->joins[i].type) < 0)
 			r = err_sys(e, errno, "join a namespace");
 	if (r == 0 && (cr->plan->namespaces & CLONE_NEWTIME))
 		r = new_time(cr, e);

@@ -49,7 +49,12 @@ struct plan_mount {
 	bool bind, bind_recursive, is_file;
 	bool copy_up; /* begins as a copy of what it covers */
 	bool remount; /* changes what is mounted there */
-	bool idmap;   /* by the container's user namespace, by the parent */
+	/* A link as the source is not followed: bound itself, or (copy_link)
+	 * made again, with this text, in the place of a mount. One as the
+	 * destination is covered. */
+	bool source_nofollow, target_nofollow, copy_link;
+	const char *link;
+	bool idmap; /* by the container's user namespace, by the parent */
 	bool idmap_recursive;
 	/* MOUNT_ATTR_* of the mount, and of all below it ("rro") */
 	uint64_t set, clear, rec_set, rec_clear;
@@ -90,6 +95,7 @@ struct plan_process {
 	gid_t gid;
 	gid_t *groups;
 	size_t n_groups;
+	bool keep_groups; /* those that the parent has, and no others */
 	mode_t umask;
 	struct cap_sets caps;
 	bool set_caps;

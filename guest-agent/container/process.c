@@ -196,6 +196,7 @@ static int plan_ids(struct create *cr, int rootfd, struct err *e)
 	int r;
 
 	pp->umask = u->umask.set ? (mode_t)u->umask.value : 0022;
+	pp->keep_groups = cr->spec->keep_groups;
 	if (cr->spec->user && cr->spec->user[0]) {
 		r = plan_user(cr->plan, rootfd, cr->spec->user, e);
 	} else {
@@ -214,6 +215,8 @@ static int plan_ids(struct create *cr, int rootfd, struct err *e)
 			       pp->uid, pp->gid);
 	/* Groups of /etc/group may lie outside of the range; those that the
 	 * configuration names must not. */
+	if (pp->keep_groups)
+		pp->n_groups = 0;
 	for (i = 0; i < pp->n_groups;) {
 		if (map_id(c->gids.maps, c->gids.n, pp->groups[i]) >= 0) {
 			i++;

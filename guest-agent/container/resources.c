@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "common/base/cleanup.h"
+#include "common/base/fd.h"
 #include "guest-agent/sys/cgroup.h"
 #include "guest-agent/sys/devfilter.h"
 
@@ -317,6 +318,29 @@ static int apply_rdma(const struct target *t, const struct oci_rdma_limit *l)
 	return set_text(t, CGROUP_RDMA, key, "rdma.max", text);
 }
 
+/* Is there no controller for this file at all? In crun's words, which tests
+ * look for. */
+static int check_unified_controller(const struct target *t, const char *file)
+{
+	size_t n = strcspn(file, "."), len, word;
+	_cleanup_free_ char *text = NULL;
+	const char *at;
+	int r;
+
+	r = file_read(t->fd, "cgroup.controllers", 4096, &text, &len, t->e);
+	if (r < 0)
+		return r;
+	for (at = text; *at; at += word + (at[word] != '\0')) {
+		word = strcspn(at, " \n");
+		if (word == n && strncmp(at, file, n) == 0)
+			return 0;
+	}
+	return err_set(t->e, ENOENT,
+		       "%s.unified: the requested cgroup controller `%.*s` is "
+		       "not available",
+		       t->path, (int)n, file);
+}
+
 /* As it is, a line at a time: that is how the kernel takes "io.max". */
 static int apply_unified(const struct target *t, const struct oci_kv *kv)
 {
@@ -326,6 +350,8 @@ static int apply_unified(const struct target *t, const struct oci_kv *kv)
 
 	if (!copy)
 		return err_sys(t->e, ENOMEM, "%s.unified", t->path);
+	if (!has_file(t, kv->key))
+		r = check_unified_controller(t, kv->key);
 	snprintf(key, sizeof(key), "unified.%s", kv->key);
 	while (r == 0 && (line = strsep(&rest, "\n")))
 		if (*line || !*copy)

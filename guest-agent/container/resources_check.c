@@ -180,16 +180,21 @@ static int check_unified(const struct rules *r, const struct oci_resources *res)
 	char escaped[96];
 	size_t i;
 
-	for (i = 0; i < res->n_unified; i++)
-		if (strchr(kv[i].key, '/') || !strchr(kv[i].key, '.') ||
-		    kv[i].key[0] == '.' ||
+	for (i = 0; i < res->n_unified; i++) {
+		text_escape(kv[i].key, escaped, sizeof(escaped));
+		/* In crun's words, which tests look for. */
+		if (!strchr(kv[i].key, '.'))
+			return err_set(r->e, EINVAL,
+				       "%s.unified: the specified key has not "
+				       "the form CONTROLLER.VALUE `%s`",
+				       r->path, escaped);
+		if (strchr(kv[i].key, '/') || kv[i].key[0] == '.' ||
 		    strncmp(kv[i].key, "cgroup.", 7) == 0)
 			return err_set(r->e, EINVAL,
 				       "%s.unified: '%s' is not a controller's "
 				       "file",
-				       r->path,
-				       text_escape(kv[i].key, escaped,
-						   sizeof(escaped)));
+				       r->path, escaped);
+	}
 	return 0;
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What of a configuration needs no file of its own: names, sysctls, paths that
- * are masked or read-only, the propagation of the root. */
+ * are masked or read-only. */
 #include "guest-agent/container/internal.h"
 
 #include <sched.h>
@@ -8,30 +8,6 @@
 
 #include "common/base/buf.h"
 #include "common/base/cleanup.h"
-
-int propagation_parse(const char *name, unsigned long *ret, bool *ret_recursive,
-		      struct err *e)
-{
-	static const struct {
-		const char *name;
-		unsigned long flag;
-	} words[] = {
-		{"shared", MS_SHARED},	       {"rshared", MS_SHARED},
-		{"slave", MS_SLAVE},	       {"rslave", MS_SLAVE},
-		{"private", MS_PRIVATE},       {"rprivate", MS_PRIVATE},
-		{"unbindable", MS_UNBINDABLE}, {"runbindable", MS_UNBINDABLE}};
-	size_t i;
-
-	for (i = 0; i < ARRAY_SIZE(words); i++) {
-		if (strcmp(name, words[i].name) == 0) {
-			*ret = words[i].flag;
-			*ret_recursive = name[0] == 'r';
-			return 0;
-		}
-	}
-	return err_set(e, EINVAL, "linux.rootfsPropagation: unknown '%.64s'",
-		       name);
-}
 
 /* Only what belongs to a namespace of the container: the rest would be the
  * whole machine's. */

@@ -119,7 +119,7 @@ static int step_wait_parent(struct setup *s)
  * can drop none. */
 int setup_groups(const struct setup *s, size_t n, const gid_t *groups)
 {
-	if (setgroups(n, groups) == 0)
+	if (s->p->process.keep_groups || setgroups(n, groups) == 0)
 		return 0;
 	if (errno == EPERM && n == 0 &&
 	    (s->p->joined_userns || s->p->no_setgroups))

@@ -3,10 +3,13 @@
 #include "guest-agent/container/setup.h"
 
 #include <fcntl.h>
+#include <limits.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "common/base/cleanup.h"
@@ -17,6 +20,25 @@
 
 /* Options of a tmpfs: there are no more of them by far. */
 #define MNT_OPTIONS_SMALL 32
+
+/* The destination itself, though it be a link: to cover one needs no lookup of
+ * where it leads. But not the kernel's own: who covers /proc/self tells the
+ * programs of the container lies. */
+static int open_nofollow(const struct setup *s, const struct plan_mount *m)
+{
+	_cleanup_close_ int fd = -1;
+	struct statfs fs;
+	struct stat st;
+
+	fd = rootpath_make_nofollow(s->root, m->destination, !m->is_file);
+	if (fd < 0)
+		return fd;
+	if (fstat(fd, &st) < 0 || fstatfs(fd, &fs) < 0)
+		return -errno;
+	if (S_ISLNK(st.st_mode) && fs.f_type == PROC_SUPER_MAGIC)
+		return -ELOOP;
+	return steal_fd(&fd);
+}
 
 /* What the kernel's own file systems are mounted on must be a folder of the
  * image itself: a link would lead the masking below astray (CVE-2019-19921).
@@ -34,6 +56,10 @@ static int open_target(struct setup *s, const struct plan_mount *m)
 		if (errno != ENOENT)
 			return -errno;
 	}
+	if (!m->destination[1])
+		return fcntl(s->root, F_DUPFD_CLOEXEC, 0);
+	if (m->target_nofollow)
+		return open_nofollow(s, m);
 	if (!m->is_file)
 		return rootpath_make_dir(s->root, m->destination);
 	fd = rootpath_make_file(s->root, m->destination);
@@ -163,6 +189,42 @@ static int new_mount(struct setup *s, const struct plan_mount *m,
 	return mnt_new(m->type, m->source, options, n + 1, m->set, what);
 }
 
+/* A link in the place of a mount. One that is there already and says the same
+ * will do. */
+static int make_link(const struct setup *s, const struct plan_mount *m)
+{
+	char text[PATH_MAX];
+	_cleanup_close_ int fd = -1;
+	ssize_t n;
+	int r;
+
+	r = rootpath_make_link(s->root, m->destination, m->link);
+	if (r != -EEXIST)
+		return r;
+	fd = rootpath_open_nofollow(s->root, m->destination);
+	n = fd < 0 ? -1 : readlinkat(fd, "", text, sizeof(text) - 1);
+	if (n < 0)
+		return r;
+	text[n] = '\0';
+	return strcmp(text, m->link) == 0 ? 0 : r;
+}
+
+/* In the place of the root, which is taken away: on top of it, it would be left
+ * between the new root and the old one when that goes after the pivot. Nothing
+ * is mounted below it yet. */
+static int replace_root(struct setup *s, int fd)
+{
+	_cleanup_close_ int slash = -1;
+
+	if (fchdir(s->root) < 0 || umount2(".", MNT_DETACH) < 0)
+		return -errno;
+	slash = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (slash < 0 || fchdir(slash) < 0)
+		return -errno;
+	s->root = fd;
+	return mnt_attach(fd, slash);
+}
+
 static int do_mount(struct setup *s, const struct plan_mount *m)
 {
 	_cleanup_close_ int fd = m->fd, target = -1;
@@ -173,6 +235,8 @@ static int do_mount(struct setup *s, const struct plan_mount *m)
 	s->what = m->destination;
 	if (m->remount)
 		return do_remount(s, m);
+	if (m->link)
+		return make_link(s, m);
 	if (fd < 0) {
 		fd = new_mount(s, m, &what);
 		if (fd < 0)
@@ -185,7 +249,8 @@ static int do_mount(struct setup *s, const struct plan_mount *m)
 		return target;
 	r = m->copy_up ? copyup_dir(target, fd, has_mode(m)) : 0;
 	if (r == 0)
-		r = mnt_attach(fd, target);
+		r = m->destination[1] ? mnt_attach(fd, target)
+				      : replace_root(s, fd);
 	if (r < 0)
 		return r;
 	for (i = 0; i < m->n_propagation; i++) {
@@ -193,7 +258,10 @@ static int do_mount(struct setup *s, const struct plan_mount *m)
 		if (r < 0)
 			return r;
 	}
-	remember(s, m->special, steal_fd(&fd));
+	if (m->destination[1])
+		remember(s, m->special, steal_fd(&fd));
+	else
+		steal_fd(&fd);
 	return 0;
 }
 

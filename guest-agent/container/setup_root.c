@@ -263,9 +263,22 @@ static int set_root_propagation(struct setup *s)
 	return r;
 }
 
+/* ".." of the root goes up to what lies over it: nothing may, and the old root
+ * least of all. */
+static int is_on_top(int root)
+{
+	struct statx own, top;
+
+	if (statx(root, "", AT_EMPTY_PATH, STATX_MNT_ID, &own) < 0 ||
+	    statx(AT_FDCWD, "/..", AT_SYMLINK_NOFOLLOW, STATX_MNT_ID, &top) < 0)
+		return -errno;
+	return own.stx_mnt_id == top.stx_mnt_id ? 0 : -EBUSY;
+}
+
 int step_pivot(struct setup *s)
 {
 	_cleanup_close_ int old = -1;
+	int r;
 
 	if (s->p->chroot) {
 		s->what = "chroot";
@@ -288,5 +301,8 @@ int step_pivot(struct setup *s)
 		s->what = "old root";
 		return -errno;
 	}
-	return chdir("/") < 0 ? -errno : set_root_propagation(s);
+	if (chdir("/") < 0)
+		return -errno;
+	r = is_on_top(s->root);
+	return r < 0 ? r : set_root_propagation(s);
 }

@@ -3,6 +3,9 @@
  * The clone into a user namespace of others, which cannot be left again: a
  * process that ends at once enters it and clones the child there. Who is
  * confined cannot leave any other either, and clones so into all that it joins.
+ *
+ * That process is in no pid namespace that is joined: it enters those for its
+ * child itself, so that nobody in there ever sees it.
  */
 #include "guest-agent/container/internal.h"
 
@@ -41,12 +44,13 @@ clone_there(struct create *cr, const struct clone_args *from, int told)
 	args.flags |= CLONE_PARENT;
 	args.exit_signal = 0;
 	args.pidfd = (uint64_t)(uintptr_t)&c.pidfd;
-	if (engine.confined)
-		c.error = -namespaces_enter(cr, NULL);
+	c.error = engine.confined ? -namespaces_enter(cr, NULL)
+				  : -namespaces_enter_pid(cr);
 	/* The groups now: inside it may be forbidden. */
 	if (!c.error && cr->userns_fd >= 0 &&
 	    (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ||
-	     (!engine.no_setgroups && setgroups(0, NULL) < 0) ||
+	     (!engine.no_setgroups && !cr->plan->process.keep_groups &&
+	      setgroups(0, NULL) < 0) ||
 	     setns(cr->userns_fd, CLONE_NEWUSER) < 0))
 		c.error = errno;
 	if (!c.error) {
@@ -100,13 +104,15 @@ int clone_in_userns(struct create *cr, const struct clone_args *args,
 	if (pid == 0)
 		clone_there(cr, args, told);
 	if (pid < 0)
-		return clone_failed(errno, cr->joined & CLONE_NEWPID, e);
+		return clone_failed(errno, false, e);
 	while (waitpid(pid, &status, __WALL) < 0 && errno == EINTR)
 		continue;
 	/* It has ended: what it had to say is in the pipe, or never will be. */
 	close(steal_fd(&told));
 	if (read_full(there, &c, sizeof(c)) != sizeof(c))
 		return err_set(e, EIO, "join the namespaces");
+	if (c.error == ENOMEM && (cr->joined & CLONE_NEWPID))
+		return clone_failed(c.error, true, e);
 	if (c.error)
 		return err_sys(e, c.error, "join the %s",
 			       cr->userns_fd >= 0 ? "user namespace"

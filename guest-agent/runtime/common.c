@@ -29,6 +29,28 @@ void loaded_done(struct loaded *l)
 	oci_runtime_free(l->config);
 }
 
+const char *find_annotation(const struct oci_runtime *config, const char *key)
+{
+	size_t i;
+
+	for (i = 0; i < config->n_annotations; i++)
+		if (strcmp(config->annotations[i].key, key) == 0)
+			return config->annotations[i].value;
+	return NULL;
+}
+
+int read_keep_groups(const struct oci_runtime *config, bool *ret, struct err *e)
+{
+	const char *v = find_annotation(config, "run.oci.keep_original_groups");
+
+	*ret = v && (strcmp(v, "1") == 0 || strcmp(v, "true") == 0);
+	if (!v || *ret || strcmp(v, "0") == 0 || strcmp(v, "false") == 0)
+		return 0;
+	return err_set(e, EINVAL,
+		       "annotations: run.oci.keep_original_groups: must be 1 "
+		       "or 0");
+}
+
 int load(const struct options *o, const char *id, bool with_config,
 	 bool for_start, struct loaded *ret, struct err *e)
 {
@@ -50,6 +72,9 @@ int load(const struct options *o, const char *id, bool with_config,
 			return r;
 		if (ret->process)
 			ret->config->process = ret->process;
+		r = read_keep_groups(ret->config, &spec.keep_groups, e);
+		if (r < 0)
+			return r;
 	}
 	if (for_start && ret->status == CONTAINER_CREATED) {
 		start = store_connect(ret->dir, e);

@@ -92,16 +92,6 @@ static int parse_args(const char *verb, int argc, char **argv,
 	return 0;
 }
 
-static const char *annotation(const struct oci_runtime *c, const char *key)
-{
-	size_t i;
-
-	for (i = 0; i < c->n_annotations; i++)
-		if (strcmp(c->annotations[i].key, key) == 0)
-			return c->annotations[i].value;
-	return NULL;
-}
-
 /* The agent's ways that a configuration cannot say, as annotations. */
 static int read_annotations(const struct oci_runtime *config,
 			    struct container_spec *spec, struct err *e)
@@ -109,16 +99,18 @@ static int read_annotations(const struct oci_runtime *config,
 	const char *v;
 	uint64_t n;
 
-	spec->rootfs.erofs = annotation(config, "io.hyb.erofs");
-	v = annotation(config, "io.hyb.scratch");
+	spec->rootfs.erofs = find_annotation(config, "io.hyb.erofs");
+	v = find_annotation(config, "io.hyb.scratch");
 	if (v && parse_size(v, &spec->rootfs.scratch_size) < 0)
 		return err_set(e, EINVAL,
 			       "annotations: io.hyb.scratch is not "
 			       "a size");
-	v = annotation(config, "io.hyb.init");
+	v = find_annotation(config, "io.hyb.init");
 	spec->init = v && strcmp(v, "true") == 0;
-	spec->user = annotation(config, "io.hyb.user");
-	v = annotation(config, "io.hyb.ids");
+	spec->user = find_annotation(config, "io.hyb.user");
+	if (read_keep_groups(config, &spec->keep_groups, e) < 0)
+		return -EINVAL;
+	v = find_annotation(config, "io.hyb.ids");
 	if (spec->rootfs.erofs && container_engine_confined())
 		return err_set(e, ENOTSUP,
 			       "annotations: io.hyb.erofs: only root may mount "
@@ -193,6 +185,7 @@ static int finish(const struct options *o, struct create_args *a,
 	_cleanup_close_ int console = container_take_console(c);
 	struct container_info info;
 	struct store_state s;
+	const char *receiver;
 	int r;
 
 	container_get_info(c, &info);
@@ -219,8 +212,12 @@ static int finish(const struct options *o, struct create_args *a,
 		r = send_console(a->console_socket, console, e);
 	else if (r == 0)
 		a->console = steal_fd(&console);
-	if (r == 0 && a->pidfd_socket)
-		r = send_pidfd(a->pidfd_socket, container_pidfd(c), e);
+	receiver = a->pidfd_socket;
+	if (!receiver) /* crun's way to say it */
+		receiver =
+			find_annotation(spec->config, "run.oci.pidfd_receiver");
+	if (r == 0 && receiver)
+		r = send_pidfd(receiver, container_pidfd(c), e);
 	if (r == 0 && a->pid_file)
 		r = write_pid_file(a->pid_file, info.pid, e);
 	return r;

@@ -123,6 +123,9 @@ int verb_list(const struct options *o, int argc, char **argv, struct err *e)
 
 /* ---------------------------------------------------------------- features */
 
+/* Room for the names of options: there are fewer by far. */
+#define MOUNT_WORDS_MAX 128
+
 static json_t *words(const char *const *list)
 {
 	json_t *json = json_array();
@@ -170,6 +173,22 @@ static json_t *seccomp(void)
 			 "supportedFlags", words(flags));
 }
 
+static int compare(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Those that the engine's own tables have. */
+static json_t *mount_options(void)
+{
+	const char *list[MOUNT_WORDS_MAX + 1];
+	int n = container_mount_words(list, MOUNT_WORDS_MAX);
+
+	qsort(list, (size_t)n, sizeof(*list), compare);
+	list[n] = NULL;
+	return words(list);
+}
+
 int verb_features(const struct options *o, int argc, char **argv, struct err *e)
 {
 	static const char *const namespaces[] = {"cgroup",  "ipc", "mount",
@@ -182,65 +201,11 @@ int verb_features(const struct options *o, int argc, char **argv, struct err *e)
 					    "poststart",
 					    "poststop",
 					    NULL};
-	static const char *const mounts[] = {"async",
-					     "atime",
-					     "bind",
-					     "defaults",
-					     "dev",
-					     "diratime",
-					     "dirsync",
-					     "exec",
-					     "idmap",
-					     "lazytime",
-					     "mand",
-					     "noatime",
-					     "nodev",
-					     "nodiratime",
-					     "noexec",
-					     "nolazytime",
-					     "nomand",
-					     "norelatime",
-					     "nostrictatime",
-					     "nosuid",
-					     "nosymfollow",
-					     "private",
-					     "ratime",
-					     "rbind",
-					     "rdev",
-					     "rdiratime",
-					     "relatime",
-					     "remount",
-					     "rexec",
-					     "ridmap",
-					     "rnoatime",
-					     "rnodev",
-					     "rnodiratime",
-					     "rnoexec",
-					     "rnorelatime",
-					     "rnostrictatime",
-					     "rnosuid",
-					     "rnosymfollow",
-					     "ro",
-					     "rprivate",
-					     "rrelatime",
-					     "rro",
-					     "rrw",
-					     "rshared",
-					     "rslave",
-					     "rstrictatime",
-					     "rsuid",
-					     "rsymfollow",
-					     "runbindable",
-					     "rw",
-					     "shared",
-					     "slave",
-					     "strictatime",
-					     "suid",
-					     "symfollow",
-					     "sync",
-					     "tmpcopyup",
-					     "unbindable",
-					     NULL};
+	/* What names files, ids or groups of the machine; those that end in a
+	 * dot are prefixes. */
+	static const char *const annotations[] = {
+		"io.hyb.", "run.oci.keep_original_groups",
+		"run.oci.pidfd_receiver", NULL};
 	json_t *lx;
 
 	(void)o;
@@ -251,13 +216,14 @@ int verb_features(const struct options *o, int argc, char **argv, struct err *e)
 		"{so so s{sb sb sb sb sb} so s{sb} s{sb} s{sb} s{s{sb}}}",
 		"namespaces", words(namespaces), "capabilities", capabilities(),
 		"cgroup", "v1", 0, "v2", 1, "systemd", 0, "systemdUser", 0,
-		"rdma", 0, "seccomp", seccomp(), "apparmor", "enabled", 0,
+		"rdma", 1, "seccomp", seccomp(), "apparmor", "enabled", 0,
 		"selinux", "enabled", 0, "intelRdt", "enabled", 0,
 		"mountExtensions", "idmap", "enabled", 1);
-	return print_json(json_pack("{ss ss so so so}", "ociVersionMin",
-				    "1.0.0", "ociVersionMax",
-				    HYB_OCI_RUNTIME_VERSION, "hooks",
-				    words(hooks), "mountOptions", words(mounts),
-				    "linux", lx),
-			  e);
+	return print_json(
+		json_pack("{ss ss so so so so}", "ociVersionMin", "1.0.0",
+			  "ociVersionMax", HYB_OCI_RUNTIME_VERSION, "hooks",
+			  words(hooks), "mountOptions", mount_options(),
+			  "linux", lx, "potentiallyUnsafeConfigAnnotations",
+			  words(annotations)),
+		e);
 }

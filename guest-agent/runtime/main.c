@@ -225,6 +225,8 @@ int main(int argc, char **argv)
 	}
 	r = find_root(&o, v, &e);
 	if (r == 0)
+		r = check_log(&o, &e);
+	if (r == 0)
 		r = rootless_arrived(&e);
 	if (r == 0 && !rootless_is_needed() &&
 	    (v->run == verb_create || v->run == verb_run ||

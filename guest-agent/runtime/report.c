@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "common/base/buf.h"
@@ -49,6 +50,21 @@ static FILE *open_log(const struct options *o)
 		return NULL;
 	return fopen(strncmp(o->log, "file:", 5) == 0 ? o->log + 5 : o->log,
 		     "ae");
+}
+
+int check_log(const struct options *o, struct err *e)
+{
+	_cleanup_fclose_ FILE *f = NULL;
+
+	if (!o->log)
+		return 0;
+	if (strncmp(o->log, "syslog:", 7) == 0 ||
+	    strncmp(o->log, "journald:", 9) == 0)
+		return err_set(e, ENOTSUP,
+			       "--log: '%s': only a file can be written to",
+			       o->log);
+	f = open_log(o);
+	return f ? 0 : err_sys(e, errno, "--log: '%s'", o->log);
 }
 
 static void write_line(const struct options *o, FILE *f, const char *level,

@@ -86,8 +86,16 @@ const struct verb *find_verb(const char *name);
 /* With --debug: a line to the log file, or to standard error. */
 void debug_line(const struct options *o, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
+/* Can --log be written to? */
+int check_log(const struct options *o, struct err *e);
 /* What engines on top read: the error to standard error, and to the log. */
 void report_error(const struct options *o, const struct err *e);
+
+/* NULL: the configuration has none of that key. */
+const char *find_annotation(const struct oci_runtime *config, const char *key);
+/* crun's annotation that says so. */
+int read_keep_groups(const struct oci_runtime *config, bool *ret,
+		     struct err *e);
 
 /* A container from its folder. with_config: for exec. */
 struct loaded {

@@ -44,7 +44,8 @@ void run_poststop(const char *id, const char *bundle,
 			log_warn("%s", e.msg);
 }
 
-static void run_poststart(const struct loaded *l)
+/* The first that fails ends the container: by 1.2.1 of the specification. */
+static int run_poststart(const struct loaded *l, struct err *e)
 {
 	const struct hook_state state = {.id = l->state.id,
 					 .status = "running",
@@ -52,12 +53,13 @@ static void run_poststart(const struct loaded *l)
 					 .pid = l->state.pid,
 					 .config = l->config};
 	const struct oci_hooks *h = l->config->hooks;
-	struct err e = ERR_INIT;
-	size_t i;
+	int r;
 
-	for (i = 0; h && i < h->n_poststart; i++)
-		if (hooks_run("poststart", &h->poststart[i], 1, &state, &e) < 0)
-			log_warn("%s", e.msg);
+	r = h ? hooks_run("poststart", h->poststart, h->n_poststart, &state, e)
+	      : 0;
+	if (r < 0)
+		container_kill(l->c, SIGKILL, container_has_cgroup(l->c), NULL);
+	return r;
 }
 
 int start_id(const struct options *o, const char *id, bool foreground,
@@ -79,7 +81,7 @@ int start_id(const struct options *o, const char *id, bool foreground,
 	if (r == 0 && l.state.hooks) {
 		r = store_config(l.dir, &l.config, e);
 		if (r == 0)
-			run_poststart(&l);
+			r = run_poststart(&l, e);
 	}
 	if (r == 0 && ready >= 0 && foreground)
 		sdnotify_forward_aside(ready, container_pidfd(l.c),

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "common/base/cleanup.h"
 #include "common/base/fd.h"
@@ -109,30 +110,51 @@ int rootpath_make_dir(int rootfd, const char *path)
 	return make_dirs(rootfd, path, strlen(path));
 }
 
+/* The folder that path is in, made where it is missing, and path's last part.
+ * make: false: it must be there. */
+static int open_parent(int rootfd, const char *path, bool make,
+		       char name[NAME_MAX + 1])
+{
+	size_t parent, start, end;
+	char up[PATH_MAX];
+
+	split_last(path, &parent, &start, &end);
+	if (end - start == 0 || end - start > NAME_MAX || parent >= sizeof(up))
+		return -EINVAL;
+	memcpy(name, path + start, end - start);
+	name[end - start] = '\0';
+	if (make)
+		return make_dirs(rootfd, path, parent);
+	memcpy(up, path, parent);
+	up[parent] = '\0';
+	return rootpath_open(rootfd, up, O_PATH | O_DIRECTORY);
+}
+
+/* O_EXCL follows no link: what there is was made here, or by who raced. */
+static int make_empty(int up, const char *name)
+{
+	_cleanup_close_ int made = openat(
+		up, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW,
+		0644);
+
+	return made < 0 && errno != EEXIST ? -errno : 0;
+}
+
 int rootpath_make_file(int rootfd, const char *path)
 {
-	_cleanup_close_ int fd = -1, up = -1, made = -1;
-	size_t parent, start, end;
+	_cleanup_close_ int fd = -1, up = -1;
 	char name[NAME_MAX + 1];
 	struct stat st;
+	int r;
 
 	fd = rootpath_open(rootfd, path, O_PATH);
 	if (fd == -ENOENT) {
-		split_last(path, &parent, &start, &end);
-		if (end - start == 0 || end - start > NAME_MAX)
-			return -EINVAL;
-		memcpy(name, path + start, end - start);
-		name[end - start] = '\0';
-		up = make_dirs(rootfd, path, parent);
+		up = open_parent(rootfd, path, true, name);
 		if (up < 0)
 			return up;
-		/* O_EXCL follows no link: what is opened was made here. */
-		made = openat(up, name,
-			      O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC |
-				      O_NOFOLLOW,
-			      0644);
-		if (made < 0 && errno != EEXIST)
-			return -errno;
+		r = make_empty(up, name);
+		if (r < 0)
+			return r;
 		fd = rootpath_open(rootfd, path, O_PATH);
 	}
 	if (fd < 0)
@@ -142,6 +164,57 @@ int rootpath_make_file(int rootfd, const char *path)
 	if (S_ISDIR(st.st_mode))
 		return -EISDIR;
 	return steal_fd(&fd);
+}
+
+/* name is one part, and none of "." and ".." leads out of a folder that it is
+ * opened in with O_NOFOLLOW but to its parent: those are not taken. */
+static int open_last(int up, const char *name)
+{
+	int fd;
+
+	if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+		return -EINVAL;
+	fd = openat(up, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+int rootpath_open_nofollow(int rootfd, const char *path)
+{
+	_cleanup_close_ int up = -1;
+	char name[NAME_MAX + 1];
+
+	up = open_parent(rootfd, path, false, name);
+	return up < 0 ? up : open_last(up, name);
+}
+
+int rootpath_make_nofollow(int rootfd, const char *path, bool folder)
+{
+	_cleanup_close_ int up = -1;
+	char name[NAME_MAX + 1];
+	int fd, r = 0;
+
+	up = open_parent(rootfd, path, true, name);
+	if (up < 0)
+		return up;
+	fd = open_last(up, name);
+	if (fd != -ENOENT)
+		return fd;
+	if (!folder)
+		r = make_empty(up, name);
+	else if (mkdirat(up, name, 0755) < 0 && errno != EEXIST)
+		r = -errno;
+	return r < 0 ? r : open_last(up, name);
+}
+
+int rootpath_make_link(int rootfd, const char *path, const char *text)
+{
+	_cleanup_close_ int up = -1;
+	char name[NAME_MAX + 1];
+
+	up = open_parent(rootfd, path, true, name);
+	if (up < 0)
+		return up;
+	return symlinkat(text, up, name) < 0 ? -errno : 0;
 }
 
 ssize_t rootpath_read(int rootfd, const char *path, char *buf, size_t max)

@@ -638,7 +638,7 @@ static const struct {
 	 NULL, "mount: '/x: nonsense': Invalid argument"},
 	{MOUNTS("{\"destination\":\"/x\",\"type\":\"tmpfs\",\"options\":"
 		"[\"copy-symlink\"]}"),
-	 NULL, "mounts[0]: option 'copy-symlink' of '/x' is not supported"},
+	 NULL, "mounts[0]: option 'copy-symlink' of '/x' is for a bind"},
 	/* A remount's options would be those of a file system outside. */
 	{MOUNTS("{\"destination\":\"/x\",\"type\":\"bind\",\"source\":"
 		"\"/\"},{\"destination\":\"x/\",\"type\":\"none\","

@@ -60,6 +60,8 @@ for order in "pid user network ipc uts cgroup time" "user time uts pid cgroup ip
 	is "joined: $order" "$(cat /run/err)$(ids ${pid:-x})" "$(ids $host)"
 	is "the process of the state is its own, with its limits" \
 		"$(tr '\0' ' ' </proc/${pid:-x}/cmdline)$(cat /proc/${pid:-x}/oom_score_adj) $(awk '/open files/{print $4}' /proc/${pid:-x}/limits)" "/bin/sleep 1000 555 77"
+	[ -z "${first=yes}" ] || is "nobody else was ever in its pid namespace: it is the second there" "$(awk '/^NSpid/{print $3}' /proc/${pid:-x}/status)" 2
+	first=
 	is "exec is beside both" \
 		"$($RT exec guest sh -c 'echo $(ps -o comm | grep sleep) $(id -u)' 2>&1) $($RT exec host sh -c 'echo $(ps -o comm | grep sleep)' 2>&1)" "sleep sleep 0 sleep sleep"
 	$RT delete -f guest 2>&1

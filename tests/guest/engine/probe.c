@@ -3,6 +3,7 @@
  * Prints one word: what came of it. */
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -166,6 +167,20 @@ static int pidfd_listen(const char *path)
 	return 0;
 }
 
+/* Another program, with these supplementary groups. */
+static int with_groups(const char *list, char **argv)
+{
+	gid_t groups[8];
+	size_t n = 0;
+	char *end;
+
+	for (; n < 8 && *list; list = *end ? end + 1 : end)
+		groups[n++] = (gid_t)strtoul(list, &end, 10);
+	if (setgroups(n, groups) == 0)
+		execvp(argv[0], argv);
+	return say(-1);
+}
+
 int main(int argc, char **argv)
 {
 	const char *what = argc > 1 ? argv[1] : "";
@@ -212,6 +227,8 @@ int main(int argc, char **argv)
 		return notify(arg);
 	if (!strcmp(what, "pidfd-listen"))
 		return pidfd_listen(arg);
+	if (!strcmp(what, "groups") && argc > 3)
+		return with_groups(arg, argv + 3);
 	if (!strcmp(what, "chroot"))
 		return say(chroot(arg));
 	fprintf(stderr, "probe: what is '%s'?\n", what);

@@ -186,7 +186,7 @@ $RT exec r5 mkdir /sys/fs/cgroup/below
 is "exec --cgroup" "$($RT exec --cgroup below r5 cat /proc/self/cgroup)" "0::/below"
 out=$($RT exec --cgroup ../.. r5 true 2>&1)
 is "exec --cgroup of another's" $? 255
-like "is refused" "$out" "is not a sub cgroup path"
+like "is refused" "$out" "bad sub cgroup path '../..'"
 out=$($RT exec --cgroup none r5 true 2>&1)
 is "exec --cgroup of none" $? 255
 $RT exec r5 sh -c 'echo 1 >/sys/fs/cgroup/below/cgroup.procs; echo $$ >/sys/fs/cgroup/below/cgroup.procs; echo +pids >/sys/fs/cgroup/cgroup.subtree_control'
