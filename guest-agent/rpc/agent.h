@@ -367,6 +367,7 @@ int method_logs(void *ctx, struct vl_call *call, struct err *e);
 int method_exec(void *ctx, struct vl_call *call, struct err *e);
 int method_attach(void *ctx, struct vl_call *call, struct err *e);
 int method_sessions(void *ctx, struct vl_call *call, struct err *e);
+int method_signal_session(void *ctx, struct vl_call *call, struct err *e);
 struct session *session_find_pid(struct agent *a, pid_t pid);
 void session_ended(struct session *s, int wait_status);
 /* The container's slot is going to be freed. */

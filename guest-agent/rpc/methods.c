@@ -40,6 +40,7 @@ const struct vl_method agent_methods[] = {
 	{IFACE "Exec", VL_UPGRADE, 0, CLAIMED, method_exec},
 	{IFACE "Attach", VL_UPGRADE, 0, LOOKING, method_attach},
 	{IFACE "Sessions", 0, 0, LOOKING, method_sessions},
+	{IFACE "SignalSession", 0, 0, LOOKING, method_signal_session},
 	{IFACE "Copy", VL_UPGRADE, 0, CLAIMED, method_copy},
 	{IFACE "CopyVolume", VL_UPGRADE, 0, CLAIMED, method_copy_volume},
 	{IFACE "Logs", VL_UPGRADE, 0, LOOKING, method_logs},

@@ -207,3 +207,53 @@ const struct peer_mode session_control_mode = {
 	.readable = control_readable,
 	.gone = control_gone,
 };
+
+struct signal_params {
+	const char *session;
+	int64_t signal;
+};
+
+/* Its process has a session of the kernel's of its own from the set-up on, and
+ * so a group of its pid's number. That is no other's as long as the process,
+ * ended or not, has not been reaped, which its pidfd tells. */
+static int signal_group(const struct session *s, int sig)
+{
+	if (s->pidfd < 0 ||
+	    syscall(SYS_pidfd_send_signal, s->pidfd, 0, NULL, 0) < 0)
+		return -ESRCH;
+	return kill(-s->pid, sig) < 0 ? -errno : 0;
+}
+
+int method_signal_session(void *ctx, struct vl_call *call, struct err *e)
+{
+	static const struct vl_field fields[] = {
+		{"session", VL_STRING, offsetof(struct signal_params, session),
+		 32, 32, false},
+		{"signal", VL_INT, offsetof(struct signal_params, signal), 1,
+		 64, false},
+	};
+	struct signal_params q = {0};
+	struct peer *p = ctx;
+	struct session *s;
+	int r;
+
+	r = vl_params_read(call->parameters, fields, ARRAY_SIZE(fields), true,
+			   &q, NULL, e);
+	if (r < 0)
+		return r;
+	s = session_find(p->agent, q.session);
+	if (!s) {
+		peer_error_not_found(p, q.session);
+		return 0;
+	}
+	r = s->pid > 0 ? signal_group(s, (int)q.signal) : -ESRCH;
+	if (r == -ESRCH) {
+		peer_error_state(p, "exited", "it has ended");
+	} else if (r < 0) {
+		err_sys(e, -r, "signal the session");
+		peer_error_err(p, e);
+	} else {
+		peer_reply(p, NULL);
+	}
+	return 0;
+}

@@ -170,6 +170,7 @@ int on_inspect(void *ctx, struct vl_call *call, struct err *e);
 int on_resolve(void *ctx, struct vl_call *call, struct err *e);
 int on_exec(void *ctx, struct vl_call *call, struct err *e);
 int on_exec_attach(void *ctx, struct vl_call *call, struct err *e);
+int on_exec_kill(void *ctx, struct vl_call *call, struct err *e);
 int on_exec_list(void *ctx, struct vl_call *call, struct err *e);
 int on_logs(void *ctx, struct vl_call *call, struct err *e);
 int on_copy(void *ctx, struct vl_call *call, struct err *e);

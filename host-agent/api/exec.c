@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Exec and ExecAttach: sessions in containers. The guest's own connections are
+/* Exec, ExecAttach and ExecKill: sessions in containers. The guest's own connections are
  * passed to the client, so hybd is not in between and may be killed meanwhile;
  * what a session is, and whether it goes on without a client, only the guest
  * knows. */
@@ -164,6 +164,16 @@ struct attach_params {
 	bool in, steal, replay;
 };
 
+static int check_session(const char *session, struct err *e)
+{
+	if (session[0] && session[strspn(session, "0123456789abcdef")] == '\0')
+		return 0;
+	return err_set(e, EINVAL,
+		       "session: '%s' is not hexadecimal: it is no session's "
+		       "id",
+		       session);
+}
+
 static int attach_read(const struct vl_call *call, struct attach_params *p,
 		       struct err *e)
 {
@@ -180,14 +190,7 @@ static int attach_read(const struct vl_call *call, struct attach_params *p,
 
 	r = vl_params_read(call->parameters, fields, ARRAY_SIZE(fields), true,
 			   p, NULL, e);
-	if (r == 0 &&
-	    (!p->session[0] ||
-	     p->session[strspn(p->session, "0123456789abcdef")] != '\0'))
-		r = err_set(e, EINVAL,
-			    "session: '%s' is not hexadecimal: it is no "
-			    "session's id",
-			    p->session);
-	return r;
+	return r < 0 ? r : check_session(p->session, e);
 }
 
 /* The session whose id begins so. */
@@ -305,4 +308,53 @@ int on_exec_attach(void *ctx, struct vl_call *call, struct err *e)
 		return -EBUSY;
 	}
 	return reattach_all(q, &p, &addr, session.id, e);
+}
+
+/* ---------------------------------------------------------------- ExecKill */
+
+struct kill_params {
+	const char *name, *session;
+	int64_t signal;
+};
+
+int on_exec_kill(void *ctx, struct vl_call *call, struct err *e)
+{
+#define AT(m) offsetof(struct kill_params, m)
+	static const struct vl_field fields[] = {
+		{"name", VL_STRING, AT(name), 0, 256, false},
+		{"session", VL_STRING, AT(session), 1, 32, false},
+		{"signal", VL_INT, AT(signal), 1, 64, false},
+	};
+#undef AT
+	_cleanup_agent_ struct agent a = {.conn.fd = -1};
+	uint64_t deadline = now_ms() + OPEN_MS;
+	struct agent_session session;
+	struct kill_params p = {0};
+	struct request *q = ctx;
+	struct vsock_addr addr;
+	struct target t;
+	char id[80];
+	int r;
+
+	r = vl_params_read(call->parameters, fields, ARRAY_SIZE(fields), true,
+			   &p, NULL, e);
+	if (r == 0)
+		r = check_session(p.session, e);
+	if (r == 0)
+		r = target_find(q, p.name, 3, &t, e);
+	if (r == 0)
+		r = guest_find(q, &t, false, &addr, id, e);
+	if (r == 0)
+		r = find_session(&addr, id, p.session, p.name, &session, e);
+	if (r == 0 && !session.running)
+		r = err_set(e, EBUSY, "session '%.12s' has ended", session.id);
+	if (r == 0)
+		r = agent_open(&a, &addr, deadline, e);
+	if (r == 0)
+		r = agent_signal_session(&a, session.id, (int)p.signal,
+					 deadline, e);
+	return r < 0 ? r
+		     : request_reply(q,
+				     json_pack("{s:s}", "session", session.id),
+				     false, e);
 }

@@ -35,6 +35,7 @@ static const struct vl_method methods[] = {
 	{IFACE "Top", 0, 0, 0, on_top},
 	{IFACE "Exec", 0, 0, 0, on_exec},
 	{IFACE "ExecAttach", 0, 0, 0, on_exec_attach},
+	{IFACE "ExecKill", 0, 0, 0, on_exec_kill},
 	{IFACE "ExecList", 0, 0, 0, on_exec_list},
 	{IFACE "Logs", VL_UPGRADE, 0, 0, on_logs},
 	{IFACE "Copy", 0, 0, 0, on_copy},

@@ -3,11 +3,13 @@
  * carries the streams, exec_ls.c lists. */
 #include "common/base/cleanup.h"
 #include "common/base/fd.h"
+#include "common/base/parse.h"
 #include "host-agent/cli/client.h"
 #include "host-agent/cli/exec.h"
 #include "host-agent/cli/session.h"
 #include "host-agent/cli/verbs.h"
 
+#include <signal.h>
 #include <sys/ioctl.h>
 
 #define AT(m) offsetof(struct exec_args, m)
@@ -33,6 +35,10 @@ static const struct opt opts[] = {
 	 "attach: show all that is kept of its output"},
 	{'\0', "no-stdin", OPT_FLAG, AT(no_stdin), NULL,
 	 "attach: do not pass standard input on"},
+	{'\0', "kill", OPT_STRING, AT(kill), "SESSION",
+	 "send a signal to a session's processes"},
+	{'s', "signal", OPT_STRING, AT(signal), "SIGNAL",
+	 "kill: a name or a number (default KILL)"},
 	{'\0', "ls", OPT_FLAG, AT(ls), NULL, "list sessions"},
 	{'o', "output", OPT_FORMAT, AT(format), "table|json",
 	 "ls: how to show it"},
@@ -280,6 +286,31 @@ static int attach(struct cli *cli, const struct exec_args *a,
 		     &s, e);
 }
 
+/* -------------------------------------------------------------------- kill */
+
+static int send_signal(struct cli *cli, const struct exec_args *a,
+		       const char *name, struct err *e)
+{
+	_cleanup_vl_conn_ struct vl_conn c = {.fd = -1};
+	_cleanup_vl_reply_ struct vl_reply reply = VL_REPLY_INIT;
+	int sig = SIGKILL, st;
+	json_t *params;
+
+	if (a->signal && parse_signal(a->signal, &sig) < 0)
+		return cli_usage("exec", "--signal: '%s' is no signal",
+				 a->signal);
+	params = json_pack("{s:s,s:s,s:i}", "name", name, "session", a->kill,
+			   "signal", sig);
+	if (!params)
+		return cli_usage("exec", "a word is not UTF-8");
+	st = call(cli, HOST_IFACE "ExecKill", params, &c, &reply, e);
+	if (st)
+		return st;
+	out_text(stdout, out_str(reply.parameters, "session"));
+	printf(": sent signal %d\n", sig);
+	return CLI_DONE;
+}
+
 /* What belongs to the other things that exec does is not ignored. */
 static int check_options(const struct exec_args *a, int n)
 {
@@ -288,10 +319,12 @@ static int check_options(const struct exec_args *a, int n)
 	bool attaches = a->steal || a->replay || a->no_stdin;
 	bool lists = a->no_trunc || a->format == OUT_JSON;
 
-	if (a->attach && a->ls)
-		return cli_usage("exec",
-				 "--attach and --ls exclude each other");
-	if ((a->attach || a->ls) && begins)
+	int others = (a->attach != NULL) + a->ls + (a->kill != NULL);
+
+	if (others > 1)
+		return cli_usage("exec", "--attach, --ls and --kill exclude "
+					 "each other");
+	if (others && begins)
 		return cli_usage("exec", "-i, -t, -u, -w, -e and -d belong to "
 					 "a session's begin");
 	if (!a->attach && attaches)
@@ -299,11 +332,13 @@ static int check_options(const struct exec_args *a, int n)
 					 "belong to --attach");
 	if (!a->ls && lists)
 		return cli_usage("exec", "-o and --no-trunc belong to --ls");
-	if (a->keys && (a->ls || a->detach))
+	if (!a->kill && a->signal)
+		return cli_usage("exec", "--signal belongs to --kill");
+	if (a->keys && (a->ls || a->detach || a->kill))
 		return cli_usage("exec", "--detach-keys is of no use here");
-	if (a->attach && n == 0)
+	if ((a->attach || a->kill) && n == 0)
 		return cli_usage("exec", "NAME is missing");
-	if ((a->attach || a->ls) && n > 1)
+	if (others && n > 1)
 		return cli_usage("exec", "there is one word too many: the "
 					 "command is running already");
 	return 0;
@@ -327,7 +362,9 @@ static int run(struct cli *cli, const void *args, int n, char **words)
 				 a->keys, TTY_KEYS_MAX);
 	if (a->ls)
 		return exec_ls(cli, a, n ? words[0] : "");
-	if (a->attach)
+	if (a->kill)
+		st = send_signal(cli, a, words[0], &e);
+	else if (a->attach)
 		st = attach(cli, a, &keys, words[0], &e);
 	else
 		st = begin(cli, a, &keys, n, words, &e);
@@ -340,7 +377,9 @@ static int run(struct cli *cli, const void *args, int n, char **words)
 
 const struct verb cli_verb_exec = {
 	.name = "exec",
-	.words = "NAME -- CMD... | --attach SESSION NAME | --ls [NAME]",
+	.words =
+		"NAME -- CMD... | --attach SESSION NAME | --kill SESSION NAME | "
+		"--ls [NAME]",
 	.brief = "Runs a command in a container; its exit status is CMD's",
 	.about =
 		"125: hyb failed itself; 126: CMD cannot be executed; 127: "

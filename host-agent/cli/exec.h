@@ -7,7 +7,7 @@
 
 struct exec_args {
 	bool interactive, tty, detach, steal, replay, no_stdin, ls, no_trunc;
-	const char *user, *workdir, *keys, *attach;
+	const char *user, *workdir, *keys, *attach, *kill, *signal;
 	struct opt_list env;
 	enum out_format format;
 };

@@ -240,6 +240,10 @@ struct agent_session {
 int agent_sessions(struct agent *a, const char *id, uint64_t deadline_ms,
 		   struct agent_session *ret, size_t *ret_n, struct err *e);
 
+/* To the process group of a session, whose whole id it is. */
+int agent_signal_session(struct agent *a, const char *session, int sig,
+			 uint64_t deadline_ms, struct err *e);
+
 int agent_logs(const struct vsock_addr *addr, const char *id, uint64_t offset,
 	       uint64_t deadline_ms, int *ret_fd, struct err *e);
 int agent_copy(const struct vsock_addr *addr, const char *id,

@@ -235,6 +235,17 @@ int agent_sessions(struct agent *a, const char *id, uint64_t deadline_ms,
 	return r;
 }
 
+int agent_signal_session(struct agent *a, const char *session, int sig,
+			 uint64_t deadline_ms, struct err *e)
+{
+	_cleanup_vl_reply_ struct vl_reply reply = VL_REPLY_INIT;
+
+	return vl_call(
+		&a->conn, IFACE "SignalSession",
+		json_pack("{s:s,s:i}", "session", session, "signal", sig), 0,
+		deadline_ms, &reply, e);
+}
+
 /* -------------------------------------------------------- other streams */
 
 int agent_logs(const struct vsock_addr *addr, const char *id, uint64_t offset,

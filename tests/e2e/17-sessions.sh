@@ -99,14 +99,25 @@ kill -TERM $first
 wait $first
 is "a signal is passed on" "$? $(tail -1 "$WORK/out")" "9 term"
 
+id=$(hyb exec -d s/v/c -- sh -c 'sleep 98764 & sleep 98764 & wait')
+runs() { [ "$(hyb top s/v/c | grep -c "sleep 98764\$")" = "$1" ]; }
+await "it has begun others" 60 runs 2
+is "a signal to all of a session" "$(hyb exec --kill "$id" -s TERM s/v/c)" "$id: sent signal 15"
+await "which ends it" 60 session_has "$id" exit_code 143
+await "and what it has begun" 60 runs 0
+fails "of none" 4 "there is no session" hyb exec --kill 1234567890 s/v/c
+fails "no signal" 2 "is no signal" hyb exec --kill "$id" -s NONE s/v/c
+fails "a signal without --kill" 2 "belongs to --kill" hyb exec -s TERM s/v/c -- true
+
 # How many.
 for _ in $(seq 16); do hyb exec -d s/v/d -- sleep 4321 >>"$WORK/ids" || break; done
 is "sixteen of a container" "$(wc -l <"$WORK/ids")" 16
 fails "no more" 125 "LimitReached: detached sessions" hyb exec -d s/v/d -- sleep 4321
 check "an exec that stays has its place" hyb exec s/v/d -- true
 victim=$(sed -n 3p "$WORK/ids")
-check "one ends" hyb exec s/v/d -- kill "$(of "$victim" pid)"
+is "one is ended from here" "$(hyb exec --kill "${victim:0:12}" s/v/d)" "$victim: sent signal 9"
 await "it has" 60 session_has "$victim" session_state exited
+fails "one that has ended takes no signal" 125 "session '${victim:0:12}' has ended" hyb exec --kill "$victim" s/v/d
 like "it gives way to another" "$(hyb exec -d s/v/d -- sleep 4321)" '^[0-9a-f]{32}$'
 is "and is not known any more" "$(of "$victim" session)" ""
 check "a new incarnation has none" hyb restart s/v/d

@@ -144,6 +144,7 @@ call("Start", id=ID)
 for method, parameters in (
         ("Hello", {}), ("Claim", dict(instance="other", hostname="h", machine_id="0" * 32, time=0, entropy="")),
         ("SetTime", dict(time=0)), ("List", {}), ("Stats", {}), ("Top", dict(id=ID)), ("Sessions", dict(id=ID)),
+        ("SignalSession", dict(session="0" * 32, signal=15)),
         ("Signal", dict(id=ID, signal=23, all=True)), ("Checks", dict(id=ID)),
         ("Wait", dict(id=ID)), ("Pause", dict(id=ID)), ("Resume", dict(id=ID)),
         ("SetChecks", dict(id=ID, health=check, readiness=check, ports=[])),
