@@ -232,6 +232,8 @@ int container_kill(struct container *c, int sig, bool all, struct err *e);
  * container_exec() want a container_attach() with its configuration, and end
  * with an error where the supervisor cannot be told. */
 bool container_has_listener(const struct container *c);
+/* Its cgroup's descriptor, which stays its own; -1: it has none. */
+int container_cgroup(const struct container *c);
 /* Can all its processes be reached, by a cgroup of its own? */
 bool container_has_cgroup(const struct container *c);
 /* What container_delete() takes away beside the cgroup; strings live as long

@@ -163,6 +163,11 @@ int container_kill(struct container *c, int sig, bool all, struct err *e)
 	return 0;
 }
 
+int container_cgroup(const struct container *c)
+{
+	return c->cgroup_fd;
+}
+
 bool container_has_cgroup(const struct container *c)
 {
 	return c->cgroup_fd >= 0;

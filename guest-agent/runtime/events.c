@@ -13,23 +13,6 @@
 
 #define INTERVAL_DEFAULT_NS UINT64_C(5000000000)
 
-static json_t *number(uint64_t v)
-{
-	return json_integer(v > INT64_MAX ? INT64_MAX : (json_int_t)v);
-}
-
-static json_t *describe(const char *id, const struct container_stats *s)
-{
-	json_t *data;
-
-	data = json_pack("{s{s{so}} s{s{so,so,so}} s{so}}", "cpu", "usage",
-			 "total", number(s->cpu_usec * 1000), "memory", "usage",
-			 "usage", number(s->memory_current), "max",
-			 number(s->memory_peak), "limit", number(s->memory_max),
-			 "pids", "current", number(s->pids_current));
-	return json_pack("{ss ss so}", "type", "stats", "id", id, "data", data);
-}
-
 static int print_line(json_t *json, struct err *e)
 {
 	char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
@@ -45,11 +28,12 @@ static int print_line(json_t *json, struct err *e)
 
 static int print_once(const struct loaded *l, const char *id, struct err *e)
 {
-	struct container_stats s;
-	int r = container_get_stats(l->c, &s, e);
+	int cgroup = container_cgroup(l->c);
 
-	return r < 0 ? err_wrap(e, "events '%s'", id)
-		     : print_line(describe(id, &s), e);
+	return cgroup < 0
+		       ? err_set(e, ENOTSUP,
+				 "events '%s': the container has no cgroup", id)
+		       : print_line(stats_describe(id, cgroup), e);
 }
 
 /* Until it has ended; kills for want of memory are told as they come. */

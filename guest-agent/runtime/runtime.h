@@ -97,6 +97,9 @@ const char *find_annotation(const struct oci_runtime *config, const char *key);
 int read_keep_groups(const struct oci_runtime *config, bool *ret,
 		     struct err *e);
 
+/* What it uses, as an event of runc's. */
+json_t *stats_describe(const char *id, int cgroup);
+
 /* A container from its folder. with_config: for exec. */
 struct loaded {
 	int dir, pidfd;

@@ -119,7 +119,11 @@ is "list -q" "$($RT list -q)" r1
 like "state has the root file system" "$($RT state r1)" '"rootfs": "/run/full/rootfs"'
 out=$($RT events --stats r1)
 like "events --stats" "$out" '"type":"stats"'
-like "with the memory used" "$out" '"memory":{"usage":{"usage":'
+like "with the memory used" "$out" ',"usage":{"usage":'
+for w in '"cpu":{"usage":{"total":[1-9]' '"kernel":[0-9]' '"throttling":{' '"raw":{"anon":[0-9]' '"pids":{"current":[1-9][0-9]*,"limit":[0-9]' \
+	'"blkio":{"ioServiceBytesRecursive":\[' '"psi":{"some":{"avg10":[0-9.]*,"avg60":[0-9.]*,"avg300":[0-9.]*,"total":[0-9]*},"full":{'; do
+	is "and $w" "$(echo "$out" | grep -c "$w")" 1
+done
 : >/run/ev # is there for the loop, whoever is first
 timeout 120 $RT events --interval 100ms r1 >/run/ev &
 i=0; while [ $i -lt 6000 ] && [ $(wc -l </run/ev) -le 3 ]; do usleep 20000; i=$((i + 1)); done
