@@ -42,7 +42,8 @@ is "each has its part" "$(on one/a 'df -k / | tail -1 | awk "{print \$2}"'; on o
 is "more than the VM's memory can be written" "$(on one/a 'echo first >/big && dd if=/dev/zero bs=1M count=150 >>/big 2>/dev/null && sync && echo last >>/big && head -n 1 /big && tail -c 5 /big && stat -c %s /big')" "first
 last
 157286411"
-fails "who goes over his part is told" 1 'Disk quota exceeded' on one/b 'dd if=/dev/zero of=/full bs=1M'
+fails "who goes over his part is told" 1 'No space left on device' on one/b 'dd if=/dev/zero of=/full bs=1M'
+like "so is he with a folder, and with what is allocated" "$(on one/b 'fallocate -l 8m /more; rm -f /more; mkdir /part' 2>&1 | tr '\n' ' ')" 'fallocate: .*No space left on device.*mkdir: .*No space left on device'
 is "and so is he with files" "$(on one/b 'rm /full; mkdir /f; cd /f; i=0; while true 2>/dev/null >$i; do i=$((i + 1)); done 2>/dev/null; ls /f | wc -l | awk "{print (\$1 > 1000 && \$1 < 4097)}"')" 1
 is "the other is not" "$(on one/a 'head -c 1m /dev/zero >/more && stat -c %s /more; mkdir /dir && echo made')" "1048576
 made"
