@@ -175,6 +175,11 @@ int image_ref_parse(const char *s, struct image_ref *ret, struct err *e)
 	return 0;
 }
 
+size_t image_ref_short_len(const char *s)
+{
+	return has_registry(s) ? 0 : strcspn(s, ":@");
+}
+
 const char *image_ref_familiar(const char *full)
 {
 	size_t n = sizeof(LIBRARY) - 1;

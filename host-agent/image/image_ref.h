@@ -14,6 +14,8 @@
 
 #include "common/base/err.h"
 
+#include <stddef.h>
+
 #define IMAGE_REF_NAME_MAX 255
 #define IMAGE_REF_TAG_MAX  128
 
@@ -27,6 +29,10 @@ struct image_ref {
 
 /* -EINVAL with a reason. */
 int image_ref_parse(const char *s, struct image_ref *ret, struct err *e);
+
+/* How long the name in it is, without tag and digest, where it names no
+ * registry; 0 where it does. */
+size_t image_ref_short_len(const char *s);
 
 /* The short form of a canonical reference, in place of which people write it:
  * a pointer into full. */

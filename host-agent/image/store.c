@@ -14,6 +14,7 @@
 #include "common/base/fd.h"
 #include "common/base/parse.h"
 #include "host-agent/image/image_ref.h"
+#include "host-agent/image/image_short.h"
 
 #define TIMEOUT_MS (3600ull * 1000)
 #define BYTES_MAX  (64ull << 30)
@@ -103,6 +104,8 @@ static int set_config(struct image_store *s, const struct image_store_config *c)
 	s->dir = strdup(c->dir);
 	s->program = strdup(c->hyb_image);
 	s->skopeo = strdup(c->skopeo ? c->skopeo : "skopeo");
+	s->registries = strdup(c->registries ? c->registries : IMAGE_SHORT_DIR);
+	s->c.registries = s->registries;
 	s->c.dir = s->dir;
 	s->c.hyb_image = s->program;
 	s->c.skopeo = s->skopeo;
@@ -110,7 +113,7 @@ static int set_config(struct image_store *s, const struct image_store_config *c)
 		s->c.max_bytes = BYTES_MAX;
 	if (!s->c.timeout_ms)
 		s->c.timeout_ms = TIMEOUT_MS;
-	return s->dir && s->program && s->skopeo ? 0 : -ENOMEM;
+	return s->dir && s->program && s->skopeo && s->registries ? 0 : -ENOMEM;
 }
 
 int image_store_open(const struct image_store_config *config,
@@ -160,6 +163,7 @@ void image_store_close(struct image_store *s)
 	free(s->dir);
 	free(s->program);
 	free(s->skopeo);
+	free(s->registries);
 	free(s);
 }
 

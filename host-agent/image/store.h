@@ -69,7 +69,9 @@ struct image_store_config {
 	const char *dir;       /* ROOT/images, made where it is missing */
 	const char *hyb_image; /* path of the program */
 	const char *skopeo;    /* NULL: "skopeo" */
-	uid_t uid;	       /* hyb-image becomes this user, if we are root */
+	/* Where registries.conf is, for short names; NULL: /etc/containers */
+	const char *registries;
+	uid_t uid; /* hyb-image becomes this user, if we are root */
 	gid_t gid;
 	uint64_t max_bytes;  /* of an image, uncompressed; 0: 64 GiB */
 	uint64_t timeout_ms; /* of one load or pull; 0: one hour */
@@ -130,7 +132,8 @@ struct image_pull {
 	uint64_t timeout_ms;  /* 0: the store's */
 };
 
-/* Fetches with skopeo, which runs as the store's uid in a folder of its own,
+/* Fetches with skopeo (a name without a registry as registries.conf has it:
+ * where that lists several, one after the other), which runs as the store's uid in a folder of its own,
  * then loads. The digest is that of the registry's manifest. Of several calls
  * at once for the same, with the same credentials, one fetches and the others
  * wait for it. */
@@ -138,8 +141,8 @@ int image_store_pull(struct image_store *s, const struct image_pull *p,
 		     image_progress progress, void *arg,
 		     struct image_info **ret, struct err *e);
 
-/* By name ("busybox", "docker.io/library/busybox:1.36", "NAME@sha256:...") or
- * by the first 8 or more digits of a digest. -ENOENT with a hint; -EUCLEAN
+/* By name ("busybox", "docker.io/library/busybox:1.36", "NAME@sha256:..."; one
+ * without a registry also as registries.conf has it) or by the first 8 or more digits of a digest. -ENOENT with a hint; -EUCLEAN
  * where the file is not as it was written (the hint says to load it again). */
 int image_store_get(struct image_store *s, const char *reference,
 		    struct image_info **ret, struct err *e);

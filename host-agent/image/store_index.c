@@ -17,6 +17,7 @@
 #include "common/base/json.h"
 #include "common/base/parse.h"
 #include "host-agent/image/image_ref.h"
+#include "host-agent/image/image_short.h"
 
 #define META_MAX  (HYB_OCI_IMAGE_JSON_MAX * 2u + 65536u)
 #define NAMES_MAX (16u << 20)
@@ -244,6 +245,24 @@ static int find_prefix(struct image_store *s, const char *text,
 	return found ? 0 : -ENOENT;
 }
 
+/* A name without a registry that was pulled from one. */
+static int find_short(const struct image_store *s, const char *reference)
+{
+	_cleanup_image_short_ struct image_short names = {.refs = NULL};
+	struct err ignored = ERR_INIT;
+	struct image_ref ref;
+	int at = -1;
+	size_t i;
+
+	if (image_short_resolve(s->c.registries, reference, &names, &ignored) <
+	    0)
+		return -1;
+	for (i = 0; at < 0 && names.refs[i]; i++)
+		if (image_ref_parse(names.refs[i], &ref, &ignored) == 0)
+			at = find_name(s, ref.full);
+	return at;
+}
+
 int store_find(struct image_store *s, const char *reference,
 	       struct stored **ret, int *ret_name, struct err *e)
 {
@@ -267,6 +286,14 @@ int store_find(struct image_store *s, const char *reference,
 	at = find_prefix(s, reference, ret, e);
 	if (at != -ENOENT)
 		return at;
+	at = r == 0 && strncmp(reference, "sha256:", 7) != 0
+		     ? find_short(s, reference)
+		     : -1;
+	if (at >= 0) {
+		*ret = store_find_digest(s, s->names[at].digest);
+		*ret_name = at;
+		return 0;
+	}
 	if (r < 0 && strncmp(reference, "sha256:", 7) != 0) {
 		if (e)
 			*e = why;

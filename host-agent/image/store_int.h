@@ -27,7 +27,7 @@ struct store_name {
 
 struct image_store {
 	struct image_store_config c;
-	char *dir, *program, *skopeo; /* what c points to */
+	char *dir, *program, *skopeo, *registries; /* what c points to */
 	int dir_fd, erofs_fd, meta_fd, tmp_fd, lock_fd;
 	uint64_t next_tmp;
 

@@ -16,9 +16,11 @@
 #include <string.h>
 #include <time.h>
 
+#include "common/base/buf.h"
 #include "common/base/cleanup.h"
 #include "common/base/fd.h"
 #include "host-agent/image/image_ref.h"
+#include "host-agent/image/image_short.h"
 
 #define TICK_MS 250
 
@@ -192,12 +194,10 @@ static int work(struct image_store *s, struct pulling *x,
 	return r;
 }
 
-int image_store_pull(struct image_store *s, const struct image_pull *p,
-		     image_progress progress, void *arg,
-		     struct image_info **ret, struct err *e)
+static int pull_one(struct image_store *s, const struct image_pull *p,
+		    const struct waiter *w, struct image_info **ret,
+		    struct err *e)
 {
-	const uint64_t ms = p->timeout_ms ? p->timeout_ms : s->c.timeout_ms;
-	const struct waiter w = {now_ms() + ms, progress, arg};
 	struct pulling *x;
 	struct image_ref ref;
 	char digest[72];
@@ -208,7 +208,7 @@ int image_store_pull(struct image_store *s, const struct image_pull *p,
 	pthread_mutex_lock(&s->lock);
 	do {
 		x = find(s, ref.full, p);
-		r = x ? follow(s, x, &w, digest, e) : 0;
+		r = x ? follow(s, x, w, digest, e) : 0;
 	} while (r > 0);
 	if (x || r < 0) {
 		pthread_mutex_unlock(&s->lock);
@@ -224,5 +224,68 @@ int image_store_pull(struct image_store *s, const struct image_pull *p,
 		s->pulls = x;
 	}
 	pthread_mutex_unlock(&s->lock);
-	return x ? work(s, x, &w, ret, e) : err_sys(e, ENOMEM, "image store");
+	return x ? work(s, x, w, ret, e) : err_sys(e, ENOMEM, "image store");
+}
+
+static int is_ambiguous(const struct image_pull *p,
+			const struct image_short *names, struct err *e)
+{
+	err_set(e, EINVAL,
+		"pull '%s': it may be any of several, such as '%s' and '%s', "
+		"and registries.conf wants one (short-name-mode)",
+		p->reference, names->refs[0], names->refs[1]);
+	err_hint(e, "name the registry, or give it an alias there");
+	return -EINVAL;
+}
+
+/* The next one is asked where a registry says that it does not give such an
+ * image, not where one gives no answer: it could have another's of that name. */
+static int pull_each(struct image_store *s, const struct image_pull *p,
+		     const struct image_short *names, const struct waiter *w,
+		     struct image_info **ret, struct err *e)
+{
+	_cleanup_buf_ struct buf why = BUF_INIT;
+	struct err err = ERR_INIT;
+	int r = -ENOENT;
+	size_t i;
+
+	for (i = 0; names->refs[i] && (r == -ENOENT || r == -EACCES); i++) {
+		struct image_pull one = *p;
+
+		one.reference = names->refs[i];
+		err_clear(&err);
+		r = pull_one(s, &one, w, ret, &err);
+		buf_printf(&why, "%s%s", i ? "; " : "", err.msg);
+	}
+	if (r == 0 || i == 1) {
+		if (r < 0 && e)
+			*e = err;
+		return r;
+	}
+	err_set(e, -r, "'%s' of registries.conf: %s", p->reference,
+		buf_str(&why));
+	if (names->refs[i])
+		err_hint(e, "those behind it were not asked: name the registry "
+			    "to have the image of another");
+	return r;
+}
+
+int image_store_pull(struct image_store *s, const struct image_pull *p,
+		     image_progress progress, void *arg,
+		     struct image_info **ret, struct err *e)
+{
+	const uint64_t ms = p->timeout_ms ? p->timeout_ms : s->c.timeout_ms;
+	const struct waiter w = {now_ms() + ms, progress, arg};
+	_cleanup_image_short_ struct image_short names = {.refs = NULL};
+	struct image_ref ref;
+	int r = image_ref_parse(p->reference, &ref, e);
+
+	if (r == 0)
+		r = image_short_resolve(s->c.registries, p->reference, &names,
+					e);
+	if (r < 0)
+		return r;
+	if (names.refs[1] && names.enforced)
+		return is_ambiguous(p, &names, e);
+	return pull_each(s, p, &names, &w, ret, e);
 }

@@ -174,6 +174,8 @@ static int judge(const struct pull *u, int status, const char *errors,
 	if (strstr(why, "manifest unknown") || strstr(why, "name unknown") ||
 	    strstr(why, "not found"))
 		return err_set(e, ENOENT, "%s", why);
+	if (strstr(why, " is blocked in "))
+		return err_set(e, EACCES, "%s", why);
 	if (strstr(why, "unauthorized") || strstr(why, "denied") ||
 	    strstr(why, "authentication required")) {
 		err_set(e, EACCES, "%s", why);
