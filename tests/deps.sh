@@ -12,7 +12,7 @@ packages="
 	busybox-static umoci skopeo erofs-utils jq curl strace python3
 	procps iproute2 patch e2fsprogs scdoc crun runc mmdebstrap
 	mmdebstrap dosfstools mtools syslinux fdisk
-	btrfs-progs buildah docker-registry apache2-utils openssl
+	btrfs-progs buildah docker-registry apache2-utils openssl gnupg
 "
 missing=
 for p in $packages; do

@@ -8,6 +8,8 @@
 #include "common/base/parse.h"
 #include "common/varlink/params.h"
 
+#include <sys/stat.h>
+
 static json_t *strings_json(const char *const *v)
 {
 	json_t *a = json_array();
@@ -103,8 +105,35 @@ int on_image_import(void *ctx, struct vl_call *call, struct err *e)
 	return take_images(ctx, call, true, e);
 }
 
+#define AUTH_MAX (1u << 20)
+
+/* Credentials that the caller has opened: a regular file, so that reading it
+ * does not wait for anybody. */
+static int take_auth(const struct request *q, char **ret, struct err *e)
+{
+	_cleanup_free_ char *text = NULL;
+	_cleanup_close_ int fd = -1;
+	struct stat st;
+	ssize_t n;
+
+	if (vl_conn_take_fds(q->conn, &fd, 1) != 1)
+		return 0;
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size < 0 ||
+	    st.st_size > AUTH_MAX || lseek(fd, 0, SEEK_SET) < 0)
+		return err_set(e, EINVAL,
+			       "the credentials are no file of at most 1 MiB");
+	text = calloc(1, (size_t)st.st_size + 1);
+	if (!text)
+		return err_sys(e, ENOMEM, "read credentials");
+	n = read_full(fd, text, (size_t)st.st_size);
+	if (n < 0)
+		return err_sys(e, (int)-n, "read credentials");
+	*ret = steal_ptr(text);
+	return 0;
+}
+
 struct pull_params {
-	const char *reference, *authfile, *platform;
+	const char *reference, *platform;
 	bool tls_verify;
 };
 
@@ -113,8 +142,6 @@ int on_image_pull(void *ctx, struct vl_call *call, struct err *e)
 	static const struct vl_field fields[] = {
 		{"reference", VL_STRING,
 		 offsetof(struct pull_params, reference), 0, 512, false},
-		{"authfile", VL_STRING, offsetof(struct pull_params, authfile),
-		 0, 4096, true},
 		{"platform", VL_STRING, offsetof(struct pull_params, platform),
 		 0, 64, true},
 		{"tls_verify", VL_BOOL,
@@ -124,6 +151,7 @@ int on_image_pull(void *ctx, struct vl_call *call, struct err *e)
 	struct pull_params p = {.tls_verify = true};
 	struct request *q = ctx;
 	struct bytes_teller teller = {.q = q};
+	_cleanup_free_ char *auth = NULL;
 	struct image_pull pull;
 	json_t *rows;
 	int r;
@@ -132,17 +160,17 @@ int on_image_pull(void *ctx, struct vl_call *call, struct err *e)
 			   &p, NULL, e);
 	if (r < 0)
 		return r;
-	/* The file is read with our rights: root's own only. */
-	if (p.authfile && q->uid != 0)
-		return err_set(e, EPERM,
-			       "pull '%s': only root may name an authfile",
-			       p.reference);
+	r = take_auth(q, &auth, e);
+	if (r < 0)
+		return err_wrap(e, "pull '%s'", p.reference);
 	pull = (struct image_pull){.reference = p.reference,
-				   .authfile = p.authfile,
+				   .auth = auth,
 				   .platform = p.platform,
 				   .no_tls_verify = !p.tls_verify};
 	r = image_store_pull(q->api->images, &pull, bytes_tell, &teller, &image,
 			     e);
+	if (auth)
+		explicit_bzero(auth, strlen(auth));
 	if (r < 0)
 		return r;
 	log_info("image pull '%s': by user %u", p.reference, q->uid);

@@ -7,8 +7,6 @@
 #include "host-agent/cli/progress.h"
 #include "host-agent/cli/verbs.h"
 
-#include <limits.h>
-
 #define PULL_TIMEOUT_MS ((uint64_t)3600 * 1000)
 
 struct args {
@@ -20,7 +18,7 @@ struct args {
 
 static const struct opt opts[] = {
 	{'\0', "authfile", OPT_STRING, AT(authfile), "FILE",
-	 "registry credentials, as skopeo and podman write them"},
+	 "credentials of registries (default: those of `skopeo login`)"},
 	{'\0', "tls-verify", OPT_STRING, AT(tls_verify), "true|false",
 	 "false: also plain HTTP and unknown certificates"},
 	{'\0', "platform", OPT_STRING, AT(platform), "OS/ARCH[/VARIANT]",
@@ -38,23 +36,7 @@ static int tls_verify(const struct args *a, bool *ret)
 	return 0;
 }
 
-/* hybd reads it: by its whole path. */
-static int set_authfile(json_t *params, const char *file, struct err *e)
-{
-	char path[PATH_MAX];
-
-	if (!file)
-		return 0;
-	if (!realpath(file, path))
-		return err_sys(e, errno, "open '%s'", file);
-	if (access(path, R_OK) < 0)
-		return err_sys(e, errno, "open '%s'", path);
-	if (json_object_set_new(params, "authfile", json_string(path)) < 0)
-		return err_set(e, EINVAL, "--authfile: the path is not UTF-8");
-	return 0;
-}
-
-static int pull(struct cli *cli, const struct args *a, json_t *params,
+static int pull(struct cli *cli, const struct args *a, json_t *params, int auth,
 		struct err *e)
 {
 	_cleanup_vl_conn_ struct vl_conn c = {.fd = -1};
@@ -68,8 +50,8 @@ static int pull(struct cli *cli, const struct args *a, json_t *params,
 	progress_init(&p);
 	client_catch_interrupt();
 	st = client_call_more(&c, HOST_IFACE "ImagePull", json_incref(params),
-			      NULL, 0, PULL_TIMEOUT_MS, progress_on_event, &p,
-			      &reply, e);
+			      &auth, auth < 0 ? 0 : 1, PULL_TIMEOUT_MS,
+			      progress_on_event, &p, &reply, e);
 	progress_clear(&p);
 	progress_done(&p);
 	if (st == 0)
@@ -81,6 +63,7 @@ static int pull(struct cli *cli, const struct args *a, json_t *params,
 static int run(struct cli *cli, const void *args, int n, char **words)
 {
 	const struct args *a = args;
+	_cleanup_close_ int auth = -1;
 	struct err e = ERR_INIT;
 	json_t *params;
 	bool verify;
@@ -99,9 +82,9 @@ static int run(struct cli *cli, const void *args, int n, char **words)
 		json_decref(params);
 		return cli_usage("image pull", "--platform is not UTF-8");
 	}
-	st = set_authfile(params, a->authfile, &e) < 0
+	st = image_auth_open(a->authfile, &auth, &e) < 0
 		     ? CLI_FAILED
-		     : pull(cli, a, params, &e);
+		     : pull(cli, a, params, auth, &e);
 	json_decref(params);
 	return st ? image_fail(st, "pull", words[0], &e) : st;
 }

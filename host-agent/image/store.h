@@ -123,10 +123,7 @@ int image_store_import_fd(struct image_store *s, const struct image_input *in,
 
 struct image_pull {
 	const char *reference; /* [REGISTRY/]NAME[:TAG][@DIGEST] */
-	const char *authfile;  /* or NULL */
-	bool as_caller;	       /* authfile is opened with this user's rights */
-	uid_t caller_uid;
-	gid_t caller_gid;
+	const char *auth;      /* credentials, an auth.json's text, or NULL */
 	bool no_tls_verify;
 	const char *platform; /* OS/ARCHITECTURE[/VARIANT]; NULL: the host's */
 	uint64_t timeout_ms;  /* 0: the store's */

@@ -54,13 +54,9 @@ static bool is_same_call(const struct image_pull *a, const struct image_pull *b)
 	if (strcmp(a->platform ? a->platform : "",
 		   b->platform ? b->platform : "") != 0)
 		return false;
-	if (a->no_tls_verify != b->no_tls_verify ||
-	    a->as_caller != b->as_caller || !a->authfile != !b->authfile)
+	if (a->no_tls_verify != b->no_tls_verify || !a->auth != !b->auth)
 		return false;
-	if (a->as_caller &&
-	    (a->caller_uid != b->caller_uid || a->caller_gid != b->caller_gid))
-		return false;
-	return !a->authfile || strcmp(a->authfile, b->authfile) == 0;
+	return !a->auth || strcmp(a->auth, b->auth) == 0;
 }
 
 static struct pulling *find(const struct image_store *s, const char *full,

@@ -28,7 +28,6 @@
 #include "host-agent/image/image_ref.h"
 #include "host-agent/image/pull_size.h"
 
-#define AUTH_MAX   (1u << 20)
 #define ERRORS_MAX 65536
 #define TICK_MS	   250
 
@@ -122,35 +121,18 @@ static int check_dir(const struct pull *u, struct err *e)
 	return -err;
 }
 
-/* The caller's credentials become a file of skopeo's user. They are opened
- * with the caller's rights, so that nobody can make us read for them. */
-static int copy_auth(const struct pull *u, struct err *e)
+/* The caller's credentials become a file of skopeo's user. */
+static int write_auth(const struct pull *u, struct err *e)
 {
-	const struct image_pull *p = u->p;
-	bool as_caller = p->as_caller && geteuid() == 0;
-	_cleanup_free_ char *text = NULL;
 	_cleanup_close_ int fd = -1;
-	size_t len;
 	int r;
 
-	if (!p->authfile)
+	if (!u->p->auth)
 		return 0;
-	if (as_caller) {
-		setfsgid(p->caller_gid);
-		setfsuid(p->caller_uid);
-	}
-	r = file_read(AT_FDCWD, p->authfile, AUTH_MAX, &text, &len, e);
-	if (as_caller) {
-		setfsuid(0);
-		setfsgid(0);
-	}
-	if (r < 0)
-		return r;
 	fd = open(u->auth, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return err_sys(e, errno, "write credentials");
-	r = write_full(fd, text, len);
-	explicit_bzero(text, len);
+	r = write_full(fd, u->p->auth, strlen(u->p->auth));
 	if (r < 0)
 		return err_sys(e, -r, "write credentials");
 	if (geteuid() == 0 && fchown(fd, u->s->c.uid, u->s->c.gid) < 0)
@@ -179,7 +161,7 @@ static int judge(const struct pull *u, int status, const char *errors,
 	if (strstr(why, "unauthorized") || strstr(why, "denied") ||
 	    strstr(why, "authentication required")) {
 		err_set(e, EACCES, "%s", why);
-		err_hint(e, "`skopeo login %.*s`, then pull with --authfile",
+		err_hint(e, "`skopeo login %.*s`, then pull again",
 			 (int)strcspn(u->ref.name, "/"), u->ref.name);
 		return -EACCES;
 	}
@@ -294,7 +276,7 @@ static int fetch(const struct pull *u, struct err *e)
 	words[n++] = "copy";
 	words[n++] = "--quiet";
 	words[n++] = "--retry-times=2";
-	if (u->p->authfile) {
+	if (u->p->auth) {
 		k.authfile = u->auth;
 		words[n++] = "--src-authfile";
 		words[n++] = u->auth;
@@ -356,7 +338,7 @@ int store_pull_now(struct image_store *s, const struct image_pull *p,
 	if (r == 0)
 		r = check_dir(&u, e);
 	if (r == 0)
-		r = copy_auth(&u, e);
+		r = write_auth(&u, e);
 	if (r == 0)
 		r = fetch(&u, e);
 	if (r == 0)

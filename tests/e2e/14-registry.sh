@@ -22,8 +22,11 @@ cp -r /etc/containers "$WORK/containers"
 mount --bind "$WORK/containers" /etc/containers || exit 2
 chmod 755 "$WORK" "$WORK/containers"
 cd "$WORK" || exit 2
-read -r -a port <<<"$(free_ports 3)"
-R=localhost:${port[0]} OLD=localhost:${port[1]} CUT=localhost:${port[2]}
+read -r -a port <<<"$(free_ports 5)"
+R=localhost:${port[0]} OLD=localhost:${port[1]} CUT=localhost:${port[2]} EMPTY=localhost:${port[3]} SLOW=localhost:${port[4]}
+# No credentials but those that a check gives.
+export HOME=$WORK
+unset REGISTRY_AUTH_FILE XDG_RUNTIME_DIR XDG_CONFIG_HOME DOCKER_CONFIG
 
 # A CA, a certificate, and one that is past its time.
 openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.crt -subj /CN=test-ca -days 30 2>/dev/null
@@ -33,34 +36,39 @@ openssl x509 -req -in s.csr -CA ca.crt -CAkey ca.key -CAcreateserial -extfile sa
 mkdir -p newcerts && : >index.txt && echo 01 >serial
 printf '[ca]\ndefault_ca=d\n[d]\ndir=.\ndatabase=index.txt\nserial=serial\nnew_certs_dir=newcerts\ndefault_md=sha256\npolicy=p\n[p]\ncommonName=supplied\n' >ca.cnf
 openssl ca -batch -config ca.cnf -cert ca.crt -keyfile ca.key -in s.csr -extfile san -startdate 20200101000000Z -enddate 20200201000000Z -out old.crt 2>/dev/null
-for r in "$R" "$OLD" "$CUT"; do
+for r in "$R" "$OLD" "$CUT" "$EMPTY" "$SLOW"; do
 	mkdir -p "/etc/containers/certs.d/$r"
 	cp ca.crt "/etc/containers/certs.d/$r/ca.crt"
 done
 htpasswd -Bbn user secret >htpasswd
-serve() { # PORT CERTIFICATE
+serve() { # PORT CERTIFICATE FOLDER
 	cat >"r$1.yml" <<Y
 version: 0.1
 log: { level: error }
-storage: { filesystem: { rootdirectory: $WORK/data } }
+storage: { filesystem: { rootdirectory: $WORK/$3 } }
 http: { addr: "127.0.0.1:$1", tls: { certificate: $WORK/$2, key: $WORK/s.key } }
 auth: { htpasswd: { realm: test, path: $WORK/htpasswd } }
 Y
 	docker-registry serve "r$1.yml" >"r$1.log" 2>&1 &
 	pids+=($!)
 }
-serve "${port[0]}" s.crt
-serve "${port[1]}" old.crt
-# Passes bytes on, and cuts connection after connection, each later.
+serve "${port[0]}" s.crt data
+serve "${port[1]}" old.crt data
+serve "${port[3]}" s.crt empty
+# Passes bytes on, and cuts the first two connections; or, for a port whose
+# connections are held, keeps what is long back until the file "go" is there.
 cat >cut.py <<'P'
-import socket, sys, threading
+import os, socket, sys, threading, time
 n = 0
+held = len(sys.argv) > 3
 def pump(a, b, left):
     try:
         while left > 0:
             d = a.recv(min(65536, left))
             if not d: break
             b.sendall(d); left -= len(d)
+            while held and left <= 0 and not os.path.exists("go"): time.sleep(0.05)
+            if held and left <= 0: left = 1 << 40
     except OSError: pass
     for s in (a, b):
         try: s.shutdown(socket.SHUT_RDWR)
@@ -69,12 +77,14 @@ l = socket.create_server(("127.0.0.1", int(sys.argv[2])))
 while True:
     c, _ = l.accept(); n += 1
     u = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
-    limit = 300000 if n < 3 else 1 << 40
-    open("cuts", "w").write(str(n))
+    limit = 300000 if n < 3 or held else 1 << 40
+    if not held: open("cuts", "w").write(str(n))
     threading.Thread(target=pump, args=(c, u, 1 << 40), daemon=True).start()
     threading.Thread(target=pump, args=(u, c, limit), daemon=True).start()
 P
 python3 cut.py "${port[0]}" "${port[2]}" &
+pids+=($!)
+python3 cut.py "${port[0]}" "${port[4]}" held &
 pids+=($!)
 await "the registry is up" 20 curl -sf --cacert ca.crt -u user:secret "https://$R/v2/"
 
@@ -101,7 +111,7 @@ json.dump(dict(schemaVersion=2, manifests=[x]), open("l/index.json", "w"))
 P
 skopeo copy -q --all --dest-creds user:secret --dest-cert-dir "/etc/containers/certs.d/$R" oci:l:two "docker://$R/lib/two:1" || exit 2
 
-auth() { printf '{"auths":{"%s":{"auth":"%s"},"%s":{"auth":"%s"},"%s":{"auth":"%s"}}}' "$R" "$2" "$OLD" "$2" "$CUT" "$2" >"$1"; }
+auth() { for r in "$R" "$OLD" "$CUT" "$EMPTY" "$SLOW"; do echo "$r"; done | jq -Rn --arg a "$2" '{auths: ([inputs | {(.): {auth: $a}}] | add)}' >"$1"; }
 auth good.json "$(printf user:secret | base64)"
 auth bad.json "$(printf user:guess | base64)"
 count() { hyb image ls -o json | jq length; }
@@ -128,12 +138,81 @@ check "cut twice, and there in the end" hyb image pull --authfile good.json "$CU
 is "the same image" "$(hyb image inspect "$CUT/lib/web:1" | jq -r .digest)" "$digest"
 like "it was cut" "$(cat cuts)" '^([3-9]|[1-9][0-9]+)$'
 
+# How much there is to come is told while it does not come.
+hyb image pull --authfile good.json "$SLOW/lib/web:1" >/dev/null 2>slow &
+slow=$!
+await "the size of a pull is told" 60 grep -E 'fetch  [1-9].* of .* \([0-9]+%\)$' slow
+: >go
+wait $slow
+is "and it is there in the end" "$? $(hyb image inspect "$SLOW/lib/web:1" | jq -r .digest)" "0 $digest"
+
+# Whose credentials: of the environment's file, and of a login.
+hyb image prune -a >/dev/null
+check "REGISTRY_AUTH_FILE" env REGISTRY_AUTH_FILE=good.json hyb image pull "$R/lib/web:1"
+fails "REGISTRY_AUTH_FILE that is not there" 1 "pull '$R/lib/web:1': credentials: open 'gone.json'" env REGISTRY_AUTH_FILE=gone.json hyb image pull "$R/lib/web:1"
+mkdir -m 700 xdg
+XDG_RUNTIME_DIR=$WORK/xdg skopeo login --cert-dir "/etc/containers/certs.d/$R" -u user -p secret "$R" >/dev/null
+check "skopeo login" env XDG_RUNTIME_DIR="$WORK/xdg" hyb image pull "$R/lib/web:1"
+
+# Short names: an alias, registries to search, and what a name found here means.
+hyb image prune -a >/dev/null
+export REGISTRY_AUTH_FILE=$WORK/good.json
+conf() { cat >/etc/containers/registries.conf.d/910-test.conf; }
+names() { hyb image ls -o json | jq -r '[.[].name] | sort | join(" ")'; }
+conf <<<"aliases = { \"al\" = \"$R/lib/web\" }"
+check "an alias" hyb image pull al:1
+is "the image has its full name" "$(names)" "$R/lib/web:1"
+is "and is found by the alias" "$(hyb image inspect al:1 | jq -r .digest)" "$digest"
+is "as rm finds it" "$(hyb image rm al:1 >/dev/null 2>&1; names)" ""
+conf <<<"unqualified-search-registries = ['$EMPTY', '$R']"
+check "registries to search" hyb image pull lib/two:1
+is "that which has it" "$(names)" "$R/lib/two:1"
+is "found by its short name" "$(hyb image inspect lib/two:1 | jq -r .digest)" "$(cat ours)"
+hyb image load "$TOP/build/images/busybox.tar" --name lib/two:1 >/dev/null 2>&1
+is "a local name goes before it" "$(hyb image inspect lib/two:1 | jq -r '.digest == "'"$(cat ours)"'"')" false
+fails "none has it" 4 "'lib/none' of registries.conf: .*'$EMPTY/lib/none:latest'.*'$R/lib/none:latest'" hyb image pull lib/none
+conf <<<"unqualified-search-registries = ['$OLD', '$R']"
+fails "one that does not answer is not passed over" 1 "'$OLD/lib/web:1'.*certificate has expired" hyb image pull lib/web:1
+conf <<<"short-name-mode = 'enforcing'
+unqualified-search-registries = ['$EMPTY', '$R']"
+fails "several where one is wanted" 2 "'$EMPTY/lib/web:1' and '$R/lib/web:1', and registries.conf wants one" hyb image pull lib/web:1
+conf <<<"aliases = {"
+fails "a file that is broken" 2 "910-test.conf: line 1: a key is missing" hyb image pull lib/web:1
+
+# A mirror, and a registry that is closed.
+conf <<<"[[registry]]
+location = '$EMPTY'
+[[registry.mirror]]
+location = '$R'
+[[registry]]
+location = '$CUT'
+blocked = true"
+check "a mirror" hyb image pull "$EMPTY/lib/web:1"
+is "under the name that was asked for" "$(hyb image inspect "$EMPTY/lib/web:1" | jq -r .digest)" "$digest"
+fails "a blocked registry" 5 "pull '$CUT/lib/web:1': .*is blocked in /etc/containers" hyb image pull "$CUT/lib/web:1"
+rm /etc/containers/registries.conf.d/910-test.conf
+unset REGISTRY_AUTH_FILE
+
 # registries.conf: a short name that leads here; policy.json.
 printf '[[registry]]\nprefix = "docker.io/library"\nlocation = "%s/lib"\n' "$R" >/etc/containers/registries.conf.d/900-test.conf
 check "a short name by registries.conf" hyb image pull --authfile good.json web:1
 is "under its own name" "$(hyb image inspect web:1 | jq -r .digest)" "$digest"
+# An image with a signature.
+export GNUPGHOME=$WORK/gpg
+mkdir -m 700 gpg
+gpg -q --batch --passphrase '' --quick-gen-key test@example 2>/dev/null
+gpg -q --export test@example >key.gpg
+mkdir -p /etc/containers/registries.d
+printf 'default-docker:\n  sigstore: file://%s/sigs\n  sigstore-staging: file://%s/sigs\n' "$WORK" "$WORK" >/etc/containers/registries.d/default.yaml
+skopeo copy -q --sign-by test@example --dest-creds user:secret --dest-cert-dir "/etc/containers/certs.d/$R" "oci-archive:$TOP/build/images/busybox.tar" "docker://$R/lib/signed:1" >/dev/null || exit 2
+gpgconf --kill all
+chmod -R a+rX sigs
 echo '{"default":[{"type":"reject"}]}' >/etc/containers/policy.json
 fails "a policy that rejects" 1 "rejected by policy" hyb image pull --authfile good.json "$R/lib/two:1"
+# By a key that is trusted, or not at all.
+printf '{"default":[{"type":"reject"}],"transports":{"docker":{"%s/lib":[{"type":"signedBy","keyType":"GPGKeys","keyPath":"%s/key.gpg"}]}}}' "$R" "$WORK" >/etc/containers/policy.json
+check "a signed image" hyb image pull --authfile good.json "$R/lib/signed:1"
+fails "an image without a signature" 1 "[Ss]ignature was required" hyb image pull --authfile good.json "$R/lib/two:1"
 echo '{"default":[{"type":"insecureAcceptAnything"}]}' >/etc/containers/policy.json
 
 # Of four pulls at once each is right; a layer with other bytes is refused.

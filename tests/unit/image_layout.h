@@ -62,11 +62,13 @@ __attribute__((unused)) static int try_open(struct image_store **ret)
 				       .uid = 64998,
 				       .gid = 64998,
 				       .max_bytes = max_bytes};
-	char dir[200];
+	char dir[200], conf[200];
 
 	assert_non_null(realpath(program(), program_path));
 	snprintf(dir, sizeof(dir), "%s/images", top);
 	c.dir = dir;
+	snprintf(conf, sizeof(conf), "%s/containers", top);
+	c.registries = conf;
 	return image_store_open(&c, ret, &e);
 }
 

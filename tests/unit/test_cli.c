@@ -5,6 +5,7 @@
 #include "tests/unit/golden.h"
 
 #include <pty.h>
+#include <sys/stat.h>
 
 #define GOLDEN "tests/golden/cli/"
 
@@ -576,6 +577,93 @@ static void test_progress_lines(void **state)
 	fake_stop();
 }
 
+/* Answers with the credentials that came, as an image's name. */
+static bool take_auth(struct vl_conn *c, const struct vl_call *call)
+{
+	char data[600] = "nothing";
+	json_t *o;
+	char *text;
+	int fd = -1;
+
+	(void)call;
+	if (vl_conn_take_fds(c, &fd, 1) == 1) {
+		ssize_t n = pread(fd, data, sizeof(data) - 1, 0);
+
+		data[n > 0 ? n : 0] = '\0';
+		close(fd);
+	}
+	o = json_pack("{s:[{s:s}]}", "images", "name", data);
+	text = json_dumps(o, 0);
+	fake_send(c, text, false, NULL, 0);
+	free(text);
+	json_decref(o);
+	return true;
+}
+
+static void expect_auth(const char *file, const char *want)
+{
+	struct ran r = file ? HYB("image", "pull", "--authfile", path_of(file),
+				  "reg/x", "-o", "json")
+			    : HYB("image", "pull", "reg/x", "-o", "json");
+	json_t *o = json_loads(r.out, 0, NULL);
+	const char *got = json_string_value(
+		json_object_get(json_array_get(o, 0), "name"));
+
+	if (r.status != 0 || !got || strcmp(got, want) != 0)
+		fail_msg("status %d, %s: %s; %s", r.status, r.err, r.out, want);
+	json_decref(o);
+	ran_done(&r);
+}
+
+/* Whose credentials go with a pull: of a file that is named, or of those that
+ * logins leave, the first that has some for a registry. */
+static void test_image_auth(void **state)
+{
+	static const struct answer answers[] = {
+		{.method = "ImagePull", .answer = take_auth}, {0}};
+	char home[200];
+	struct ran r;
+
+	(void)state;
+	fake_start(answers);
+	unsetenv("REGISTRY_AUTH_FILE");
+	unsetenv("DOCKER_CONFIG");
+	snprintf(home, sizeof(home), "%s", path_of("home"));
+	setenv("HOME", home, 1);
+	setenv("XDG_RUNTIME_DIR", path_of("run"), 1);
+	setenv("XDG_CONFIG_HOME", path_of("config"), 1);
+	expect_auth(NULL, "nothing");
+	assert_int_equal(mkdir(home, 0700), 0);
+	assert_int_equal(mkdir(path_of("home/.docker"), 0700), 0);
+	write_file("home/.docker/config.json",
+		   "{\"credsStore\":\"x\",\"auths\":{\"a\":{\"auth\":\"1\"},"
+		   "\"b\":{\"auth\":\"2\"},\"c\":{}}}");
+	expect_auth(NULL, "{\"auths\":{\"a\":{\"auth\":\"1\"},\"b\":{\"auth\":"
+			  "\"2\"}}}");
+	assert_int_equal(mkdir(path_of("run"), 0700), 0);
+	assert_int_equal(mkdir(path_of("run/containers"), 0700), 0);
+	write_file("run/containers/auth.json",
+		   "{\"auths\":{\"b\":{\"auth\":\"3\"}}}");
+	expect_auth(NULL, "{\"auths\":{\"b\":{\"auth\":\"3\"},\"a\":{\"auth\":"
+			  "\"1\"}}}");
+	write_file("mine", "{\"auths\":{\"d\":{\"identitytoken\":\"4\"}}}");
+	expect_auth("mine", "{\"auths\":{\"d\":{\"identitytoken\":\"4\"}}}");
+	setenv("REGISTRY_AUTH_FILE", path_of("mine"), 1);
+	expect_auth(NULL, "{\"auths\":{\"d\":{\"identitytoken\":\"4\"}}}");
+	setenv("REGISTRY_AUTH_FILE", "/no/such", 1);
+	r = HYB("image", "pull", "reg/x");
+	assert_int_equal(r.status, CLI_FAILED);
+	assert_non_null(strstr(r.err, "credentials: open '/no/such'"));
+	ran_done(&r);
+	unsetenv("REGISTRY_AUTH_FILE");
+	write_file("run/containers/auth.json", "secret");
+	r = HYB("image", "pull", "reg/x");
+	assert_int_equal(r.status, CLI_FAILED);
+	assert_non_null(strstr(r.err, "auth.json' is no JSON object"));
+	ran_done(&r);
+	fake_stop();
+}
+
 static void test_image_pull(void **state)
 {
 	static const struct answer answers[] = {
@@ -583,6 +671,7 @@ static void test_image_pull(void **state)
 	struct ran r;
 
 	(void)state;
+	setenv("REGISTRY_AUTH_FILE", "", 1);
 	fake_start(answers);
 	r = HYB("image", "pull", "--tls-verify=false", "reg/x");
 	assert_int_equal(r.status, 0);
@@ -654,6 +743,7 @@ int main(void)
 		cmocka_unit_test(test_change),
 		cmocka_unit_test(test_image_load),
 		cmocka_unit_test(test_image_pull),
+		cmocka_unit_test(test_image_auth),
 		cmocka_unit_test(test_progress_lines),
 		cmocka_unit_test(test_settings),
 	};
