@@ -245,6 +245,10 @@ static int do_mount(struct setup *s, const struct plan_mount *m)
 			return blame(s, m, what, fd);
 	}
 	target = open_target(s, m);
+	if (m->special != MOUNT_PLAIN &&
+	    (target == -ELOOP || target == -ENOTDIR))
+		return blame(s, m, "must be mounted on ordinary directory",
+			     target);
 	if (target < 0)
 		return target;
 	r = m->copy_up ? copyup_dir(target, fd, has_mode(m)) : 0;

@@ -62,6 +62,17 @@ is "a poststart that fails is an error, and ends the container" "$st" 1
 like "which names it" "$err" "error running poststart hook #1: hooks.poststart[1]: '/bin/false'"
 is "poststop runs when it is deleted" "$(ls /run/poststop)" /run/poststop
 
+mkdir -p /run/linked/bin
+cp /bin/busybox /run/linked/bin/sh
+ln -sfn /symlink /run/linked/proc
+full true && sed -i 's#"path":"rootfs"#"path":"/run/linked"#' $FULL/config.json
+out=$($RT run -b $FULL f1 2>&1)
+like "/proc of the image that is a link" "$? $out" "'/proc: must be mounted on ordinary directory'"
+full true && sed -i 's#/bin/sh#/bin/true#' $FULL/config.json
+$RT run --keep -b $FULL f1 </dev/null >/dev/null 2>&1
+is "ps of one that has ended" "$($RT ps f1 >/run/out 2>&1; echo $?) $($RT ps -f json f1 2>&1)" "0 []"
+$RT delete f1
+
 # crun's annotations.
 full 'id -G'
 sed -i 's#"ociVersion"#"annotations":{"run.oci.keep_original_groups":"1"},&#' $FULL/config.json
