@@ -13,6 +13,7 @@ packages="
 	procps iproute2 patch e2fsprogs scdoc crun runc mmdebstrap
 	mmdebstrap dosfstools mtools syslinux fdisk
 	btrfs-progs buildah docker-registry apache2-utils openssl gnupg
+	ovmf systemd-boot-efi binutils
 "
 missing=
 for p in $packages; do

@@ -9,6 +9,7 @@
  * machine that exists) and an overlay in qcow2 form with all that the VM has
  * written. It lives as long as the VM is declared: through stops, restarts and
  * crashes, until `down`.
+ * With UEFI firmware it has a file of that one's variables too.
  *
  * Formats are named by the caller and never guessed, neither here nor by QEMU.
  * A qcow2 image is a stranger's: its header is checked here (no backing file,
@@ -86,17 +87,20 @@ int disk_remove(struct disk_store *s, const char *tenant, const char *name,
 struct disk_machine {
 	char base[512];	   /* paths on the host */
 	char overlay[512]; /* owned by uid, 0600 */
+	char nvram[512];   /* the same; "": it has none */
 };
 
 /*
  * The machine of a VM (whose name is TENANT.STACK.VM), made from the disk if
- * it is not there yet, its overlay given to uid. One that was made from a disk
+ * it is not there yet, its files given to uid. One that was made from a disk
  * of another name is thrown away and made anew: whoever declared that was told
- * that it deletes data.
+ * that it deletes data. vars: the file that its firmware's variables begin as;
+ * NULL: it has none.
  */
 int disk_machine_prepare(struct disk_store *s, const char *tenant,
-			 const char *machine, const char *disk, uid_t uid,
-			 gid_t gid, struct disk_machine *ret, struct err *e);
+			 const char *machine, const char *disk,
+			 const char *vars, uid_t uid, gid_t gid,
+			 struct disk_machine *ret, struct err *e);
 /* Removes it with all that the VM wrote. One that is not there: success. */
 int disk_machine_remove(struct disk_store *s, const char *machine,
 			struct err *e);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Machines: a link to the disk that one was made from, the disk's name, and
- * the overlay with what it has written. */
+/* Machines: a link to the disk that one was made from, the disk's name, the
+ * overlay with what it has written, and its UEFI firmware's variables. */
 #include "host-agent/disk/disk_int.h"
 
 #include "common/base/buf.h"
@@ -10,8 +10,11 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+/* Of the variables that a machine begins with: OVMF has 528 KiB. */
+#define VARS_MAX ((size_t)16 << 20)
+
 struct paths {
-	char dir[512], base[560], overlay[560], name[560];
+	char dir[512], base[560], overlay[560], name[560], nvram[560];
 };
 
 static void paths_in(const char *dir, struct paths *p)
@@ -20,6 +23,7 @@ static void paths_in(const char *dir, struct paths *p)
 	snprintf(p->base, sizeof(p->base), "%s/base.raw", dir);
 	snprintf(p->overlay, sizeof(p->overlay), "%s/disk.qcow2", dir);
 	snprintf(p->name, sizeof(p->name), "%s/name", dir);
+	snprintf(p->nvram, sizeof(p->nvram), "%s/nvram.fd", dir);
 }
 
 static void machine_dir(const struct disk_store *s, const char *prefix,
@@ -89,25 +93,41 @@ static int make(struct disk_store *s, const char *tenant, const char *machine,
 }
 
 /* Each making of a VM has a uid of its own. */
-static int give(const struct paths *p, uid_t uid, gid_t gid, struct err *e)
+static int give(const char *path, uid_t uid, gid_t gid, struct err *e)
 {
-	_cleanup_close_ int fd = open(
-		p->overlay, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	_cleanup_close_ int fd =
+		open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	struct stat st;
 
 	if (fd < 0 || fstat(fd, &st) < 0)
-		return err_sys(e, errno, "open '%s'", p->overlay);
+		return err_sys(e, errno, "open '%s'", path);
 	if (!S_ISREG(st.st_mode))
-		return err_set(e, EINVAL, "'%s' is no regular file",
-			       p->overlay);
+		return err_set(e, EINVAL, "'%s' is no regular file", path);
 	if (fchown(fd, uid, gid) < 0 || fchmod(fd, 0600) < 0)
-		return err_sys(e, errno, "give '%s' away", p->overlay);
+		return err_sys(e, errno, "give '%s' away", path);
 	return 0;
 }
 
+/* Its variables, as the firmware's package has them if there are none yet. */
+static int ensure_nvram(const struct paths *p, const char *vars, uid_t uid,
+			gid_t gid, struct err *e)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t len;
+	int r = 0;
+
+	if (access(p->nvram, F_OK) < 0) {
+		r = file_read(AT_FDCWD, vars, VARS_MAX, &text, &len, e);
+		if (r == 0)
+			r = file_write_atomic(p->nvram, text, len, 0600, e);
+	}
+	return r < 0 ? r : give(p->nvram, uid, gid, e);
+}
+
 int disk_machine_prepare(struct disk_store *s, const char *tenant,
-			 const char *machine, const char *disk, uid_t uid,
-			 gid_t gid, struct disk_machine *ret, struct err *e)
+			 const char *machine, const char *disk,
+			 const char *vars, uid_t uid, gid_t gid,
+			 struct disk_machine *ret, struct err *e)
 {
 	char dir[512];
 	struct paths p;
@@ -118,11 +138,14 @@ int disk_machine_prepare(struct disk_store *s, const char *tenant,
 	if (!is_made_from(&p, disk))
 		r = make(s, tenant, machine, disk, &p, e);
 	if (r == 0)
-		r = give(&p, uid, gid, e);
+		r = give(p.overlay, uid, gid, e);
+	if (r == 0 && vars)
+		r = ensure_nvram(&p, vars, uid, gid, e);
 	if (r < 0)
 		return err_wrap(e, "disk '%s'", disk);
 	snprintf(ret->base, sizeof(ret->base), "%s", p.base);
 	snprintf(ret->overlay, sizeof(ret->overlay), "%s", p.overlay);
+	snprintf(ret->nvram, sizeof(ret->nvram), "%s", vars ? p.nvram : "");
 	return 0;
 }
 

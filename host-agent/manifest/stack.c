@@ -104,8 +104,22 @@ static void on_boot_disk(struct reading *r, const struct node *n, void *out)
 	read_checked(r, n, check_name, &d->m.boot_disk);
 }
 
+static void on_boot_firmware(struct reading *r, const struct node *n, void *out)
+{
+	struct vm_draft *d = out;
+	const char *s;
+
+	if (!read_text(r, n, &s))
+		return;
+	d->m.boot_uefi = strcmp(s, "uefi") == 0;
+	if (!d->m.boot_uefi && strcmp(s, "bios") != 0)
+		node_error(r, n, "'firmware' must be bios or uefi; it is %s",
+			   node_show(r, n));
+}
+
 static const struct field boot_fields[] = {
 	{"disk", on_boot_disk},
+	{"firmware", on_boot_firmware},
 };
 
 const struct field_table fields_boot = {
@@ -121,6 +135,15 @@ static void on_boot(struct reading *r, const struct node *n, void *out)
 		node_error(r, n, "'disk' is missing; write disk: NAME");
 }
 
+/* A container's stand with the container. */
+static void on_vm_ports(struct reading *r, const struct node *n, void *out)
+{
+	(void)out;
+	node_error(r, n,
+		   "a VM's own 'ports' are not supported yet: write them in a "
+		   "container (a VM that boots a disk has no network)");
+}
+
 static const struct field vm_fields[] = {
 	{"resources", on_vm_resources},
 	{"restart", on_vm_restart},
@@ -128,6 +151,7 @@ static const struct field vm_fields[] = {
 	{"replicas", NULL},
 	{"pool", NULL},
 	{"networks", NULL},
+	{"ports", on_vm_ports},
 	{"update", NULL},
 	{"boot", on_boot},
 };

@@ -399,6 +399,8 @@ static int check_vm(const struct model_stack *s, const struct model_vm *vm,
 		if (r < 0)
 			return r;
 	}
+	if (vm->boot_uefi && !model_vm_boots_disk(vm))
+		return err_set(e, EINVAL, "firmware, and no disk to boot");
 	if ((vm->n_containers == 0) != model_vm_boots_disk(vm) ||
 	    vm->n_containers > HYB_VM_CONTAINERS_MAX)
 		return err_set(e, EINVAL, "no containers, or too many");

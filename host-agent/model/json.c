@@ -162,6 +162,8 @@ json_t *model_vm_to_json(const struct model_vm *vm)
 
 	if (model_vm_boots_disk(vm))
 		ok = ok && put(o, "boot_disk", json_string(vm->boot_disk));
+	if (vm->boot_uefi)
+		ok = ok && put(o, "boot_uefi", json_true());
 	for (i = 0; ok && i < vm->n_containers; i++)
 		ok = json_array_append_new(
 			     list,
@@ -447,6 +449,10 @@ static void from_vm(struct from *f, const json_t *o, struct model_vm *vm)
 	vm->boot_disk = json_object_get(o, "boot_disk")
 				? from_member(f, o, "boot_disk")
 				: "";
+	vm->boot_uefi = json_is_true(json_object_get(o, "boot_uefi"));
+	if (json_object_get(o, "boot_uefi") &&
+	    !json_is_boolean(json_object_get(o, "boot_uefi")))
+		fail(f, "boot_uefi");
 	vm->vcpus = (uint32_t)from_int(f, o, "vcpus", HYB_VM_VCPUS_MAX);
 	vm->memory = from_int(f, o, "memory", HYB_VM_MEMORY_MAX);
 	from_restart(f, o, &vm->restart);

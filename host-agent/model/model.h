@@ -176,9 +176,10 @@ struct model_vm {
 	/* A whole operating system from this disk, without containers; "": none,
 	 * the VM runs containers. */
 	const char *boot_disk;
-	uint32_t vcpus;				  /* 1 … ; default 1 */
-	uint64_t memory;			  /* bytes; 0: auto */
-	struct restart_policy restart;		  /* default: always */
+	bool boot_uefi;		       /* by UEFI firmware, else by BIOS */
+	uint32_t vcpus;		       /* 1 … ; default 1 */
+	uint64_t memory;	       /* bytes; 0: auto */
+	struct restart_policy restart; /* default: always */
 	const struct model_container *containers; /* in the order declared */
 	size_t n_containers;
 };

@@ -404,6 +404,14 @@ static void diff_boot(const json_t *applied, const struct model_vm *desired,
 		json_string_value(json_object_get(applied, "boot_disk"));
 	const char *to = model_vm_boots_disk(desired) ? desired->boot_disk : "";
 
+	bool was = json_is_true(json_object_get(applied, "boot_uefi"));
+
+	/* Each disk is written for one firmware: no data goes for the other. */
+	if (was != desired->boot_uefi && from && *to) {
+		note(ret, PLAN_RECREATE_VM, "boot.firmware");
+		buf_printf(&ret->why, "%s → %s", was ? "uefi" : "bios",
+			   desired->boot_uefi ? "uefi" : "bios");
+	}
 	if (strcmp(from ? from : "", to) == 0)
 		return;
 	note(ret, from ? PLAN_DELETES_DATA : PLAN_RECREATE_VM, "boot.disk");

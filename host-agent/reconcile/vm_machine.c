@@ -31,14 +31,19 @@ int machine_boot(struct vm *vm, const struct model_vm *m,
 	struct virt_boot boot = {.base = machine.base,
 				 .overlay = machine.overlay};
 	char name[3 * STATE_NAME_MAX];
-	int r;
+	const char *vars = NULL;
+	int r = 0;
 
 	machine_name(vm, name, sizeof(name));
-	r = disk_machine_prepare(vm->world->disks, vm->tenant, name,
-				 m->boot_disk, vm_uid(vm), vm_uid(vm), &machine,
-				 e);
+	if (m->boot_uefi)
+		r = virt_uefi(&vars, e);
+	if (r == 0)
+		r = disk_machine_prepare(vm->world->disks, vm->tenant, name,
+					 m->boot_disk, vars, vm_uid(vm),
+					 vm_uid(vm), &machine, e);
 	if (r < 0)
 		return r;
+	boot.nvram = vars ? machine.nvram : NULL;
 	spec->carrier = VIRT_VSOCK_NONE;
 	spec->slots += OWN_SLOTS;
 	spec->boot = &boot;

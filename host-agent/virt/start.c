@@ -61,6 +61,19 @@ static int check_spec(struct virt *v, const struct virt_vm_spec *s,
 	return 0;
 }
 
+int virt_uefi(const char **ret_vars, struct err *e)
+{
+	if (access(XML_UEFI_CODE, R_OK) < 0 ||
+	    access(XML_UEFI_VARS, R_OK) < 0) {
+		err_set(e, ENOPKG, "there is no UEFI firmware (%s)",
+			XML_UEFI_CODE);
+		err_hint(e, "install the package ovmf");
+		return -ENOPKG;
+	}
+	*ret_vars = XML_UEFI_VARS;
+	return 0;
+}
+
 /* 0700 and the VM's: nobody else passes, and QEMU's uid needs nothing else. */
 static int make_vm_dir(const struct virt_vm_spec *s, struct err *e)
 {
@@ -393,6 +406,8 @@ static int start(struct virt *v, struct vm *vm, const struct virt_vm_spec *s,
 		r = vm_link_file(vm, s->boot->base, XML_BOOT_BASE, e);
 	if (r == 0 && s->boot)
 		r = vm_link_file(vm, s->boot->overlay, XML_BOOT_OVERLAY, e);
+	if (r == 0 && s->boot && s->boot->nvram)
+		r = vm_link_file(vm, s->boot->nvram, XML_BOOT_NVRAM, e);
 	if (r == 0)
 		r = prepare(v, vm, s, e);
 	if (r == 0)

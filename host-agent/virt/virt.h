@@ -153,12 +153,18 @@ void virt_host_info(struct virt *v, struct virt_host *ret);
 const char *virt_isolation(struct virt *v);
 
 /* A whole operating system from a disk of its own, in place of our kernel: the
- * firmware boots it, a reset restarts it, and its power button works. Both
+ * firmware boots it, a reset restarts it, and its power button works. The
  * files are linked into vm_dir; the overlay belongs to the VM's uid. */
 struct virt_boot {
 	const char *base;    /* raw, 0444 */
 	const char *overlay; /* qcow2 over it */
+	const char *nvram;   /* UEFI firmware with these variables, the VM's
+				uid's; NULL: BIOS */
 };
+
+/* Is there UEFI firmware? *ret_vars: the file with the variables that a VM
+ * begins with. -ENOPKG. */
+int virt_uefi(const char **ret_vars, struct err *e);
 
 #define VIRT_SHARES_MAX 8
 /* The tag in the guest of a VM's share number %zu. */

@@ -136,6 +136,12 @@ static void put_os(struct buf *b, const struct xml_domain *d)
 
 	xml_put(b,
 		"  <os>\n    <type arch='x86_64' machine='q35'>hvm</type>\n");
+	if (vm->boot && vm->boot->nvram)
+		xml_put(b,
+			"    <loader readonly='yes' secure='no' type='pflash'>" XML_UEFI_CODE
+			"</loader>\n"
+			"    <nvram>%s/" XML_BOOT_NVRAM "</nvram>\n",
+			vm->vm_dir);
 	if (vm->boot) {
 		xml_put(b, "  </os>\n");
 		return;

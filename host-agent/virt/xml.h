@@ -31,6 +31,10 @@ struct xml_domain {
 /* Links in a VM's directory to the disk that it boots from. */
 #define XML_BOOT_BASE	 "boot-base.raw"
 #define XML_BOOT_OVERLAY "boot-disk.qcow2"
+#define XML_BOOT_NVRAM	 "boot-nvram.fd"
+/* UEFI firmware, without secure boot (which would need SMM). */
+#define XML_UEFI_CODE "/usr/share/OVMF/OVMF_CODE_4M.fd"
+#define XML_UEFI_VARS "/usr/share/OVMF/OVMF_VARS_4M.fd"
 
 /* Names in a VM's directory. */
 #define XML_VHOST_SOCK	 "vhost.sock"

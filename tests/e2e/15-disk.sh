@@ -14,6 +14,13 @@ if [ ! -s "$disk" ]; then
 	mv "$disk.$$" "$disk"
 fi
 
+uefi=$cache/uefi-$(cat docs/examples/debian-disk.sh tests/e2e/uefi-disk.sh |
+	sha256sum | cut -c1-16).raw
+if [ ! -s "$uefi" ]; then
+	check "make a disk for UEFI" tests/e2e/uefi-disk.sh "$disk" "$uefi.$$"
+	mv "$uefi.$$" "$uefi"
+fi
+
 # What is no disk, and what is none that is taken.
 cd "$WORK" || exit 2
 truncate -s 4M small.raw
@@ -57,6 +64,48 @@ fails "its name is taken" 1 "there is a disk 'small' already" import raw "$WORK/
 check "rm" hyb disk rm small
 fails "rm of what is gone" 4 "there is no disk 'small'" hyb disk rm small
 fails "deploy without the disk" 4 "there is no disk 'debian12'" hyb deploy docs/examples/legacy.yaml
+
+# One that only UEFI firmware can boot.
+cat >"$WORK/uefi.yaml" <<'EOF'
+hyb: 1
+name: modern
+vms:
+  os:
+    boot: { disk: uefi, firmware: uefi }
+    resources: { vcpus: 1, memory: 256m }
+    restart: on-failure
+EOF
+check "import" import raw "$uefi" uefi
+# Its mount namespace is its own where it has a /dev/kvm to see to; elsewhere
+# this host's own folder would be hidden.
+ns=$(readlink "/proc/$(hybd_pid)/ns/mnt")
+if [ "$ns" != "$(readlink /proc/self/ns/mnt)" ]; then
+	in_hybd() { nsenter -t "$(hybd_pid)" -m "$@"; }
+	in_hybd mount -t tmpfs none /usr/share/OVMF
+	fails "a host without UEFI firmware" 1 "install the package ovmf" \
+		hyb deploy "$WORK/uefi.yaml"
+	in_hybd umount /usr/share/OVMF
+fi
+check "deploy" hyb deploy "$WORK/uefi.yaml"
+# A variable of the firmware's (in nobody's vendor space: its own are checked).
+guid=6d2f3f1a-2b8e-4c55-9d1e-0a6b7c8d9e0f
+check "UEFI boots it, and keeps what is set" talk modern 300 "" "" \
+	"# " "printf '\\7\\0\\0\\0kept' >/v; cat /v >/sys/firmware/efi/efivars/HybTest-$guid && echo sto''red; poweroff -f" \
+	"stored(.|\n)*Power down"
+await "it is off" 60 vm_has modern/os state stopped
+uid=$(vm_field modern/os uid)
+nvram=$HYB_ROOT/machines/default.modern.os/nvram.fd
+is "in a file of the VM's own" "$(stat -c '%u %a' "$nvram")" "$uid 600"
+check "start" hyb start modern
+check "there it is" talk modern 300 "" "" \
+	"# " "tail -c 4 /sys/firmware/efi/efivars/HybTest-$guid; poweroff -f" \
+	"kept(.|\n)*Power down"
+await "it is off again" 60 vm_has modern/os state stopped
+sed -i 's/firmware: uefi/firmware: bios/' "$WORK/uefi.yaml"
+like "plan: other firmware" "$(hyb plan "$WORK/uefi.yaml")" "boot.firmware.*uefi . bios"
+check "down" hyb down modern
+is "its variables are gone" "$(ls -A "$HYB_ROOT/machines")" ""
+check "rm" hyb disk rm uefi
 
 # A whole Debian.
 check "import" import raw "$disk" debian12

@@ -141,6 +141,21 @@ static void test_kernel_vsock(void **state)
 	check_domain("kernel-vsock", &d);
 }
 
+/* An operating system of its own, by either firmware. */
+static void test_boot(void **state)
+{
+	struct virt_boot boot = {.base = "/b", .overlay = "/o"};
+	struct virt_vm_spec vm = plain_spec();
+	struct xml_domain d = plain_domain(&vm);
+
+	(void)state;
+	vm.carrier = VIRT_VSOCK_NONE;
+	vm.boot = &boot;
+	check_domain("boot-bios", &d);
+	boot.nvram = "/n";
+	check_domain("boot-uefi", &d);
+}
+
 /* Markup in every text ends up as text. */
 static void test_escaping(void **state)
 {
@@ -297,6 +312,7 @@ int main(void)
 		cmocka_unit_test(test_kvm),
 		cmocka_unit_test(test_shares),
 		cmocka_unit_test(test_kernel_vsock),
+		cmocka_unit_test(test_boot),
 		cmocka_unit_test(test_escaping),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_disk),
