@@ -17,7 +17,7 @@ fi
 uefi=$cache/uefi-$(cat docs/examples/debian-disk.sh tests/e2e/uefi-disk.sh |
 	sha256sum | cut -c1-16).raw
 if [ ! -s "$uefi" ]; then
-	check "make a disk for UEFI" tests/e2e/uefi-disk.sh "$disk" "$uefi.$$"
+	check "make a disk for UEFI" sh tests/e2e/uefi-disk.sh "$disk" "$uefi.$$"
 	mv "$uefi.$$" "$uefi"
 fi
 
