@@ -112,6 +112,11 @@ int bytes_tell(void *teller, const char *phase, uint64_t done, uint64_t total);
 int target_find(struct request *q, const char *name, int parts,
 		struct target *ret, struct err *e);
 
+/* deploy_image.c: every image of the stack is here. Sentences about what may
+ * surprise go into warnings. */
+int images_admit(const struct request *q, const struct model_stack *s,
+		 json_t *warnings, struct err *e);
+
 /* stream.c: the guest's address of a VM that runs, and the container's id in it;
  * `running`: the container must, else it may have ended. */
 int guest_find(struct request *q, const struct target *t, bool running,

@@ -4,6 +4,7 @@
 
 #include "common/base/cleanup.h"
 #include "common/base/fd.h"
+#include "common/base/json.h"
 #include "common/base/log.h"
 #include "common/base/parse.h"
 #include "common/varlink/params.h"
@@ -106,31 +107,7 @@ static int admit_tenant(const struct request *q, struct model_stack *s,
 	return -EPERM;
 }
 
-/* Every image is here, before anything is changed. */
-static int admit_images(const struct request *q, const struct model_stack *s,
-			struct err *e)
-{
-	struct image_info *image;
-	size_t i, k;
-	int r;
-
-	for (i = 0; i < s->n_vms; i++) {
-		for (k = 0; k < s->vms[i].n_containers; k++) {
-			image = NULL;
-			r = image_store_get(q->api->images,
-					    s->vms[i].containers[k].image,
-					    &image, e);
-			image_info_free(image);
-			if (r < 0)
-				return err_wrap(e, "container '%s/%s'",
-						s->vms[i].name,
-						s->vms[i].containers[k].name);
-		}
-	}
-	return 0;
-}
-
-/* And every disk that a VM boots. */
+/* Every disk that a VM boots is here. */
 static int admit_disks(const struct request *q, const struct model_stack *s,
 		       struct err *e)
 {
@@ -178,7 +155,7 @@ static int admit_binds(const struct request *q, const struct model_stack *s,
 }
 
 static int admit(const struct request *q, const struct manifest *m,
-		 struct err *e)
+		 json_t *warnings, struct err *e)
 {
 	size_t i;
 	int r = 0;
@@ -186,7 +163,7 @@ static int admit(const struct request *q, const struct manifest *m,
 	for (i = 0; i < m->n_stacks && r == 0; i++) {
 		r = admit_tenant(q, m->stacks[i], e);
 		if (r == 0)
-			r = admit_images(q, m->stacks[i], e);
+			r = images_admit(q, m->stacks[i], warnings, e);
 		if (r == 0)
 			r = admit_disks(q, m->stacks[i], e);
 		if (r == 0)
@@ -311,6 +288,7 @@ static int deploy(struct request *q, struct vl_call *call, bool plan_only,
 	struct manifest_reader reader = {.read = env_read,
 					 .read_file = file_read_sent};
 	uint64_t begin = now_ms();
+	_cleanup_json_ json_t *warnings = json_array();
 	json_t *changes, *stacks;
 	int r;
 
@@ -327,7 +305,7 @@ static int deploy(struct request *q, struct vl_call *call, bool plan_only,
 	}
 	if (r < 0)
 		return err_sys(e, -r, "read the manifest");
-	r = admit(q, &m, e);
+	r = admit(q, &m, warnings, e);
 	if (r < 0)
 		return r;
 	changes = json_array();
@@ -340,9 +318,10 @@ static int deploy(struct request *q, struct vl_call *call, bool plan_only,
 				  false, e);
 	else if (r == 0)
 		r = request_reply(q,
-				  json_pack("{s:O,s:O,s:{s:I}}", "changes",
+				  json_pack("{s:O,s:O,s:O,s:{s:I}}", "changes",
 					    changes, "stacks", stacks,
-					    "timings", "total_ms",
+					    "warnings", warnings, "timings",
+					    "total_ms",
 					    (json_int_t)(now_ms() - begin)),
 				  false, e);
 	json_decref(changes);

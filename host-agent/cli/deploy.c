@@ -80,6 +80,16 @@ static void report(const struct input *in, const struct args *a,
 		progress_timings(p, json_object_get(reply, "timings"));
 }
 
+static void print_warnings(const json_t *reply)
+{
+	const json_t *list = json_object_get(reply, "warnings"), *w;
+	size_t i;
+
+	json_array_foreach(list, i, w)
+		if (json_is_string(w))
+			out_note("warning: %s", json_string_value(w));
+}
+
 static int deploy_one(struct vl_conn *c, const struct input *in,
 		      const struct args *a)
 {
@@ -96,6 +106,7 @@ static int deploy_one(struct vl_conn *c, const struct input *in,
 		timeout + GRACE_MS, progress_on_event, &p, &reply, &e);
 	if (st == 0) {
 		report(in, a, &p, reply.parameters);
+		print_warnings(reply.parameters);
 	} else if (st == CLI_INTERRUPTED) {
 		out_note("interrupted; the deployment goes on in hybd");
 		fputs("hint: `hyb ps` shows it, `hyb down` takes it down\n",

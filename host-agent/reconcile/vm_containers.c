@@ -293,6 +293,8 @@ static int ctr_create(struct vm *vm, struct ctr *c,
 	files_free(files);
 	if (r == 0)
 		ctr_set_in_guest(vm, c, true);
+	else if (strstr(e->msg, "is not in the image"))
+		err_wrap(e, "image '%s'", m->image);
 	return r;
 }
 

@@ -35,7 +35,42 @@ umoci config --image "$WORK/l:busybox:latest" --tag cfg --config.env FROM=image 
 	--config.entrypoint /bin/sh --config.entrypoint -c \
 	--config.cmd 'trap "exit 7" USR1; id -u; id -g; pwd; echo $FROM $BOTH; while :; do sleep 0.1; done'
 skopeo copy -q "oci:$WORK/l:cfg" "oci:$WORK/cfg:cfg:1" >/dev/null 2>&1
+# On one tree with users, an image for each word of a configuration.
+rm -rf "$WORK/b2"
+umoci unpack --rootless --image "$WORK/l:busybox:latest" "$WORK/b2" >/dev/null 2>&1
+mkdir -p "$WORK/b2/rootfs/etc"
+printf 'root:x:0:0::/root:/bin/sh\napp:x:1500:1600::/srv/app:/bin/sh\n' >"$WORK/b2/rootfs/etc/passwd"
+printf 'root:x:0:\napp:x:1600:\nextra:x:1700:app,root\nother:x:1800:\n' >"$WORK/b2/rootfs/etc/group"
+umoci repack --image "$WORK/l:users" "$WORK/b2" >/dev/null 2>&1
+python3 - "$WORK/l" <<'P'
+import hashlib, json, sys
+d = sys.argv[1]
+def blob(digest): return json.load(open(d + "/blobs/sha256/" + digest[7:]))
+def put(o, old):
+    b = json.dumps(o).encode(); h = hashlib.sha256(b).hexdigest()
+    open(d + "/blobs/sha256/" + h, "wb").write(b)
+    return dict(old, digest="sha256:" + h, size=len(b))
+index = json.load(open(d + "/index.json"))
+ref = "org.opencontainers.image.ref.name"
+base = next(m for m in index["manifests"] if m["annotations"][ref] == "users")
+m = blob(base["digest"]); c = blob(m["config"]["digest"])
+who = dict(Entrypoint=["/bin/sh", "-c", "echo $(id -u) $(id -g) $(id -G) $HOME"])
+stay = dict(Cmd=["sleep", "1000"])
+check = lambda *t, **k: dict(stay, Healthcheck=dict(k, Test=t, Interval=300000000))
+images = dict(
+    name=dict(who, User="app"), group=dict(who, User="app:other"), number=dict(who, User="7:8"), uid=dict(who, User="1500"),
+    nobody=dict(who, User="nosuch"), words=dict(Entrypoint=["/bin/echo", "e"], Cmd=["c"]),
+    cmd=check("CMD", "test", "-e", "/etc/passwd"), shell=check("CMD-SHELL", "test $(id -u) = 0 && echo well", Retries=1),
+    none=check("NONE"), sick=check("CMD", "false", Retries=1))
+out = []
+for name, config in images.items():
+    old = {k: v for k, v in c["config"].items() if k not in ("Entrypoint", "Cmd")}
+    e = put(dict(m, config=put(dict(c, config=dict(old, **config)), m["config"])), base)
+    out.append(dict(e, annotations={ref: "is-" + name + ":1"}))
+json.dump(dict(index, manifests=out), open(d + "/index.json", "w"))
+P
 check "an image with a configuration" hyb image load "$WORK/cfg"
+check "and images of its words" hyb image load "$WORK/l"
 is "inspect shows it" "$(hyb image inspect cfg:1 | jq -c '.config | [.volumes, .exposed_ports, .labels.key, .user, .working_dir, .stop_signal]')" \
 	'[["/data"],["80/tcp"],"value","1234:4321","/made/up","SIGUSR1"]'
 cat >"$WORK/s.yaml" <<'Y'
@@ -46,8 +81,39 @@ vms:
     containers:
       c: { image: "tree:1", command: sleep 1000, init: true, stop_grace_period: 0s }
       cfg: { image: "cfg:1", environment: { BOTH: manifest }, restart: no }
+      kept: { image: "cfg:1", volumes: ["kept:/data"], command: "exit", restart: no }
+      name: { image: "is-name:1", restart: no }
+      group: { image: "is-group:1", restart: no }
+      number: { image: "is-number:1", restart: no }
+      uid: { image: "is-uid:1", restart: no }
+      mine: { image: "is-name:1", user: "0", restart: no }
+      w: { image: "is-words:1", restart: no }
+      wc: { image: "is-words:1", command: [x], restart: no }
+      we: { image: "is-words:1", entrypoint: [/bin/echo, y], restart: no }
+      wec: { image: "is-words:1", entrypoint: [/bin/echo, y], command: [x], restart: no }
+      cmd: { image: "is-cmd:1", init: true, stop_grace_period: 0s }
+      shell: { image: "is-shell:1", init: true, stop_grace_period: 0s }
+      none: { image: "is-none:1", init: true, stop_grace_period: 0s }
+      sick: { image: "is-sick:1", init: true, stop_grace_period: 0s, healthcheck: { test: [CMD, "true"], interval: 300ms } }
+      off: { image: "is-sick:1", init: true, stop_grace_period: 0s, healthcheck: { test: [NONE] } }
+volumes: { kept: { size: 16m } }
 Y
-check "deploy both" hyb deploy "$WORK/s.yaml"
+hyb deploy "$WORK/s.yaml" >"$WORK/out" 2>&1
+is "deploy them all" $? 0
+like "a VOLUME that nothing is mounted at is told of" "$(grep warning "$WORK/out")" "^hyb: warning: container 'v/cfg': what it writes to '/data', a VOLUME of its image, is gone when it is restarted"
+is "and no other" "$(grep -c warning "$WORK/out")" 1
+said() { for c in "$@"; do hyb logs "s/v/$c"; done; }
+await "all have spoken" 60 sh -c 'for c in name group number uid mine w wc we wec; do hyb logs "s/v/$c" | grep -q . || exit 1; done'
+is "User by name, with a group, by numbers, by a number" "$(said name group number uid)" "1500 1600 1600 1700 /srv/app
+1500 1800 1800 /srv/app
+7 8 8 /
+1500 1600 1600 1700 /srv/app"
+is "the manifest's user goes before it" "$(said mine)" "0 0 0 1700 /root"
+is "Entrypoint and Cmd, and what the manifest has of them" "$(said w wc we wec | tr '\n' ' ')" "e c e x y y x "
+is "Healthcheck: CMD, CMD-SHELL, NONE, and the manifest's before them" \
+	"$(for c in cmd shell none sick off; do field "s/v/$c" health; done | tr '\n' ' ')" "healthy healthy  healthy  "
+sed 's/is-uid:1/is-nobody:1/' "$WORK/s.yaml" >"$WORK/n.yaml"
+fails "a User that the image does not have" 1 "image 'is-nobody:1': .*user 'nosuch' is not in the image" hyb deploy "$WORK/n.yaml"
 is "the imported tree" "$(hyb exec s/v/c -- cat /version)" 9
 await "the command has spoken" 20 sh -c 'hyb logs s/v/cfg | grep -q manifest'
 is "User, WorkingDir, Env, Entrypoint and Cmd" "$(hyb logs s/v/cfg | tr '\n' ' ')" "1234 4321 /made/up image manifest "
@@ -59,6 +125,6 @@ is "prune takes nothing that has a name" "$(hyb image prune -o json | jq -c .rem
 check "a name that moves" hyb image load "$WORK/o1" --name app:2
 is "prune asks" "$(hyb image prune --dry-run -o json | jq '.removed | length')" 1
 is "prune" "$(hyb image prune -o json | jq '.removed | length')" 1
-like "prune -a keeps what containers use" "$(hyb image prune -a >/dev/null 2>&1; hyb image ls -o json | jq -r '[.[].name] | sort | join(" ")')" '^cfg:1 tree:1$'
-check "down" hyb down s
+like "prune -a keeps what containers use" "$(hyb image prune -a >/dev/null 2>&1; hyb image ls -o json | jq -r '[.[].name | select(startswith("is-") | not)] | sort | join(" ")')" '^cfg:1 tree:1$'
+check "down" hyb down --volumes s
 is "prune -a" "$(hyb image prune -a >/dev/null; hyb image ls -o json | jq length)" 0
