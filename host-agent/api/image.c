@@ -8,6 +8,7 @@
 #include "common/base/parse.h"
 #include "common/varlink/params.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 
 static json_t *strings_json(const char *const *v)
@@ -107,21 +108,26 @@ int on_image_import(void *ctx, struct vl_call *call, struct err *e)
 
 #define AUTH_MAX (1u << 20)
 
-/* Credentials that the caller has opened: a regular file, so that reading it
- * does not wait for anybody. */
+/* The caller's credentials: a sealed memfd, so that reading it waits for nobody
+ * (a file of FUSE is regular too) and finds what was looked at. */
 static int take_auth(const struct request *q, char **ret, struct err *e)
 {
 	_cleanup_free_ char *text = NULL;
 	_cleanup_close_ int fd = -1;
 	struct stat st;
 	ssize_t n;
+	int seals;
 
 	if (vl_conn_take_fds(q->conn, &fd, 1) != 1)
 		return 0;
-	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size < 0 ||
-	    st.st_size > AUTH_MAX || lseek(fd, 0, SEEK_SET) < 0)
+	seals = fcntl(fd, F_GET_SEALS);
+	if (seals < 0 || !(seals & F_SEAL_WRITE) || !(seals & F_SEAL_SHRINK))
 		return err_set(e, EINVAL,
-			       "the credentials are no file of at most 1 MiB");
+			       "the credentials are no sealed memfd");
+	if (fstat(fd, &st) < 0 || st.st_size > AUTH_MAX ||
+	    lseek(fd, 0, SEEK_SET) < 0)
+		return err_set(e, EINVAL,
+			       "the credentials are more than 1 MiB");
 	text = calloc(1, (size_t)st.st_size + 1);
 	if (!text)
 		return err_sys(e, ENOMEM, "read credentials");

@@ -111,13 +111,14 @@ int image_auth_open(const char *file, int *ret, struct err *e)
 		return 0;
 	o = json_pack("{s:O}", "auths", all);
 	text = o ? json_dumps(o, JSON_COMPACT) : NULL;
-	fd = memfd_create("auth", MFD_CLOEXEC);
+	fd = memfd_create("auth", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (!text || fd < 0)
 		return err_sys(e, text ? errno : ENOMEM, "credentials");
 	r = write_full(fd, text, strlen(text));
 	explicit_bzero(text, strlen(text));
-	if (r < 0)
-		return err_sys(e, -r, "credentials");
+	if (r < 0 || fcntl(fd, F_ADD_SEALS,
+			   F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW) < 0)
+		return err_sys(e, r < 0 ? -r : errno, "credentials");
 	*ret = steal_fd(&fd);
 	return 0;
 }
