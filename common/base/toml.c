@@ -137,9 +137,11 @@ static int take_string(struct reader *r, bool may_have_lines, char *out)
 		r->line += *r->p == '\n';
 		e = put(r, out, &n, *r->p++);
 	}
+	if (e < 0)
+		return e; /* its end may be the text's */
 	out[n] = '\0';
 	r->p += lines ? 3 : 1;
-	return e;
+	return 0;
 }
 
 /* ------------------------------------------------------------------- keys */
