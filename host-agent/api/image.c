@@ -22,10 +22,13 @@ static json_t *strings_json(const char *const *v)
 
 static json_t *image_row(const struct image_info *i, const char *name)
 {
-	return json_pack("{s:s,s:s,s:I,s:I,s:s,s:s}", "name", name, "digest",
-			 i->digest, "size", (json_int_t)i->size, "disk_size",
-			 (json_int_t)i->erofs_size, "architecture",
-			 i->architecture, "created", i->created);
+	uint64_t shared = i->base_path ? i->erofs_size - i->file_size : 0;
+
+	return json_pack("{s:s,s:s,s:I,s:I,s:I,s:s,s:s}", "name", name,
+			 "digest", i->digest, "size", (json_int_t)i->size,
+			 "disk_size", (json_int_t)i->file_size, "shared_size",
+			 (json_int_t)shared, "architecture", i->architecture,
+			 "created", i->created);
 }
 
 static void add_rows(json_t *rows, const struct image_info *i)
@@ -295,6 +298,9 @@ int on_image_inspect(void *ctx, struct vl_call *call, struct err *e)
 	json_object_set_new(o, "config_digest", string_json(i->config_digest));
 	json_object_set_new(o, "os", string_json(i->os));
 	json_object_set_new(o, "serial", string_json(i->erofs_serial));
+	json_object_set_new(o, "base",
+			    i->base_digest ? json_string(i->base_digest)
+					   : json_null());
 	json_object_set_new(o, "config", config_json(&i->config));
 	return request_reply(q, json_pack("{s:o}", "object", o), false, e);
 }

@@ -6,7 +6,8 @@
 
 /* The objects of `-o json`, promised in docs/cli.md. */
 static const char *const fields[] = {
-	"name", "digest", "size", "disk_size", "architecture", "created", NULL};
+	"name",		"digest",  "size",	  "disk_size",
+	"architecture", "created", "shared_size", NULL};
 
 /* "sha256:0123…" as its first 12 digits. */
 static void digest_cell(struct out_table *t, const char *digest, bool whole)
@@ -30,14 +31,16 @@ static void print_row(struct out_table *t, const json_t *row, bool whole)
 	digest_cell(t, out_str(row, "digest"), whole);
 	out_table_size(t, row, "size");
 	out_table_size(t, row, "disk_size");
+	out_table_size(t, row, "shared_size");
 	out_table_cell(t, out_str(row, "architecture"));
 	out_table_cell(t, out_age(out_str(row, "created"), age));
 }
 
 void image_print(const json_t *rows, enum out_format format, bool whole)
 {
-	static const char *const headings[] = {
-		"NAME", "DIGEST", "SIZE", "ON DISK", "ARCH", "CREATED", NULL};
+	static const char *const headings[] = {"NAME",	  "DIGEST", "SIZE",
+					       "ON DISK", "SHARED", "ARCH",
+					       "CREATED", NULL};
 
 	out_rows(rows, format, whole, fields, headings, print_row);
 }

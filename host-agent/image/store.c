@@ -169,24 +169,43 @@ void image_store_close(struct image_store *s)
 
 /* --------------------------------------------------------------- looking */
 
+/* What the base of a difference is called, which may have no image now. */
+static const char *base_name(struct image_store *s, const struct stored *i)
+{
+	size_t k;
+
+	for (k = 0; k < s->n_names; k++)
+		if (strcmp(s->names[k].digest, i->base.digest) == 0)
+			return image_ref_familiar(s->names[k].full);
+	return i->base.digest;
+}
+
 static int get_locked(struct image_store *s, const char *reference,
 		      struct image_info **ret, struct err *e)
 {
 	struct stored *i;
+	bool base;
 	int name, r = store_find(s, reference, &i, &name, e);
+	const char *why;
 
 	if (r < 0)
 		return r;
-	r = store_check_file(s, i);
-	if (r < 0) {
+	r = store_check(s, i, &base);
+	if (r == 0)
+		return store_make_info(s, i, ret, e);
+	why = r == -ENOENT ? "is gone" : "was changed since it was written";
+	if (base) {
+		err_set(e, EUCLEAN,
+			"image '%s' is stored as what differs from image '%s', "
+			"whose file in the store %s",
+			reference, base_name(s, i), why);
+		err_hint(e, "load or pull one of them again");
+	} else {
 		err_set(e, EUCLEAN, "image '%s': its file in the store %s",
-			reference,
-			r == -ENOENT ? "is gone"
-				     : "was changed since it was written");
+			reference, why);
 		err_hint(e, "load or pull the image again");
-		return -EUCLEAN;
 	}
-	return store_make_info(s, i, ret, e);
+	return -EUCLEAN;
 }
 
 int image_store_get(struct image_store *s, const char *reference,
@@ -279,11 +298,10 @@ static int add_removed(char **list, size_t *n, const char *s)
 static int remove_image(struct image_store *s, struct stored *i, char **list,
 			size_t *n, struct err *e)
 {
-	char file[80], digest[72], key[65];
+	char file[80], digest[72];
 	size_t k;
 
 	memcpy(digest, i->digest, sizeof(digest));
-	memcpy(key, i->key, sizeof(key));
 	snprintf(file, sizeof(file), "%s.json", digest + 7);
 	if (unlinkat(s->meta_fd, file, 0) < 0 && errno != ENOENT)
 		return err_sys(e, errno, "remove image %s", digest);
@@ -296,10 +314,7 @@ static int remove_image(struct image_store *s, struct stored *i, char **list,
 	}
 	add_removed(list, n, digest);
 	store_drop_image(s, i);
-	if (!store_uses_key(s, key)) {
-		snprintf(file, sizeof(file), "%s.erofs", key);
-		unlinkat(s->erofs_fd, file, 0);
-	}
+	(void)store_sweep(s, NULL); /* what stays, the next start sweeps */
 	return store_save_names(s, e);
 }
 
@@ -371,38 +386,21 @@ static size_t find_unused(struct image_store *s, const struct image_prune *p,
 	return n;
 }
 
-static bool is_doomed(char (*doomed)[72], size_t n, const char *digest)
+struct doomed {
+	const char (*digests)[72];
+	size_t n;
+};
+
+static bool is_doomed(const void *arg, const char *digest)
 {
+	const struct doomed *d = arg;
 	size_t i;
 
-	for (i = 0; i < n; i++) {
-		if (strcmp(doomed[i], digest) == 0)
+	for (i = 0; i < d->n; i++) {
+		if (strcmp(d->digests[i], digest) == 0)
 			return true;
 	}
 	return false;
-}
-
-/* Of each file that only images use which go: once. */
-static uint64_t count_bytes(const struct image_store *s, char (*doomed)[72],
-			    size_t n)
-{
-	uint64_t sum = 0;
-	size_t i, k;
-
-	for (i = 0; i < s->n_images; i++) {
-		const struct stored *x = &s->images[i];
-		bool counts = is_doomed(doomed, n, x->digest);
-
-		for (k = 0; counts && k < s->n_images; k++) {
-			const struct stored *y = &s->images[k];
-
-			if (strcmp(x->key, y->key) == 0 &&
-			    (k < i || !is_doomed(doomed, n, y->digest)))
-				counts = false;
-		}
-		sum += counts ? x->erofs_size : 0;
-	}
-	return sum;
 }
 
 static void tell_doomed(const struct image_store *s, const char *digest,
@@ -424,6 +422,7 @@ static int prune_locked(struct image_store *s, const struct image_prune *p,
 	_cleanup_free_ char(*doomed)[72] =
 		calloc(s->n_images + 1, sizeof(*doomed));
 	char **list = calloc(s->n_images + s->n_names + 1, sizeof(*list));
+	struct doomed d = {.n = 0};
 	size_t i, n_doomed, n = 0;
 	int r = 0;
 
@@ -432,7 +431,9 @@ static int prune_locked(struct image_store *s, const struct image_prune *p,
 		return err_sys(e, ENOMEM, "image store");
 	}
 	n_doomed = find_unused(s, p, doomed);
-	*ret_bytes = count_bytes(s, doomed, n_doomed);
+	d.digests = (const char(*)[72])doomed;
+	d.n = n_doomed;
+	*ret_bytes = store_count_freed(s, is_doomed, &d);
 	for (i = 0; r == 0 && i < n_doomed; i++) {
 		if (p->dry_run)
 			tell_doomed(s, doomed[i], list, &n);

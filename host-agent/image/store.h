@@ -4,6 +4,7 @@
  *
  *   ROOT/images/          0711 root
  *     erofs/KEY.erofs     0444 root; the folder is 0700: VMs get hard links
+ *     erofs/KEY.diff      the same, of what differs from another KEY.erofs
  *     meta/DIGEST.json    what is known of an image, its configuration too
  *     names.json          name -> digest
  *     tmp/                what is being fetched; swept when the store is opened
@@ -36,9 +37,13 @@ struct image_info {
 	const char **names; /* "busybox:latest", NULL-ended, perhaps none */
 	const char *digest; /* of the manifest, "sha256:..." */
 	const char *config_digest; /* what Docker calls the image's id */
-	const char *erofs_path;	   /* absolute */
-	uint64_t erofs_size;
-	char erofs_serial[21]; /* disk serial, of the file's key */
+	/* Its file, absolute: the EROFS, or, with base_path, a qcow2 of what
+	 * differs from the EROFS there. */
+	const char *path, *base_path;
+	const char *base_digest; /* of the image that the base was */
+	uint64_t erofs_size;	 /* as a VM sees it */
+	uint64_t file_size;	 /* of `path` */
+	char erofs_serial[21];	 /* disk serial, of the file's key */
 	const char *architecture;
 	const char *os;
 	const char *created; /* RFC 3339 or "" */
@@ -153,7 +158,8 @@ int image_store_list(struct image_store *s, struct image_info ***ret,
 typedef bool (*image_in_use)(void *arg, const char *digest);
 
 /* Takes the name away, or, by digest, the image with all its names; with the
- * last name the image goes, with the last image its file. -EBUSY where in_use
+ * last name the image goes, with the last image its file, unless an
+ * image is stored as what differs from that. -EBUSY where in_use
  * says so. *ret_removed: names and digests that went, strv_free(). */
 int image_store_remove(struct image_store *s, const char *reference,
 		       image_in_use in_use, void *arg, char ***ret_removed,
@@ -168,7 +174,7 @@ struct image_prune {
 
 /* Removes the images that in_use does not know; *ret: what went, or would, as
  * of image_store_remove(); *ret_bytes: of their files that no other image
- * shares. */
+ * needs. */
 int image_store_prune(struct image_store *s, const struct image_prune *p,
 		      char ***ret, uint64_t *ret_bytes, struct err *e);
 

@@ -58,17 +58,6 @@ struct stored *store_find_digest(struct image_store *s, const char *digest)
 	return NULL;
 }
 
-bool store_uses_key(const struct image_store *s, const char *key)
-{
-	size_t i;
-
-	for (i = 0; i < s->n_images; i++) {
-		if (strcmp(s->images[i].key, key) == 0)
-			return true;
-	}
-	return false;
-}
-
 static int grow(void **list, size_t size, size_t n, size_t *cap)
 {
 	size_t want = *cap ? *cap * 2 : 16;
@@ -304,6 +293,16 @@ int store_find(struct image_store *s, const char *reference,
 
 /* ---------------------------------------------------------------- saving */
 
+static json_t *base_json(const struct stored_base *b)
+{
+	return json_pack("{s:s, s:s, s:I, s:I, s:I}", "key", b->key, "digest",
+			 b->digest, "layers", (json_int_t)b->layers, "size",
+			 (json_int_t)b->size, "mtime_ns",
+			 (json_int_t)b->mtime_ns);
+}
+
+/* Of a whole file neither "base" nor "file_size" is said; "erofs_mtime_ns" is
+ * that of the image's own file. */
 int store_save_meta(struct image_store *s, const struct stored *i,
 		    struct err *e)
 {
@@ -312,11 +311,17 @@ int store_save_meta(struct image_store *s, const struct stored *i,
 		1, "digest", i->digest, "config_digest", i->config_digest,
 		"key", i->key, "config", i->config_text, "size",
 		(json_int_t)i->size, "erofs_size", (json_int_t)i->erofs_size,
-		"erofs_mtime_ns", (json_int_t)i->erofs_mtime_ns, "max_uid",
+		"erofs_mtime_ns", (json_int_t)i->file_mtime_ns, "max_uid",
 		(json_int_t)i->max_uid, "max_gid", (json_int_t)i->max_gid);
-	_cleanup_free_ char *text = o ? json_dumps(o, JSON_INDENT(1)) : NULL;
+	_cleanup_free_ char *text = NULL;
 	char path[4096];
 
+	if (o && i->base.key[0] &&
+	    (json_object_set_new(o, "base", base_json(&i->base)) < 0 ||
+	     json_object_set_new(o, "file_size",
+				 json_integer((json_int_t)i->file_size)) < 0))
+		return no_memory(e);
+	text = o ? json_dumps(o, JSON_INDENT(1)) : NULL;
 	if (!text)
 		return no_memory(e);
 	snprintf(path, sizeof(path), "%s/meta/%s.json", s->dir, i->digest + 7);
@@ -357,6 +362,34 @@ static bool get_number(json_t *o, const char *key, json_int_t *ret)
 	return json_is_integer(v) && *ret >= 0;
 }
 
+static bool is_key(const char *key)
+{
+	return strlen(key) == 64 && strspn(key, "0123456789abcdef") == 64;
+}
+
+static bool take_base(json_t *o, struct stored *i)
+{
+	json_t *base = json_object_get(o, "base");
+	json_int_t layers, size, mtime, file_size;
+
+	i->file_size = i->erofs_size;
+	if (!base)
+		return true;
+	if (!get_text(base, "key", i->base.key, sizeof(i->base.key)) ||
+	    !get_text(base, "digest", i->base.digest, sizeof(i->base.digest)) ||
+	    !get_number(base, "layers", &layers) ||
+	    !get_number(base, "size", &size) ||
+	    !get_number(base, "mtime_ns", &mtime) ||
+	    !get_number(o, "file_size", &file_size) || !is_key(i->base.key) ||
+	    !oci_digest_is_valid(i->base.digest) || layers > UINT32_MAX)
+		return false;
+	i->base.layers = (uint32_t)layers;
+	i->base.size = (uint64_t)size;
+	i->base.mtime_ns = mtime;
+	i->file_size = (uint64_t)file_size;
+	return true;
+}
+
 static bool take_meta(json_t *o, const char *name, struct stored *i)
 {
 	json_int_t size, erofs_size, mtime, uid, gid;
@@ -374,14 +407,15 @@ static bool take_meta(json_t *o, const char *name, struct stored *i)
 		return false;
 	if (!oci_digest_is_valid(i->digest) ||
 	    !oci_digest_is_valid(i->config_digest) ||
-	    strncmp(name, i->digest + 7, 64) != 0 || strlen(i->key) != 64 ||
-	    strspn(i->key, "0123456789abcdef") != 64)
+	    strncmp(name, i->digest + 7, 64) != 0 || !is_key(i->key))
 		return false;
 	i->size = (uint64_t)size;
 	i->erofs_size = (uint64_t)erofs_size;
-	i->erofs_mtime_ns = mtime;
+	i->file_mtime_ns = mtime;
 	i->max_uid = (uint32_t)uid;
 	i->max_gid = (uint32_t)gid;
+	if (!take_base(o, i))
+		return false;
 	i->config_text = strdup(config);
 	return i->config_text != NULL;
 }
@@ -470,19 +504,6 @@ static int load_names(struct image_store *s, struct err *e)
 	return 0;
 }
 
-/* An EROFS file that no image uses, or a temporary one. */
-static int sweep_erofs(struct image_store *s, const char *name, struct err *e)
-{
-	char key[65];
-
-	(void)e;
-	snprintf(key, sizeof(key), "%.64s", name);
-	if (strlen(name) != 70 || strcmp(name + 64, ".erofs") != 0 ||
-	    !store_uses_key(s, key))
-		unlinkat(s->erofs_fd, name, 0);
-	return 0;
-}
-
 /* A names.json that was being written. */
 static int sweep_top(struct image_store *s, const char *name, struct err *e)
 {
@@ -501,32 +522,13 @@ int store_index_load(struct image_store *s, struct err *e)
 	if (r == 0)
 		r = load_names(s, e);
 	if (r == 0)
-		r = each_file(s->erofs_fd, sweep_erofs, s, e);
+		r = store_sweep(s, e);
 	if (r == 0)
 		r = each_file(s->dir_fd, sweep_top, s, e);
 	return r;
 }
 
 /* ----------------------------------------------------------------- infos */
-
-/* The file must be what this process left there: VMs read it, so it may not
- * have become shorter, longer, another, or writable. */
-int store_check_file(const struct image_store *s, const struct stored *i)
-{
-	char name[80];
-	struct stat st;
-	int64_t mtime;
-
-	snprintf(name, sizeof(name), "%s.erofs", i->key);
-	if (fstatat(s->erofs_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return -ENOENT;
-	mtime = st.st_mtim.tv_sec * 1000000000ll + st.st_mtim.tv_nsec;
-	if (!S_ISREG(st.st_mode) || (st.st_mode & 07777) != 0444 ||
-	    st.st_uid != geteuid() || (uint64_t)st.st_size != i->erofs_size ||
-	    mtime != i->erofs_mtime_ns)
-		return -EUCLEAN;
-	return 0;
-}
 
 static int by_text(const void *a, const void *b)
 {
@@ -554,6 +556,25 @@ static int info_names(const struct image_store *s, const struct stored *i,
 	return 0;
 }
 
+static int info_files(const struct image_store *s, const struct stored *i,
+		      struct image_info *info)
+{
+	struct store_file f[2];
+	size_t n = store_files(i, f);
+
+	info->file_size = i->file_size;
+	info->path =
+		arena_printf(info->arena, "%s/erofs/%s", s->dir, f[0].name);
+	if (n > 1) {
+		info->base_path = arena_printf(info->arena, "%s/erofs/%s",
+					       s->dir, f[1].name);
+		info->base_digest = arena_strdup(info->arena, i->base.digest);
+		if (!info->base_path || !info->base_digest)
+			return -ENOMEM;
+	}
+	return info->path ? 0 : -ENOMEM;
+}
+
 int store_make_info(struct image_store *s, const struct stored *i,
 		    struct image_info **ret, struct err *e)
 {
@@ -570,7 +591,6 @@ int store_make_info(struct image_store *s, const struct stored *i,
 		return r;
 	info->digest = arena_strdup(a, i->digest);
 	info->config_digest = arena_strdup(a, i->config_digest);
-	info->erofs_path = arena_printf(a, "%s/erofs/%s.erofs", s->dir, i->key);
 	info->erofs_size = i->erofs_size;
 	memcpy(info->erofs_serial, i->key, sizeof(info->erofs_serial) - 1);
 	info->architecture = info->config.architecture;
@@ -579,8 +599,8 @@ int store_make_info(struct image_store *s, const struct stored *i,
 	info->size = i->size;
 	info->max_uid = i->max_uid;
 	info->max_gid = i->max_gid;
-	if (!info->digest || !info->config_digest || !info->erofs_path ||
-	    info_names(s, i, info) < 0)
+	if (!info->digest || !info->config_digest ||
+	    info_files(s, i, info) < 0 || info_names(s, i, info) < 0)
 		return no_memory(e);
 	steal_ptr(a);
 	*ret = info;

@@ -8,16 +8,47 @@
 
 #include <pthread.h>
 
+/* The EROFS file that an image is a difference from. It stays as long as a
+ * difference needs it, with or without an image of its own. */
+struct stored_base {
+	char key[65];	 /* "": the image is a whole EROFS file */
+	char digest[72]; /* of the image that it was, to name it */
+	uint32_t layers; /* lowest ones that both have */
+	uint64_t size;
+	int64_t mtime_ns;
+};
+
 /* An image as it is kept. All strings are owned. */
 struct stored {
 	char digest[72];
 	char config_digest[72];
-	char key[65]; /* of the EROFS file */
+	char key[65]; /* of the EROFS */
 	char *config_text;
 	uint64_t size;
-	uint64_t erofs_size;
-	int64_t erofs_mtime_ns;
+	uint64_t erofs_size; /* as VMs see it */
+	uint64_t file_size;  /* of its own file: the same, or a difference */
+	int64_t file_mtime_ns;
+	struct stored_base base;
 	uint32_t max_uid, max_gid;
+};
+
+/* A file in erofs/ as it was when it got its name. */
+struct store_file {
+	char name[80];
+	uint64_t size;
+	int64_t mtime_ns;
+};
+
+/* A file on its way there. */
+struct store_temp {
+	int fd;
+	char name[32]; /* in tmp/, or "" while it has none */
+};
+
+/* An image that was converted and waits to be committed. */
+struct store_ready {
+	struct stored i;
+	struct store_temp whole, diff; /* the latter where i.base says so */
 };
 
 struct store_name {
@@ -66,21 +97,39 @@ int store_put(struct image_store *s, const struct stored *i,
 	      const char *const *names, struct err *e);
 void store_drop_name(struct image_store *s, size_t i);
 void store_drop_image(struct image_store *s, struct stored *i);
-/* Does any image use this EROFS file? */
-bool store_uses_key(const struct image_store *s, const char *key);
-/* Is the file there as it was written? 0, -ENOENT, -EUCLEAN. */
-int store_check_file(const struct image_store *s, const struct stored *i);
+
+/* ---- store_file.c: all with the lock held ---- */
+
+/* An image's own file, and its base's: 1 or 2 of them. */
+size_t store_files(const struct stored *i, struct store_file ret[2]);
+/* Are its files there as they were written? 0, -ENOENT, -EUCLEAN. ret_base
+ * (may be NULL): it is the base's that is not. */
+int store_check(const struct image_store *s, const struct stored *i,
+		bool *ret_base);
+/* Is the whole EROFS file of this key there, an image's or a base? */
+bool store_find_whole(const struct image_store *s, const char *key,
+		      uint64_t *ret_size, int64_t *ret_mtime_ns);
+/* Removes files in erofs/ that no image uses. */
+int store_sweep(struct image_store *s, struct err *e);
+/* Bytes of files that only images use which `goes` knows: each once. */
+uint64_t store_count_freed(const struct image_store *s,
+			   bool (*goes)(const void *arg, const char *digest),
+			   const void *arg);
 
 int store_make_info(struct image_store *s, const struct stored *i,
 		    struct image_info **ret, struct err *e);
 
-/* ---- store_share.c, without the lock ---- */
+/* ---- store_diff.c, store_share.c, without the lock ---- */
 
-/* Gives the empty file `to` the bytes of `from`, a new image of these layers, in
- * such a way that it shares blocks of the disk with another image that has some
- * of them. Negative: it cannot be, or is not worth it, and what is in `to` is of
- * no use; the file system has no clones, or no image has the layers. */
+/* Makes the empty file `to` a qcow2 of what `from` has over `base`. -ENODATA:
+ * it is not worth it. What is in `to` then is of no use. */
+int store_diff_write(int from, int base, int to);
+
+/* Looks for the image that has most lowest layers in common with the new image
+ * y, of the store or of the n that are ready, and writes y->diff and y->i.base.
+ * Negative: there is none, or it is not worth it. */
 int store_share_base(struct image_store *s, const struct image_found *f,
-		     const char *key, int from, int to);
+		     const struct store_ready *list, size_t n,
+		     struct store_ready *y);
 
 #endif

@@ -50,13 +50,6 @@ static uint64_t number_of(json_t *o, const char *key)
 	return n < 0 ? 0 : (uint64_t)n;
 }
 
-/* An image that was converted and waits to be committed. */
-struct ready {
-	struct stored i;
-	int fd;
-	char name[32]; /* in tmp/, or "" while it has none */
-};
-
 static void make_name(struct image_store *s, char name[32])
 {
 	uint64_t n;
@@ -69,51 +62,71 @@ static void make_name(struct image_store *s, char name[32])
 
 /* A file without a name goes with us whatever happens; where the file system
  * has no such (overlayfs of older kernels), one that the next start sweeps. */
-static int make_file(struct image_store *s, struct ready *y, struct err *e)
+static int make_file(struct image_store *s, struct store_temp *t, struct err *e)
 {
-	y->fd = openat(s->tmp_fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-	if (y->fd >= 0)
+	t->fd = openat(s->tmp_fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	if (t->fd >= 0)
 		return 0;
-	make_name(s, y->name);
-	y->fd = openat(s->tmp_fd, y->name,
+	make_name(s, t->name);
+	t->fd = openat(s->tmp_fd, t->name,
 		       O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600);
-	if (y->fd < 0)
+	if (t->fd < 0)
 		return err_sys(e, errno, "make a file in the image store");
 	return 0;
 }
 
-static void ready_done(struct image_store *s, struct ready *y)
+static void drop_file(struct image_store *s, struct store_temp *t)
 {
-	cleanup_close(&y->fd);
-	free(y->i.config_text);
-	if (y->name[0])
-		unlinkat(s->tmp_fd, y->name, 0);
+	cleanup_close(&t->fd);
+	if (t->name[0])
+		unlinkat(s->tmp_fd, t->name, 0);
+	t->name[0] = '\0';
 }
 
-/* Puts a file that shares blocks with another image in the place of the one
- * that was converted, which was not synced and so hardly reached the disk. */
-static void share_base(struct image_store *s, const struct image_found *f,
-		       struct ready *y)
+static void ready_done(struct image_store *s, struct store_ready *y)
 {
-	struct ready t = {.fd = -1}, old;
-	struct err e = ERR_INIT;
+	drop_file(s, &y->whole);
+	drop_file(s, &y->diff);
+	free(y->i.config_text);
+}
 
-	if (make_file(s, &t, &e) == 0 &&
-	    store_share_base(s, f, y->i.key, y->fd, t.fd) == 0) {
-		old = *y;
-		y->fd = t.fd;
-		memcpy(y->name, t.name, sizeof(y->name));
-		t.fd = old.fd;
-		memcpy(t.name, old.name, sizeof(t.name));
-	}
-	ready_done(s, &t);
+/* The file that the image is to be: from now on it is as it will be. */
+static int seal(struct store_ready *y, struct err *e)
+{
+	const struct store_temp *t = y->i.base.key[0] ? &y->diff : &y->whole;
+	struct stat st;
+
+	if (fchmod(t->fd, 0444) < 0 || fsync(t->fd) < 0 ||
+	    fstat(t->fd, &st) < 0)
+		return err_sys(e, errno, "write the image file");
+	y->i.file_size = (uint64_t)st.st_size;
+	y->i.file_mtime_ns =
+		st.st_mtim.tv_sec * 1000000000ll + st.st_mtim.tv_nsec;
+	return 0;
+}
+
+/* A difference where there is something to differ from, and the whole file
+ * else. The whole one stays at hand, unsynced: the base may be gone when the
+ * image is committed. */
+static int make_diff(struct image_store *s, const struct image_found *f,
+		     const struct store_ready *list, size_t n,
+		     struct store_ready *y, struct err *e)
+{
+	int r = make_file(s, &y->diff, e);
+
+	if (r < 0)
+		return r;
+	if (store_share_base(s, f, list, n, y) < 0)
+		drop_file(s, &y->diff);
+	return seal(y, e);
 }
 
 /* Runs hyb-image on the layers. */
-static int convert(struct image_store *s, const struct image_child *base,
-		   const struct image_found *f, struct ready *y, struct err *e)
+static int convert(struct image_store *s, const struct image_child *child,
+		   const struct image_found *f, struct store_ready *y,
+		   struct err *e)
 {
-	struct image_child c = *base;
+	struct image_child c = *child;
 	struct stored *ret = &y->i;
 	json_t *result = NULL;
 	uint8_t key[32];
@@ -123,12 +136,12 @@ static int convert(struct image_store *s, const struct image_child *base,
 	make_key(f, ret->key);
 	if (hex_parse(ret->key, key, sizeof(key)) < 0)
 		return err_set(e, EIO, "sha256 does not work");
-	r = make_file(s, y, e);
+	r = make_file(s, &y->whole, e);
 	if (r < 0)
 		return r;
 	c.verb = "convert";
 	c.phase = "convert";
-	c.out = y->fd;
+	c.out = y->whole.fd;
 	c.uuid = key;
 	c.layers = f->layers;
 	c.n_layers = f->n_layers;
@@ -140,42 +153,49 @@ static int convert(struct image_store *s, const struct image_child *base,
 	ret->max_gid = (uint32_t)number_of(result, "max_gid");
 	ret->erofs_size = number_of(result, "bytes");
 	json_decref(result);
-	share_base(s, f, y);
-	if (fchmod(y->fd, 0444) < 0 || fsync(y->fd) < 0 ||
-	    fstat(y->fd, &st) < 0)
+	if (fstat(y->whole.fd, &st) < 0)
 		return err_sys(e, errno, "write the image file");
 	if (st.st_size <= 0 || (uint64_t)st.st_size != ret->erofs_size)
 		return err_set(e, EIO,
 			       "hyb-image wrote a file of the wrong "
 			       "size");
-	ret->erofs_mtime_ns =
-		st.st_mtim.tv_sec * 1000000000ll + st.st_mtim.tv_nsec;
 	return 0;
 }
 
 /* Gives the file its name, under another first: a rename replaces what is
  * there, a link does not. With the lock held. */
-static int publish(struct image_store *s, struct ready *y, struct err *e)
+static int publish(struct image_store *s, struct store_ready *y, struct err *e)
 {
-	char from[64], name[80];
+	struct store_temp *t = y->i.base.key[0] ? &y->diff : &y->whole;
+	struct store_file f[2];
+	char from[64];
 
-	snprintf(from, sizeof(from), "/proc/self/fd/%d", y->fd);
-	snprintf(name, sizeof(name), "%s.erofs", y->i.key);
-	if (!y->name[0]) {
-		snprintf(y->name, sizeof(y->name), "new-%llu",
+	store_files(&y->i, f);
+	snprintf(from, sizeof(from), "/proc/self/fd/%d", t->fd);
+	if (!t->name[0]) {
+		snprintf(t->name, sizeof(t->name), "new-%llu",
 			 (unsigned long long)s->next_tmp++);
-		if (linkat(AT_FDCWD, from, s->tmp_fd, y->name,
+		if (linkat(AT_FDCWD, from, s->tmp_fd, t->name,
 			   AT_SYMLINK_FOLLOW) < 0)
 			return err_sys(e, errno, "write to the image store");
 	}
-	if (renameat(s->tmp_fd, y->name, s->erofs_fd, name) < 0 ||
+	if (renameat(s->tmp_fd, t->name, s->erofs_fd, f[0].name) < 0 ||
 	    fsync(s->erofs_fd) < 0)
 		return err_sys(e, errno, "write to the image store");
-	y->name[0] = '\0';
+	t->name[0] = '\0';
 	return 0;
 }
 
-/* The file that is there stays where it is whole: VMs share its pages. */
+/* Where and how the bytes of `from`, an image of the same layers, are. */
+static void take_files(struct stored *i, const struct stored *from)
+{
+	i->erofs_size = from->erofs_size;
+	i->file_size = from->file_size;
+	i->file_mtime_ns = from->file_mtime_ns;
+	i->base = from->base;
+}
+
+/* What is there stays where it is whole: VMs share its pages. */
 static bool take_existing(struct image_store *s, struct stored *i)
 {
 	size_t k;
@@ -184,18 +204,21 @@ static bool take_existing(struct image_store *s, struct stored *i)
 		const struct stored *x = &s->images[k];
 
 		if (strcmp(x->key, i->key) == 0 &&
-		    store_check_file(s, x) == 0) {
-			i->erofs_size = x->erofs_size;
-			i->erofs_mtime_ns = x->erofs_mtime_ns;
+		    store_check(s, x, NULL) == 0) {
+			take_files(i, x);
 			return true;
 		}
 	}
-	return false;
+	if (!store_find_whole(s, i->key, &i->file_size, &i->file_mtime_ns))
+		return false;
+	memset(&i->base, 0, sizeof(i->base));
+	return true;
 }
 
-/* Other images of the same layers follow the new file. */
-static int update_same_key(struct image_store *s, const struct stored *i,
-			   struct err *e)
+/* Other images of the same layers follow the new file, and those that it is
+ * the base of. */
+static int update_others(struct image_store *s, const struct stored *i,
+			 struct err *e)
 {
 	size_t k;
 	int r = 0;
@@ -203,29 +226,47 @@ static int update_same_key(struct image_store *s, const struct stored *i,
 	for (k = 0; r == 0 && k < s->n_images; k++) {
 		struct stored *x = &s->images[k];
 
-		if (strcmp(x->key, i->key) != 0 ||
-		    strcmp(x->digest, i->digest) == 0)
+		if (strcmp(x->digest, i->digest) == 0)
 			continue;
-		x->erofs_size = i->erofs_size;
-		x->erofs_mtime_ns = i->erofs_mtime_ns;
-		r = store_save_meta(s, x, e);
+		if (strcmp(x->key, i->key) == 0) {
+			take_files(x, i);
+			r = store_save_meta(s, x, e);
+		} else if (!i->base.key[0] &&
+			   strcmp(x->base.key, i->key) == 0) {
+			x->base.size = i->file_size;
+			x->base.mtime_ns = i->file_mtime_ns;
+			r = store_save_meta(s, x, e);
+		}
 	}
 	return r;
 }
 
-/* With the lock held: file, description, names, in this order. */
-static int commit(struct image_store *s, struct ready *y,
-		  const char *const *names, struct image_info **ret,
-		  struct err *e)
+/* A difference is one from what is there: the base may have gone since. */
+static int place(struct image_store *s, struct store_ready *y, struct err *e)
 {
 	struct stored *i = &y->i;
 	int r = 0;
 
-	if (!take_existing(s, i)) {
-		r = publish(s, y, e);
-		if (r == 0)
-			r = update_same_key(s, i, e);
+	if (take_existing(s, i))
+		return 0;
+	if (i->base.key[0] && !store_find_whole(s, i->base.key, &i->base.size,
+						&i->base.mtime_ns)) {
+		memset(&i->base, 0, sizeof(i->base));
+		r = seal(y, e);
 	}
+	if (r == 0)
+		r = publish(s, y, e);
+	return r < 0 ? r : update_others(s, i, e);
+}
+
+/* With the lock held: file, description, names, in this order. */
+static int commit(struct image_store *s, struct store_ready *y,
+		  const char *const *names, struct image_info **ret,
+		  struct err *e)
+{
+	struct stored *i = &y->i;
+	int r = place(s, y, e);
+
 	if (r == 0)
 		r = store_save_meta(s, i, e);
 	if (r == 0)
@@ -234,30 +275,37 @@ static int commit(struct image_store *s, struct ready *y,
 		return r;
 	i->config_text = NULL; /* the store's now */
 	r = store_save_names(s, e);
+	/* What the image was before. */
+	if (r == 0)
+		r = store_sweep(s, e);
 	return r < 0 ? r
 		     : store_make_info(s, store_find_digest(s, i->digest), ret,
 				       e);
 }
 
+/* Number n of the list. */
 static int make_ready(struct image_store *s, const struct image_child *child,
-		      const struct image_found *f, struct ready *ret,
-		      struct err *e)
+		      const struct image_found *f, struct store_ready *list,
+		      size_t n, struct err *e)
 {
+	struct store_ready *y = &list[n];
 	int r;
 
-	ret->i.size = f->size;
-	r = convert(s, child, f, ret, e);
+	y->i.size = f->size;
+	r = convert(s, child, f, y, e);
+	if (r == 0)
+		r = make_diff(s, f, list, n, y, e);
 	if (r < 0)
 		return r;
-	memcpy(ret->i.digest, f->digest, sizeof(ret->i.digest));
-	memcpy(ret->i.config_digest, f->config_digest,
-	       sizeof(ret->i.config_digest));
-	ret->i.config_text = strndup(f->config_text, f->config_len);
-	return ret->i.config_text ? 0 : err_sys(e, ENOMEM, "image store");
+	memcpy(y->i.digest, f->digest, sizeof(y->i.digest));
+	memcpy(y->i.config_digest, f->config_digest,
+	       sizeof(y->i.config_digest));
+	y->i.config_text = strndup(f->config_text, f->config_len);
+	return y->i.config_text ? 0 : err_sys(e, ENOMEM, "image store");
 }
 
 /* All images of a source at once: none is seen before all are right. */
-static int commit_all(struct image_store *s, struct ready *list,
+static int commit_all(struct image_store *s, struct store_ready *list,
 		      const struct image_found *found, size_t n,
 		      const struct load *l, struct image_info **infos,
 		      struct err *e)
@@ -282,7 +330,7 @@ static int load_images(struct image_store *s, const struct load *l,
 		       struct image_info ***ret, struct err *e)
 {
 	_cleanup_image_info_list_ struct image_info **infos = NULL;
-	struct ready *list = calloc(n, sizeof(*list));
+	struct store_ready *list = calloc(n, sizeof(*list));
 	size_t i;
 	int r = 0;
 
@@ -292,9 +340,9 @@ static int load_images(struct image_store *s, const struct load *l,
 		return err_sys(e, ENOMEM, "image store");
 	}
 	for (i = 0; i < n; i++)
-		list[i].fd = -1;
+		list[i].whole.fd = list[i].diff.fd = -1;
 	for (i = 0; r == 0 && i < n; i++)
-		r = make_ready(s, child, &found[i], &list[i], e);
+		r = make_ready(s, child, &found[i], list, i, e);
 	if (r == 0 && child->progress)
 		child->progress(child->arg, "store", 0, 0);
 	if (r == 0)

@@ -230,6 +230,18 @@ static void release_disks(struct vm *vm, const char *domain)
 	}
 }
 
+static int attach_to(struct vm *vm, const char *domain,
+		     const struct image_info *i, struct err *e)
+{
+	struct virt *v = vm->world->virt;
+
+	return i->base_path ? virt_vm_attach_difference(v, domain, i->path,
+							i->base_path,
+							i->erofs_serial, e)
+			    : virt_vm_attach_disk(v, domain, i->path,
+						  i->erofs_serial, true, e);
+}
+
 static int attach_disk(struct vm *vm, const struct image_info *image,
 		       struct err *e)
 {
@@ -237,13 +249,11 @@ static int attach_disk(struct vm *vm, const struct image_info *image,
 	int r;
 
 	vm_domain_name(vm, domain);
-	r = virt_vm_attach_disk(vm->world->virt, domain, image->erofs_path,
-				image->erofs_serial, true, e);
+	r = attach_to(vm, domain, image, e);
 	if (r != -ENOSPC)
 		return r;
 	release_disks(vm, domain);
-	return virt_vm_attach_disk(vm->world->virt, domain, image->erofs_path,
-				   image->erofs_serial, true, e);
+	return attach_to(vm, domain, image, e);
 }
 
 int vm_attach_image(struct vm *vm, const char *reference,

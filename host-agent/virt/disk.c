@@ -70,13 +70,17 @@ int vm_link_file(const struct vm *vm, const char *path, const char *name,
 	return 0;
 }
 
-/* As "disk-SERIAL". */
-static int link_disk(const struct vm *vm, const char *path, const char *serial,
-		     char *out, size_t size, struct err *e)
+/* Links of a disk in the VM's directory: "disk-SERIAL", "base-SERIAL". */
+#define LINK_DISK "disk"
+#define LINK_BASE "base"
+#define LINK_SIZE (VIRT_DIR_MAX + VIRT_SERIAL_MAX + 16)
+
+static int link_disk(const struct vm *vm, const char *path, const char *prefix,
+		     const char *serial, char *out, size_t size, struct err *e)
 {
 	char name[VIRT_SERIAL_MAX + 8];
 
-	snprintf(name, sizeof(name), "disk-%s", serial);
+	snprintf(name, sizeof(name), "%s-%s", prefix, serial);
 	snprintf(out, size, "%s/%s", vm->vm_dir, name);
 	return vm_link_file(vm, path, name, e);
 }
@@ -103,6 +107,7 @@ struct disk_job {
 		   const struct disk_job *job, struct err *e);
 	const char *serial;
 	const char *path; /* attach */
+	const char *base; /* attach: see virt_vm_attach_difference() */
 	bool readonly, volume, scratch;
 	uint64_t bytes; /* resize */
 };
@@ -110,12 +115,13 @@ struct disk_job {
 static int attach(virDomainPtr dom, const struct vm *vm,
 		  const struct disk_job *job, struct err *e)
 {
-	char file[VIRT_DIR_MAX + VIRT_SERIAL_MAX + 16], target[8];
+	char file[LINK_SIZE], base[LINK_SIZE], target[8];
 	_cleanup_buf_ struct buf xml = BUF_INIT;
 	struct virt_disk disks[VIRT_SLOTS_MAX];
 	struct xml_disk d = {.path = file,
 			     .target = target,
 			     .serial = job->serial,
+			     .base = job->base ? base : NULL,
 			     .readonly = job->readonly,
 			     .volume = job->volume,
 			     .scratch = job->scratch};
@@ -130,7 +136,11 @@ static int attach(virDomainPtr dom, const struct vm *vm,
 			return 0;
 	if (n >= vm->slots || free_target(disks, n, target, 8) < 0)
 		return err_set(e, ENOSPC, "all %u slots are in use", vm->slots);
-	r = link_disk(vm, job->path, job->serial, file, sizeof(file), e);
+	r = link_disk(vm, job->path, LINK_DISK, job->serial, file, sizeof(file),
+		      e);
+	if (r == 0 && job->base)
+		r = link_disk(vm, job->base, LINK_BASE, job->serial, base,
+			      sizeof(base), e);
 	if (r < 0)
 		return r;
 	r = xml_disk_format(&xml, &d);
@@ -141,13 +151,23 @@ static int attach(virDomainPtr dom, const struct vm *vm,
 	return 0;
 }
 
+static int unlink_disk(const struct vm *vm, const char *prefix,
+		       const char *serial, struct err *e)
+{
+	char file[LINK_SIZE];
+
+	snprintf(file, sizeof(file), "%s/%s-%s", vm->vm_dir, prefix, serial);
+	if (unlink(file) < 0 && errno != ENOENT)
+		return err_sys(e, errno, "remove '%s'", file);
+	return 0;
+}
+
 static int detach(virDomainPtr dom, const struct vm *vm,
 		  const struct disk_job *job, struct err *e)
 {
 	const char *serial = job->serial;
 	const struct timespec step = {.tv_nsec = 10000000};
 	uint64_t deadline = now_ms() + DETACH_MS;
-	char file[VIRT_DIR_MAX + VIRT_SERIAL_MAX + 16];
 	struct virt_disk disks[VIRT_SLOTS_MAX];
 	struct xml_alias alias[VIRT_SLOTS_MAX];
 	bool asked = false;
@@ -173,10 +193,8 @@ static int detach(virDomainPtr dom, const struct vm *vm,
 				       serial);
 		nanosleep(&step, NULL);
 	}
-	snprintf(file, sizeof(file), "%s/disk-%s", vm->vm_dir, serial);
-	if (unlink(file) < 0 && errno != ENOENT)
-		return err_sys(e, errno, "remove '%s'", file);
-	return 0;
+	r = unlink_disk(vm, LINK_DISK, serial, e);
+	return r < 0 ? r : unlink_disk(vm, LINK_BASE, serial, e);
 }
 
 static int resize(virDomainPtr dom, const struct vm *vm,
@@ -230,6 +248,19 @@ int virt_vm_attach_disk(struct virt *v, const char *name, const char *path,
 				     .serial = serial,
 				     .path = path,
 				     .readonly = readonly};
+
+	return disk_run(v, name, &job, e);
+}
+
+int virt_vm_attach_difference(struct virt *v, const char *name,
+			      const char *path, const char *base,
+			      const char *serial, struct err *e)
+{
+	const struct disk_job job = {.run = attach,
+				     .serial = serial,
+				     .path = path,
+				     .base = base,
+				     .readonly = true};
 
 	return disk_run(v, name, &job, e);
 }

@@ -227,6 +227,11 @@ int virt_vsock_path(const char *vm_dir, char *out, size_t size);
  */
 int virt_vm_attach_disk(struct virt *v, const char *name, const char *path,
 			const char *serial, bool readonly, struct err *e);
+/* The same, read-only, for what differs from a raw file: path is a qcow2 over
+ * base, whatever the file itself says. base is linked as "base-SERIAL". */
+int virt_vm_attach_difference(struct virt *v, const char *name,
+			      const char *path, const char *base,
+			      const char *serial, struct err *e);
 /* The same for a volume: written through to the host's disk where the guest
  * flushes, and locked by QEMU against others that write. */
 int virt_vm_attach_volume(struct virt *v, const char *name, const char *path,

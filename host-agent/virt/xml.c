@@ -219,23 +219,30 @@ static void put_ports(struct buf *b, uint32_t n)
 	}
 }
 
-/* The overlay, and what is under it: with both formats named, nothing is read
- * from the overlay that would say so. */
+/* What is under a qcow2 file: with both formats named, nothing is read from the
+ * file that would say so. */
+static void put_base(struct buf *b, const char *indent, const char *path)
+{
+	xml_put(b, "%s<backingStore type='file'>\n", indent);
+	xml_put(b, "%s  <format type='raw'/>\n", indent);
+	xml_put(b, "%s  <source file='%s'/>\n", indent, path);
+	xml_put(b, "%s  <backingStore/>\n%s</backingStore>\n", indent, indent);
+}
+
 static void put_boot(struct buf *b, const struct virt_vm_spec *vm)
 {
+	char base[VIRT_DIR_MAX + sizeof(XML_BOOT_BASE) + 1];
+
+	snprintf(base, sizeof(base), "%s/" XML_BOOT_BASE, vm->vm_dir);
 	xml_put(b,
 		"    <disk type='file' device='disk'>\n"
 		"      <driver name='qemu' type='qcow2' discard='unmap'/>\n"
-		"      <source file='%s/" XML_BOOT_OVERLAY "'/>\n"
-		"      <backingStore type='file'>\n"
-		"        <format type='raw'/>\n"
-		"        <source file='%s/" XML_BOOT_BASE "'/>\n"
-		"        <backingStore/>\n"
-		"      </backingStore>\n"
-		"      <target dev='vda' bus='virtio'/>\n"
-		"      <boot order='1'/>\n"
-		"      <serial>boot</serial>\n    </disk>\n",
-		vm->vm_dir, vm->vm_dir);
+		"      <source file='%s/" XML_BOOT_OVERLAY "'/>\n",
+		vm->vm_dir);
+	put_base(b, "      ", base);
+	xml_put(b, "      <target dev='vda' bus='virtio'/>\n"
+		   "      <boot order='1'/>\n"
+		   "      <serial>boot</serial>\n    </disk>\n");
 	xml_put(b, "    <rng model='virtio'>\n"
 		   "      <backend model='random'>/dev/urandom</backend>\n"
 		   "    </rng>\n");
@@ -346,8 +353,10 @@ int xml_disk_format(struct buf *b, const struct xml_disk *d)
 {
 	/* The format is named: QEMU must never guess it from what a guest
 	 * has written there. */
-	xml_put(b, "<disk type='file' device='disk'>\n"
-		   "  <driver name='qemu' type='raw' discard='unmap'");
+	xml_put(b,
+		"<disk type='file' device='disk'>\n"
+		"  <driver name='qemu' type='%s' discard='unmap'",
+		d->base ? "qcow2" : "raw");
 	/* A volume: writeback means that what a guest flushes is flushed here,
 	 * and everything else lies in the host's page cache, which does not die
 	 * with QEMU. A host disk that is full is the guest's error (EIO), not a
@@ -360,10 +369,11 @@ int xml_disk_format(struct buf *b, const struct xml_disk *d)
 		xml_put(b, " cache='unsafe' error_policy='report' "
 			   "rerror_policy='report'");
 	xml_put(b, "/>\n");
-	xml_put(b,
-		"  <source file='%s'/>\n  <target dev='%s' bus='virtio'/>\n"
-		"  <serial>%s</serial>\n",
-		d->path, d->target, d->serial);
+	xml_put(b, "  <source file='%s'/>\n", d->path);
+	if (d->base)
+		put_base(b, "  ", d->base);
+	xml_put(b, "  <target dev='%s' bus='virtio'/>\n  <serial>%s</serial>\n",
+		d->target, d->serial);
 	if (d->readonly)
 		xml_put(b, "  <readonly/>\n");
 	/* Not a volume: QEMU's lock on the file is to keep a writer out while

@@ -51,6 +51,7 @@ struct xml_disk {
 	const char *path;
 	const char *target; /* "vda" */
 	const char *serial;
+	const char *base; /* NULL, or what `path`, a qcow2 then, lies over */
 	bool readonly;
 	bool volume;  /* no image: what is written must be there */
 	bool scratch; /* what is written is gone with the VM */

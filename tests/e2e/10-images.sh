@@ -16,6 +16,9 @@ for i in 0 1 2 3 4 5 6 7 8 9; do
 done
 for i in 0 1 2 3 4 5 6 7 8 9; do hyb image load "$WORK/o$i" >/dev/null 2>&1 || break; done
 is "ten images from OCI layouts" "$(hyb image ls -o json | jq '[.[] | select(.name | test("app:"))] | length')" 10
+is "each is stored as what differs from their base" \
+	"$(hyb image ls -o json | jq '[.[] | select(.name | test("app:")) | select(.shared_size > 9 * .disk_size)] | length')" 10
+check "the base loses its name" hyb image rm busybox
 bad=0
 for i in 0 1 2 3 4 5 6 7 8 9; do
 	printf 'hyb: 1\nname: s\nvms:\n  v:\n    containers:\n      c: { image: "app:%s", command: sleep 1000, init: true, stop_grace_period: 0s }\n' "$i" >"$WORK/s.yaml"
@@ -25,6 +28,9 @@ for i in 0 1 2 3 4 5 6 7 8 9; do
 done
 is "ten images one after another in one VM" $bad 0
 is "it was one VM all the time" "$(hyb exec s/v/c -- cat /proc/sys/kernel/random/boot_id)" "$boot"
+in=$(find "$HYB_ROOT/vms" -name 'base-*' -printf '%i\n' | sort -u)
+like "all with one file for their base, which stays" "$(stat -c ' %i ' "$HYB_ROOT"/images/erofs/*.erofs)" " ${in:-none} "
+kill -9 "$(hybd_pid)"
 # A tree of the host's as an image, and what an image's configuration says.
 tar -C "$WORK/b/rootfs" -cf - . | gzip -1 | hyb image import - tree:1 >"$WORK/out" 2>&1
 like "import of a pipe" "$(cat "$WORK/out")" "^tree:1 "
@@ -128,3 +134,4 @@ is "prune" "$(hyb image prune -o json | jq '.removed | length')" 1
 like "prune -a keeps what containers use" "$(hyb image prune -a >/dev/null 2>&1; hyb image ls -o json | jq -r '[.[].name | select(startswith("is-") | not)] | sort | join(" ")')" '^cfg:1 tree:1$'
 check "down" hyb down --volumes s
 is "prune -a" "$(hyb image prune -a >/dev/null; hyb image ls -o json | jq length)" 0
+is "and no file is left" "$(find "$HYB_ROOT/images/erofs" -type f | wc -l)" 0

@@ -182,6 +182,9 @@ static int run(char **w, size_t n, struct err *e)
 	if (strcmp(w[0], "attach") == 0 && n == 5)
 		return virt_vm_attach_disk(virt, w[1], w[2], w[3],
 					   strcmp(w[4], "ro") == 0, e);
+	if (strcmp(w[0], "attach-diff") == 0 && n == 5)
+		return virt_vm_attach_difference(virt, w[1], w[2], w[3], w[4],
+						 e);
 	if (strcmp(w[0], "detach") == 0 && n == 3)
 		return virt_vm_detach_disk(virt, w[1], w[2], e);
 	if (strcmp(w[0], "disks") == 0 && n == 2)

@@ -54,6 +54,10 @@ truncate -s 1M "$root/ro.img"
 chmod 0444 "$root/ro.img"
 ctl attach sys1 "$root/ro.img" img-1 ro
 ok $? "a disk is attached"
+qemu-img create -q -f qcow2 "$root/diff.img" 1M
+chmod 0444 "$root/diff.img"
+ctl attach-diff sys1 "$root/diff.img" "$root/ro.img" img-2
+ok $? "a difference is attached"
 
 kill -KILL "$daemon"
 wait "$daemon" 2>/dev/null
@@ -65,8 +69,10 @@ ok $? "libvirtd runs again"
 event_wait 'event reconnected'
 ok $? "the connection is back"
 ctl disks sys1
-grep -q '^disk img-1' <<<"$answer"
+grep -q '^disk img-1' <<<"$answer" && grep -q '^disk img-2' <<<"$answer"
 ok $? "the disks are known"
+ctl detach sys1 img-2
+ok $? "a difference is detached by what libvirtd knows again"
 is "$(qemu_pid sys1)" "$q" "the QEMU is the same"
 kill -KILL "$q"
 event_wait 'event stopped sys1 killed'

@@ -91,6 +91,22 @@ ok $? "its link is gone"
 ctl detach vm1 img-1
 ok $? "detaching it again is success"
 
+# What differs from a file, without a word in it of what it differs from.
+qemu-img create -q -f qcow2 -o cluster_size=4k "$root/diff.img" 1M
+qemu-io -f qcow2 -c 'write -P 0x41 4096 4096' "$root/diff.img" >/dev/null
+chmod 0444 "$root/diff.img"
+ctl attach-diff vm1 "$root/diff.img" "$root/none.img" img-4
+[[ $answer == "error 2 "* ]]
+ok $? "a base that is missing: ENOENT"
+ctl attach-diff vm1 "$root/diff.img" "$root/ro.img" img-4
+ok $? "a difference is attached"
+ctl detach vm1 img-4
+ok $? "and detached"
+[ ! -e "$root/vm/vm1/disk-img-4" ] && [ ! -e "$root/vm/vm1/base-img-4" ]
+ok $? "both links are gone"
+ctl attach-diff vm1 "$root/diff.img" "$root/ro.img" img-4
+ok $? "and attached again"
+
 # --------------------------------------------- a new process, the same VM
 ctl_kill
 ctl_start
@@ -101,8 +117,16 @@ is "$(field vsockd <<<"$answer" | head -n 1)" "$d" "and the same hyb-vsockd"
 [[ $(guest vm1 ping) == pong* ]]
 ok $? "the guest answers as before"
 ctl disks vm1
-grep -q '^disk vol-1 vd[a-z] rw' <<<"$answer"
+grep -q '^disk vol-1 vd[a-z] rw' <<<"$answer" &&
+	grep -q '^disk img-4 vd[a-z] ro' <<<"$answer"
 ok $? "the disks are known"
+for i in $(seq 600); do
+	[ "$(guest vm1 blocks | wc -l)" = 2 ] && break
+	sleep 0.1
+done
+is "$(guest vm1 'first img-4')" HYB-READ-ONLY-01 "a difference has its base's bytes"
+ctl detach vm1 img-4
+ok $? "and is detached by the new process"
 ctl attach vm1 "$root/ro.img" img-3 ro
 ok $? "a disk can be attached"
 

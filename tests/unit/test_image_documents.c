@@ -440,9 +440,9 @@ static void test_one(void **state)
 	if (c->get)
 		get_ok(c->get, NULL);
 	if (!c->error)
-		assert_int_equal(sh("fsck.erofs %s >/dev/null 2>&1",
-				    list[0]->erofs_path),
-				 0);
+		assert_int_equal(
+			sh("fsck.erofs %s >/dev/null 2>&1", whole_of(list[0])),
+			0);
 	check_host();
 }
 

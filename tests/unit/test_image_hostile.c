@@ -762,15 +762,14 @@ static void expect_tree(const struct hostile *c, struct image_info **list)
 	_cleanup_close_ int fd = -1;
 	const struct script s = {.top = top};
 
-	fd = open(list[0]->erofs_path, O_RDONLY | O_CLOEXEC);
+	fd = open(list[0]->path, O_RDONLY | O_CLOEXEC);
 	assert_true(fd >= 0);
 	erofs_list(fd, &got, c->full);
 	script_word(&s, c->tree, strlen(c->tree), &want);
 	if (got.len != want.len ||
 	    (got.len && memcmp(got.data, want.data, got.len) != 0))
 		fail_msg("%s: got\n%s", c->name, buf_str(&got));
-	assert_int_equal(
-		sh("fsck.erofs %s >/dev/null 2>&1", list[0]->erofs_path), 0);
+	assert_int_equal(sh("fsck.erofs %s >/dev/null 2>&1", list[0]->path), 0);
 	check_clean(1);
 }
 

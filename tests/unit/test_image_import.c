@@ -154,7 +154,7 @@ static void test_import(void **state)
 	assert_string_equal(list[0]->os, "linux");
 	assert_null(list[0]->config.cmd);
 	memcpy(digest, list[0]->digest, sizeof(digest));
-	fd = open(list[0]->erofs_path, O_RDONLY | O_CLOEXEC);
+	fd = open(list[0]->path, O_RDONLY | O_CLOEXEC);
 	erofs_list(fd, &got, false);
 	close(fd);
 	assert_string_equal(buf_str(&got),

@@ -611,7 +611,7 @@ static void test_killed(void **state)
 		if (image_store_get(store, "big:1", &info, &e) == 0) {
 			seen++;
 			assert_int_equal(sh("fsck.erofs %s >/dev/null 2>&1",
-					    info->erofs_path),
+					    whole_of(info)),
 					 0);
 			check_clean(1);
 			if (i < 20) {

@@ -236,6 +236,15 @@ static void test_disk(void **state)
 	d.scratch = true;
 	assert_int_equal(xml_disk_format(&rw, &d), 0);
 	check_golden("scratch", buf_str(&rw));
+	/* Both files and both formats are named. */
+	buf_clear(&ro);
+	d = (struct xml_disk){.path = "/var/lib/hyb/vm/42/disk-a&b",
+			      .target = "vdb",
+			      .serial = "img-1",
+			      .base = "/var/lib/hyb/vm/42/base-a&b",
+			      .readonly = true};
+	assert_int_equal(xml_disk_format(&ro, &d), 0);
+	check_golden("disk-difference", buf_str(&ro));
 }
 
 static void test_disks_parse(void **state)
