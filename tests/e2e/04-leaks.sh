@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # Ten deployments and downs leave nothing: process, file, tap, mount, descriptor.
+# alone: what the machine has of mounts and links is a part of what it compares
 . "$(dirname "$0")/lib.sh"
 read -r PORT <<<"$(free_ports 1)"
 
