@@ -2,7 +2,11 @@
 /* What a deployment asks of its images before anything is changed. */
 #include "host-agent/api/api.h"
 
+#include "common/base/buf.h"
 #include "common/base/cleanup.h"
+
+/* Of a deployment: an image says as many, and as long ones, as it likes. */
+#define WARNINGS_MAX 64
 
 /* Is it the target, or below it? */
 static bool is_below(const char *path, const char *target)
@@ -35,16 +39,21 @@ static void warn_of_volumes(const struct model_vm *vm,
 			    json_t *warnings)
 {
 	const char **v;
+	char path[256];
 
-	for (v = image->volumes; v && *v && !c->read_only; v++)
-		if (!is_mounted(c, *v))
-			json_array_append_new(
-				warnings,
-				json_sprintf("container '%s/%s': what it "
-					     "writes to '%s', a VOLUME of its "
-					     "image, is gone when it is "
-					     "restarted: give it a volume",
-					     vm->name, c->name, *v));
+	for (v = image->volumes; v && *v && !c->read_only; v++) {
+		if (is_mounted(c, *v))
+			continue;
+		if (json_array_size(warnings) == WARNINGS_MAX)
+			return;
+		json_array_append_new(
+			warnings,
+			json_sprintf("container '%s/%s': what it writes to "
+				     "'%s', a VOLUME of its image, is gone "
+				     "when it is restarted: give it a volume",
+				     vm->name, c->name,
+				     text_escape(*v, path, sizeof(path))));
+	}
 }
 
 int images_admit(const struct request *q, const struct model_stack *s,
