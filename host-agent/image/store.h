@@ -128,7 +128,8 @@ int image_store_import_fd(struct image_store *s, const struct image_input *in,
 
 struct image_pull {
 	const char *reference; /* [REGISTRY/]NAME[:TAG][@DIGEST] */
-	const char *auth;      /* credentials, an auth.json's text, or NULL */
+	const char *auth;      /* credentials, an auth.json's text with nothing but
+				  "auths", or NULL */
 	bool no_tls_verify;
 	const char *platform; /* OS/ARCHITECTURE[/VARIANT]; NULL: the host's */
 	uint64_t timeout_ms;  /* 0: the store's */

@@ -23,6 +23,7 @@
 #include "common/base/buf.h"
 #include "common/base/cleanup.h"
 #include "common/base/fd.h"
+#include "common/base/json.h"
 #include "common/base/proc.h"
 #include "host-agent/image/image_found.h"
 #include "host-agent/image/image_ref.h"
@@ -121,6 +122,20 @@ static int check_dir(const struct pull *u, struct err *e)
 	return -err;
 }
 
+/* Nothing but "auths": other members ("credHelpers", "credsStore") are names of
+ * programs, which skopeo runs. */
+static int check_auth(const char *text, struct err *e)
+{
+	_cleanup_json_ json_t *o = json_loads(text, 0, NULL);
+
+	if (json_object_size(o) == 1 &&
+	    json_is_object(json_object_get(o, "auths")))
+		return 0;
+	/* Why is not said: it would show what is in them. */
+	return err_set(e, EINVAL,
+		       "the credentials are no object of \"auths\" alone");
+}
+
 /* The caller's credentials become a file of skopeo's user. */
 static int write_auth(const struct pull *u, struct err *e)
 {
@@ -129,6 +144,9 @@ static int write_auth(const struct pull *u, struct err *e)
 
 	if (!u->p->auth)
 		return 0;
+	r = check_auth(u->p->auth, e);
+	if (r < 0)
+		return r;
 	fd = open(u->auth, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return err_sys(e, errno, "write credentials");

@@ -314,6 +314,33 @@ static void test_pull(void **state)
 	layout_done(&l);
 }
 
+/* Credentials are a stranger's: they name no program for skopeo to run. */
+static void test_pull_auth(void **state)
+{
+	static const char *const bad[] = {
+		"",
+		"[]",
+		"{\"auths\":[]}",
+		"{\"auths\":{},\"credsStore\":\"x\"}",
+		"{\"credHelpers\":{\"localhost\":\"x\"}}",
+		"{\"auths\":{}} {\"credsStore\":\"x\"}",
+	};
+	struct image_pull p = {.reference = "localhost:1/web"};
+	struct image_info *i = NULL;
+	size_t k;
+
+	(void)state;
+	for (k = 0; k < ARRAY_SIZE(bad); k++) {
+		p.auth = bad[k];
+		err_clear(&e);
+		assert_int_equal(
+			image_store_pull(store, &p, NULL, NULL, &i, &e),
+			-EINVAL);
+		assert_non_null(strstr(e.msg, "\"auths\" alone"));
+	}
+	check_clean(0);
+}
+
 /* Only the manifest says how much there is to come. */
 static uint64_t told_total;
 
@@ -447,6 +474,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_confined), TEST(test_progress),  TEST(test_disk_full),
 		TEST(test_pull),     TEST(test_pull_once), TEST(test_pull_size),
+		TEST(test_pull_auth),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
