@@ -14,10 +14,10 @@ if [ ! -s "$disk" ]; then
 	mv "$disk.$$" "$disk"
 fi
 
-uefi=$cache/uefi-$(cat docs/examples/debian-disk.sh tests/e2e/uefi-disk.sh |
+uefi=$cache/uefi-$(cat docs/examples/debian-disk.sh tests/e2e/uefi-disk |
 	sha256sum | cut -c1-16).raw
 if [ ! -s "$uefi" ]; then
-	check "make a disk for UEFI" sh tests/e2e/uefi-disk.sh "$disk" "$uefi.$$"
+	check "make a disk for UEFI" sh tests/e2e/uefi-disk "$disk" "$uefi.$$"
 	mv "$uefi.$$" "$uefi"
 fi
 
