@@ -393,7 +393,8 @@ int method_checks(void *ctx, struct vl_call *call, struct err *e);
  * make: its folder, too. */
 int files_write(const char *id, const json_t *list, uint32_t base, bool make,
 		struct err *e);
-void files_remove(const char *id);
+/* None there is no error. */
+int files_remove(const char *id, struct err *e);
 
 /* --------------------------------------------------------------- volumes.c */
 

@@ -82,7 +82,7 @@ static void slot_free(struct slot *s)
 	health_free(s);
 	sessions_forget(s);
 	logs_close(s);
-	files_remove(s->id);
+	files_remove(s->id, NULL);
 	scratch_remove_folder(s);
 	for (i = 0; i < AGENT_PEERS_MAX; i++)
 		if (a->peers[i].used && a->peers[i].slot == s &&
@@ -97,7 +97,10 @@ static int slot_delete(struct slot *s, bool force, struct err *e)
 
 	/* While there is a container that they can be ended in. */
 	health_ended(s);
-	r = container_delete(s->container, force, e);
+	/* Secrets first: where they cannot go the next call tries again. */
+	r = force ? 0 : files_remove(s->id, e);
+	if (r == 0)
+		r = container_delete(s->container, force, e);
 	if (r < 0)
 		return r;
 	s->container = NULL;

@@ -166,8 +166,11 @@ static int create_container(struct slot *s, const struct create_params *q,
 					e);
 	if (r == 0)
 		r = logs_open(s, (size_t)q->log_size, ends, e);
-	if (r < 0)
+	if (r < 0) {
+		cleanup_close(&ends[0]);
+		cleanup_close(&ends[1]);
 		return r;
+	}
 	spec.id = s->id;
 	spec.config = config;
 	spec.rootfs = *rootfs;
@@ -222,7 +225,7 @@ static int create_now(struct peer *p, const struct create_params *q,
 	if (r == 0)
 		r = logs_begin(s, e);
 	if (r < 0) {
-		files_remove(s->id);
+		files_remove(s->id, NULL);
 		if (s->container)
 			container_delete(s->container, true, NULL);
 		logs_close(s);

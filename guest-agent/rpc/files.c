@@ -128,10 +128,10 @@ int files_write(const char *id, const json_t *list, uint32_t base, bool make,
 	return r;
 }
 
-void files_remove(const char *id)
+int files_remove(const char *id, struct err *e)
 {
 	char path[128];
 
 	snprintf(path, sizeof(path), FILES "/%s", id);
-	path_remove(path, NULL);
+	return path_remove(path, e);
 }
