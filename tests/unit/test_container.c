@@ -56,8 +56,9 @@ static int set_up(void **state)
 {
 	static const char *const dirs[] = {"bin", "etc", "proc", "sys",
 					   "dev", "tmp", "sub"};
-	static const char *const links[] = {"sh",   "true", "cat", "sleep",
-					    "echo", "tty",  "id",  "stty"};
+	static const char *const links[] = {"sh",    "true", "cat",
+					    "sleep", "echo", "tty",
+					    "id",    "stty", "grep"};
 	char path[160];
 	size_t i;
 
@@ -314,6 +315,9 @@ static void is_confined(void **state)
 	done(&b);
 	assert_non_null(strstr(b.text, "uid=7(u) gid=8"));
 	assert_non_null(strstr(b.text, "CapEff:\t0000000000000000"));
+	run(&b, "[\"sh\",\"-c\",\"ulimit -Hc\"]", "", NULL, false);
+	done(&b);
+	assert_string_equal(b.text, "0\n");
 }
 
 static void a_start_can_fail(void **state)
@@ -457,6 +461,38 @@ static int exec_status(struct box *b, const char *const *args, const char *user,
 	assert_int_equal(waitpid(p.pid, &status, 0), p.pid);
 	close(p.pidfd);
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
+}
+
+/* Some that nobody has, whatever is asked for; and another user of an exec has
+ * none. */
+static void some_capabilities_nobody_has(void **state)
+{
+	const char *args[] = {"sh", "-c",
+			      "grep -E '^Cap(Prm|Bnd)' "
+			      "/proc/self/status",
+			      NULL};
+	const char *caps[] = {"CAP_SYS_ADMIN", "CAP_MKNOD", "CAP_KILL", NULL};
+	struct oci_capabilities all = {
+		.bounding = caps, .effective = caps, .permitted = caps};
+	_cleanup_(cleanup_oci_runtime) struct oci_runtime *config =
+		config_of("[\"sleep\",\"1000\"]", "");
+	char out[256] = "";
+	struct box b;
+
+	(void)state;
+	need_machine();
+	config->process->capabilities = &all;
+	if (make(&b, config, NULL, false) < 0)
+		fail_msg("%s", b.e.msg);
+	assert_int_equal(container_start(b.c, NULL, &b.e), 0);
+	assert_int_equal(exec_status(&b, args, NULL, out, sizeof(out)), 0);
+	assert_string_equal(out, "CapPrm:\t0000000000000020\n"
+				 "CapBnd:\t0000000000000020\n");
+	assert_int_equal(exec_status(&b, args, "u", out, sizeof(out)), 0);
+	assert_string_equal(out, "CapPrm:\t0000000000000000\n"
+				 "CapBnd:\t0000000000000000\n");
+	assert_int_equal(container_delete(b.c, true, &b.e), 0);
+	finish(&b);
 }
 
 static void others_run_in_it(void **state)
@@ -770,6 +806,7 @@ int main(void)
 		cmocka_unit_test(a_start_can_fail),
 		cmocka_unit_test(is_killed),
 		cmocka_unit_test(freezes),
+		cmocka_unit_test(some_capabilities_nobody_has),
 		cmocka_unit_test(others_run_in_it),
 		cmocka_unit_test(terminals_are_its_own),
 		cmocka_unit_test(failures_leave_nothing),
