@@ -9,6 +9,7 @@
 
 #include "common/varlink/call.h"
 #include "host-agent/reconcile/world.h"
+#include "host-agent/tenant/access.h"
 
 #include <stdatomic.h>
 
@@ -17,8 +18,6 @@
 #define API_PER_UID_MAX	    128
 /* A client that does not take its answers in this time is left. */
 #define API_WRITE_MS 10000
-/* Tenant that exists where none is declared. */
-#define API_DEFAULT_TENANT "default"
 
 struct api {
 	struct world *world;
@@ -43,8 +42,11 @@ struct request {
 	struct vl_call *call;
 	uid_t uid;
 	gid_t gid;
-	const char *tenant; /* the caller's own */
-	bool close;	    /* after the reply this connection is over */
+	const struct peer *peer;
+	/* Whom it is for; "" in Deploy and Plan: the manifest says. */
+	char tenant[STATE_NAME_MAX];
+	char *chosen; /* the connection's, STATE_NAME_MAX; "": none */
+	bool close;   /* after the reply this connection is over */
 };
 
 /* A name in a call, found: what it means. Empty fields: everything below. */
@@ -114,7 +116,7 @@ int target_find(struct request *q, const char *name, int parts,
 
 /* deploy_image.c: every image of the stack is here. Sentences about what may
  * surprise go into warnings. */
-int images_admit(const struct request *q, const struct model_stack *s,
+int images_admit(struct request *q, const struct model_stack *s,
 		 json_t *warnings, struct err *e);
 
 /* stream.c: the guest's address of a VM that runs, and the container's id in it;
@@ -154,7 +156,28 @@ int secrets_deploy(struct request *q, const struct model_stack *s, bool dry_run,
 /* What the stack's own files brought goes with it. */
 void secrets_down(struct request *q, const char *stack);
 
+struct manifest;
+/* deploy.c: answers with what is wrong with a manifest. */
+void send_diagnostics(struct request *q, const struct manifest *m);
+
+/* tenant.c: sets q->tenant to whom the caller acts for where nothing is said.
+ * -EINVAL: for several, one must be named. */
+int tenant_default(struct request *q, struct err *e);
+/* May the caller act for it? Root, for each that is declared (-ENOENT); others
+ * are never told whether there is such a tenant (-EPERM). */
+int tenant_check(struct request *q, const char *name, struct err *e);
+/* May the tenant use the image? -EPERM. */
+int tenant_image(struct request *q, const char *tenant, const char *reference,
+		 struct err *e);
+/* What only root and the members of `default` may; -EPERM. */
+int tenant_operator(const struct request *q, const char *what, struct err *e);
+
 /* Handlers, by file. */
+int on_use(void *ctx, struct vl_call *call, struct err *e);
+int on_tenant_apply(void *ctx, struct vl_call *call, struct err *e);
+int on_tenant_list(void *ctx, struct vl_call *call, struct err *e);
+int on_tenant_inspect(void *ctx, struct vl_call *call, struct err *e);
+int on_tenant_remove(void *ctx, struct vl_call *call, struct err *e);
 int on_version(void *ctx, struct vl_call *call, struct err *e);
 int on_deploy(void *ctx, struct vl_call *call, struct err *e);
 int on_plan(void *ctx, struct vl_call *call, struct err *e);

@@ -71,7 +71,7 @@ static int file_read_sent(void *arg, const char *path, char **ret,
 	return 0;
 }
 
-static void send_diagnostics(struct request *q, const struct manifest *m)
+void send_diagnostics(struct request *q, const struct manifest *m)
 {
 	struct buf text = {.max = (size_t)512 << 10};
 	char message[128];
@@ -91,20 +91,26 @@ static void send_diagnostics(struct request *q, const struct manifest *m)
 	buf_done(&text);
 }
 
-/* Whose is it? */
-static int admit_tenant(const struct request *q, struct model_stack *s,
-			struct err *e)
+/* Whose is it? What the manifest says, unless the caller said something else;
+ * and where neither does, whom the caller acts for. */
+static int admit_tenant(struct request *q, struct model_stack *s, struct err *e)
 {
+	int r = 0;
+
 	if (!s->tenant[0]) {
+		if (!q->tenant[0])
+			r = tenant_default(q, e);
+		if (r < 0)
+			return r;
 		s->tenant = arena_strdup(s->arena, q->tenant);
 		return s->tenant ? 0 : err_sys(e, ENOMEM, "deploy");
 	}
-	if (strcmp(s->tenant, q->tenant) == 0)
-		return 0;
-	err_set(e, EPERM, "stack '%s': you may not deploy for tenant '%s'",
-		s->name, s->tenant);
-	err_hint(e, "leave `tenant` out, or write `tenant: %s`", q->tenant);
-	return -EPERM;
+	if (q->chosen[0] && strcmp(s->tenant, q->chosen) != 0)
+		return err_set(e, EINVAL,
+			       "stack '%s' is of tenant '%s', not '%s'",
+			       s->name, s->tenant, q->chosen);
+	r = tenant_check(q, s->tenant, e);
+	return r < 0 ? err_wrap(e, "stack '%s'", s->name) : 0;
 }
 
 /* Every disk that a VM boots is here. */
@@ -148,18 +154,27 @@ static int admit_binds(const struct request *q, const struct model_stack *s,
 
 	for (i = 0; r == 0 && i < s->n_vms; i++) {
 		n = model_vm_binds(&s->vms[i], binds);
+		if (n && strcmp(s->tenant, HYB_DEFAULT_TENANT) != 0)
+			return err_set(e, EPERM,
+				       "VM '%s': tenant '%s' may not have "
+				       "folders of the host",
+				       s->vms[i].name, s->tenant);
 		for (k = 0; r == 0 && k < n; k++)
 			r = admit_bind(q, s->vms[i].name, &binds[k], e);
 	}
 	return r;
 }
 
-static int admit(const struct request *q, const struct manifest *m,
-		 json_t *warnings, struct err *e)
+static int admit(struct request *q, const struct manifest *m, json_t *warnings,
+		 struct err *e)
 {
 	size_t i;
 	int r = 0;
 
+	if (m->n_tenants)
+		return err_set(e, EINVAL,
+			       "'%s' is a tenant: `hyb tenant apply` takes it",
+			       m->tenants[0]->name);
 	for (i = 0; i < m->n_stacks && r == 0; i++) {
 		r = admit_tenant(q, m->stacks[i], e);
 		if (r == 0)
@@ -168,6 +183,10 @@ static int admit(const struct request *q, const struct manifest *m,
 			r = admit_disks(q, m->stacks[i], e);
 		if (r == 0)
 			r = admit_binds(q, m->stacks[i], e);
+		if (r == 0)
+			r = world_ask_quota(q->api->world, m->stacks[i], e);
+		if (r == -EDQUOT)
+			r = err_wrap(e, "stack '%s'", m->stacks[i]->name);
 	}
 	return r;
 }
@@ -232,7 +251,9 @@ static int deploy_stacks(struct request *q, struct manifest *m,
 		char name[STATE_NAME_MAX];
 
 		snprintf(name, sizeof(name), "%s", m->stacks[i]->name);
-		json_array_append_new(stacks, json_string(name));
+		json_array_append_new(stacks, json_pack("{s:s,s:s}", "name",
+							name, "tenant",
+							m->stacks[i]->tenant));
 		r = volumes_deploy(q, m->stacks[i], p->dry_run, changes, e);
 		if (r == 0)
 			r = secrets_deploy(q, m->stacks[i], p->dry_run, changes,
@@ -257,26 +278,39 @@ static int wait_stacks(struct request *q, const json_t *stacks, int64_t timeout,
 		       uint64_t begin, struct err *e)
 {
 	struct teller t = {.q = q, .begin = begin};
-	const json_t *name;
+	const char *name, *tenant;
+	const json_t *o;
 	size_t i;
 	int r = 0;
 
-	json_array_foreach(stacks, i, name) {
-		r = world_settle(q->api->world, json_string_value(name),
-				 (uint64_t)timeout, tell, &t, e);
+	json_array_foreach(stacks, i, o) {
+		name = json_string_value(json_object_get(o, "name"));
+		tenant = json_string_value(json_object_get(o, "tenant"));
+		r = world_settle(q->api->world, tenant, name, (uint64_t)timeout,
+				 tell, &t, e);
 		if (r == -EPIPE)
 			return 0; /* the client is gone; all goes on */
 		if (r < 0)
-			return err_wrap(e, "deploy '%s'",
-					json_string_value(name));
-		if (!world_is_wanted(q->api->world, q->tenant,
-				     json_string_value(name)))
+			return err_wrap(e, "deploy '%s'", name);
+		if (!world_is_wanted(q->api->world, tenant, name))
 			return err_set(e, ECANCELED,
 				       "deploy '%s': it was taken down "
 				       "meanwhile",
-				       json_string_value(name));
+				       name);
 	}
 	return r;
+}
+
+/* What the answer says of them. */
+static json_t *stack_names(const json_t *stacks)
+{
+	json_t *names = json_array();
+	const json_t *o;
+	size_t i;
+
+	json_array_foreach(stacks, i, o)
+		json_array_append(names, json_object_get(o, "name"));
+	return names;
 }
 
 static int deploy(struct request *q, struct vl_call *call, bool plan_only,
@@ -318,10 +352,10 @@ static int deploy(struct request *q, struct vl_call *call, bool plan_only,
 				  false, e);
 	else if (r == 0)
 		r = request_reply(q,
-				  json_pack("{s:O,s:O,s:O,s:{s:I}}", "changes",
-					    changes, "stacks", stacks,
-					    "warnings", warnings, "timings",
-					    "total_ms",
+				  json_pack("{s:O,s:o,s:O,s:{s:I}}", "changes",
+					    changes, "stacks",
+					    stack_names(stacks), "warnings",
+					    warnings, "timings", "total_ms",
 					    (json_int_t)(now_ms() - begin)),
 				  false, e);
 	json_decref(changes);
@@ -360,8 +394,8 @@ int change_wait(struct request *q, const struct target *t, int64_t timeout,
 	struct teller teller = {.q = q, .begin = now_ms()};
 	int r;
 
-	r = world_settle(q->api->world, t->stack, (uint64_t)timeout, tell,
-			 &teller, e);
+	r = world_settle(q->api->world, q->tenant, t->stack, (uint64_t)timeout,
+			 tell, &teller, e);
 	return r == -EPIPE ? 0 : r;
 }
 

@@ -56,7 +56,7 @@ static void warn_of_volumes(const struct model_vm *vm,
 	}
 }
 
-int images_admit(const struct request *q, const struct model_stack *s,
+int images_admit(struct request *q, const struct model_stack *s,
 		 json_t *warnings, struct err *e)
 {
 	size_t i, k;
@@ -69,8 +69,10 @@ int images_admit(const struct request *q, const struct model_stack *s,
 			const struct model_container *c = &vm->containers[k];
 			_cleanup_image_info_ struct image_info *image = NULL;
 
-			r = image_store_get(q->api->images, c->image, &image,
-					    e);
+			r = tenant_image(q, s->tenant, c->image, e);
+			if (r == 0)
+				r = image_store_get(q->api->images, c->image,
+						    &image, e);
 			if (r < 0)
 				return err_wrap(e, "container '%s/%s'",
 						vm->name, c->name);

@@ -55,6 +55,8 @@ int on_disk_import(void *ctx, struct vl_call *call, struct err *e)
 
 	r = vl_params_read(call->parameters, fields, ARRAY_SIZE(fields), true,
 			   &p, NULL, e);
+	if (r == 0)
+		r = tenant_operator(q, "import disks", e);
 	if (r < 0)
 		return r;
 	if (disk_format_parse(p.format, &format) < 0)

@@ -73,6 +73,8 @@ static int take_images(struct request *q, const struct vl_call *call,
 
 	r = vl_params_read(call->parameters, fields, ARRAY_SIZE(fields), true,
 			   &p, NULL, e);
+	if (r == 0)
+		r = tenant_operator(q, "add images", e);
 	if (r < 0)
 		return r;
 	text_escape(p.source && p.source[0] ? p.source : "image", source,
@@ -167,6 +169,8 @@ int on_image_pull(void *ctx, struct vl_call *call, struct err *e)
 
 	r = vl_params_read(call->parameters, fields, ARRAY_SIZE(fields), true,
 			   &p, NULL, e);
+	if (r == 0)
+		r = tenant_operator(q, "pull images", e);
 	if (r < 0)
 		return r;
 	r = take_auth(q, &auth, e);
@@ -332,6 +336,8 @@ int on_image_remove(void *ctx, struct vl_call *call, struct err *e)
 
 	r = read_ref(call, &p, e);
 	if (r == 0)
+		r = tenant_operator(q, "remove images", e);
+	if (r == 0)
 		r = image_store_remove(q->api->images, p.reference, in_use,
 				       q->api->world, &removed, e);
 	if (r < 0)
@@ -364,6 +370,8 @@ int on_image_prune(void *ctx, struct vl_call *call, struct err *e)
 
 	r = vl_params_read(call->parameters, fields, ARRAY_SIZE(fields), true,
 			   &p, NULL, e);
+	if (r == 0)
+		r = tenant_operator(q, "remove images", e);
 	if (r < 0)
 		return r;
 	prune = (struct image_prune){.all = p.all,

@@ -5,10 +5,8 @@
 #include "common/base/fd.h"
 #include "common/base/log.h"
 
-#include <grp.h>
 #include <poll.h>
 #include <pthread.h>
-#include <pwd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
@@ -64,12 +62,17 @@ static const struct vl_method methods[] = {
 	{IFACE "DiskRemove", 0, 0, 0, on_disk_remove},
 	{IFACE "Console", 0, 0, 0, on_console},
 	{IFACE "Doctor", 0, 0, 0, on_doctor},
+	{IFACE "Use", 0, 0, 0, on_use},
+	{IFACE "TenantApply", 0, 0, 0, on_tenant_apply},
+	{IFACE "TenantList", 0, 0, 0, on_tenant_list},
+	{IFACE "TenantInspect", 0, 0, 0, on_tenant_inspect},
+	{IFACE "TenantRemove", 0, 0, 0, on_tenant_remove},
 };
 
 struct connection {
 	struct api *api;
 	int fd;
-	struct ucred cred;
+	struct peer peer;
 };
 
 /* Connections by user, for the limits. */
@@ -199,29 +202,30 @@ static void send_error(struct request *q, const struct err *e)
 
 /* ------------------------------------------------------------------ access */
 
-/* Root, and the members of the group. */
-static bool may_call(const struct api *api, const struct ucred *cred)
+/* What needs no tenant, or finds it itself. */
+static bool needs_tenant(const struct vl_method *m)
 {
-	gid_t groups[256];
-	int n = (int)ARRAY_SIZE(groups), i;
-	struct group gr, *found = NULL;
-	struct passwd pw, *user = NULL;
-	char buf[16384], buf2[16384];
+	return m->handler != on_version && m->handler != on_use &&
+	       m->handler != on_deploy && m->handler != on_plan &&
+	       m->handler != on_doctor;
+}
 
-	if (cred->uid == 0)
-		return true;
-	if (getgrnam_r(api->group, &gr, buf, sizeof(buf), &found) != 0 ||
-	    !found)
-		return false;
-	if (cred->gid == gr.gr_gid)
-		return true;
-	if (getpwuid_r(cred->uid, &pw, buf2, sizeof(buf2), &user) != 0 ||
-	    !user || getgrouplist(pw.pw_name, pw.pw_gid, groups, &n) < 0)
-		return false;
-	for (i = 0; i < n; i++)
-		if (groups[i] == gr.gr_gid)
-			return true;
-	return false;
+/* Whom the call is for: what the connection chose, looked at again at every
+ * call; else what the caller is in. */
+static int admit_call(struct request *q, const struct vl_method *m,
+		      struct err *e)
+{
+	if (q->peer->uid != 0 && !peer_is_in(q->peer, q->api->group)) {
+		err_set(e, EPERM, "user %u may not use hyb here", q->peer->uid);
+		err_hint(e, "be root, or a member of the group '%s'",
+			 q->api->group);
+		return -EPERM;
+	}
+	if (q->chosen[0]) {
+		snprintf(q->tenant, sizeof(q->tenant), "%s", q->chosen);
+		return tenant_check(q, q->chosen, e);
+	}
+	return needs_tenant(m) ? tenant_default(q, e) : 0;
 }
 
 /* ------------------------------------------------------------ connections */
@@ -243,7 +247,8 @@ static void serve_call(struct request *q)
 		send_last(q, reply);
 		return;
 	}
-	if (m->handler(q, q->call, &e) < 0 && e.code)
+	if ((admit_call(q, m, &e) < 0 || m->handler(q, q->call, &e) < 0) &&
+	    e.code)
 		send_error(q, &e);
 }
 
@@ -251,6 +256,7 @@ static void *serve_connection(void *arg)
 {
 	struct connection *c = arg;
 	struct vl_conn conn;
+	char chosen[STATE_NAME_MAX] = "";
 	struct err e = ERR_INIT;
 	json_t *msg;
 
@@ -258,9 +264,10 @@ static void *serve_connection(void *arg)
 	for (;;) {
 		struct request q = {.api = c->api,
 				    .conn = &conn,
-				    .uid = c->cred.uid,
-				    .gid = c->cred.gid,
-				    .tenant = API_DEFAULT_TENANT};
+				    .uid = c->peer.uid,
+				    .gid = c->peer.groups[0],
+				    .peer = &c->peer,
+				    .chosen = chosen};
 		struct vl_call call;
 		int fds[HYB_FDS_MAX];
 		size_t n, i;
@@ -270,15 +277,7 @@ static void *serve_connection(void *arg)
 		if (vl_call_parse(msg, &call, &e) < 0)
 			break;
 		q.call = &call;
-		if (may_call(c->api, &c->cred)) {
-			serve_call(&q);
-		} else {
-			err_set(&e, EPERM, "user %u may not use hyb here",
-				c->cred.uid);
-			err_hint(&e, "be root, or a member of the group '%s'",
-				 c->api->group);
-			send_error(&q, &e);
-		}
+		serve_call(&q);
 		vl_call_done(&call);
 		/* Descriptors that no handler took. */
 		n = vl_conn_take_fds(&conn, fds, HYB_FDS_MAX);
@@ -288,7 +287,7 @@ static void *serve_connection(void *arg)
 			break;
 	}
 	vl_conn_done(&conn);
-	count_out(c->cred.uid);
+	count_out(c->peer.uid);
 	free(c);
 	return NULL;
 }
@@ -298,7 +297,6 @@ static void accept_one(struct api *api)
 	struct connection *c;
 	pthread_attr_t attr;
 	pthread_t thread;
-	socklen_t len = sizeof(c->cred);
 	int fd, r;
 
 	fd = accept4(api->listen_fd, NULL, NULL, SOCK_CLOEXEC);
@@ -309,8 +307,7 @@ static void accept_one(struct api *api)
 		return;
 	}
 	c = calloc(1, sizeof(*c));
-	if (!c || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &c->cred, &len) < 0 ||
-	    !count_in(c->cred.uid)) {
+	if (!c || peer_read(fd, &c->peer) < 0 || !count_in(c->peer.uid)) {
 		log_warn("a connection is refused: too many");
 		free(c);
 		close(fd);
@@ -325,7 +322,7 @@ static void accept_one(struct api *api)
 	pthread_attr_destroy(&attr);
 	if (r != 0) {
 		log_warn("start a thread: %s", strerror(r));
-		count_out(c->cred.uid);
+		count_out(c->peer.uid);
 		close(fd);
 		free(c);
 	}

@@ -17,6 +17,8 @@ const struct opt cli_global_opts[] = {
 	 "libvirt connection of a hybd that is started (HYB_CONNECT)"},
 	{'\0', "accel", OPT_STRING, AT(accel), "auto|kvm|tcg",
 	 "accelerator of a hybd that is started (HYB_ACCEL)"},
+	{'\0', "tenant", OPT_STRING, AT(tenant), "NAME",
+	 "whom to act for, where it is not plain (HYB_TENANT)"},
 	{'h', "help", OPT_FLAG, AT(help), NULL, "what the command does"},
 };
 const size_t cli_n_global_opts = ARRAY_SIZE(cli_global_opts);
@@ -104,6 +106,8 @@ int cli_settle(struct cli *cli, struct err *e)
 		cli->connect = env_or_null("HYB_CONNECT");
 	if (!cli->accel)
 		cli->accel = env_or_null("HYB_ACCEL");
+	if (!cli->tenant)
+		cli->tenant = env_or_null("HYB_TENANT");
 	for (i = 0; cli->accel && i < ARRAY_SIZE(accels); i++)
 		if (strcmp(cli->accel, accels[i]) == 0)
 			break;

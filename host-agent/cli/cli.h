@@ -41,6 +41,7 @@ struct cli {
 	const char *root_option; /* as given, else from the environment */
 	const char *connect;	 /* NULL: hybd's default */
 	const char *accel;	 /* NULL: hybd's default */
+	const char *tenant;	 /* NULL: whom the caller acts for */
 	bool help;
 	char root[256]; /* absolute */
 	char socket[256];

@@ -111,6 +111,16 @@ static int check_settings(const struct cli *cli, struct vl_conn *c,
 	return CLI_FAILED;
 }
 
+/* Every call of the connection is for this tenant. */
+static int use_tenant(const struct cli *cli, struct vl_conn *c, struct err *e)
+{
+	_cleanup_vl_reply_ struct vl_reply reply = VL_REPLY_INIT;
+
+	return client_call(c, HOST_IFACE "Use",
+			   json_pack("{s:s}", "name", cli->tenant),
+			   CLI_QUICK_MS, &reply, e);
+}
+
 int client_open(const struct cli *cli, unsigned int flags, struct vl_conn *ret,
 		struct err *e)
 {
@@ -129,9 +139,11 @@ int client_open(const struct cli *cli, unsigned int flags, struct vl_conn *ret,
 	if (fd < 0)
 		return unreachable(fd, cli, e);
 	vl_conn_init(ret, fd, 4 * VL_MESSAGE_MAX);
-	if (started || (!cli->accel && !cli->connect))
-		return 0;
-	st = check_settings(cli, ret, e);
+	st = started || (!cli->accel && !cli->connect)
+		     ? 0
+		     : check_settings(cli, ret, e);
+	if (st == 0 && cli->tenant)
+		st = use_tenant(cli, ret, e);
 	if (st)
 		vl_conn_done(ret);
 	return st;

@@ -141,6 +141,7 @@ static int check(const char *verb, struct input *in)
 	r = manifest_parse(in->file, in->text, in->len, &reader, &m);
 	if (r == 0) {
 		in->n_stacks = m.n_stacks;
+		in->n_tenants = m.n_tenants;
 		return 0;
 	}
 	if (r != -EINVAL) {

@@ -16,7 +16,7 @@ struct input {
 	 * hexadecimal, of secrets and configs. */
 	json_t *env_files, *files;
 	char *folder; /* the manifest's, absolute; NULL: not known */
-	size_t n_stacks;
+	size_t n_stacks, n_tenants;
 };
 
 void input_done(struct input *in);

@@ -23,8 +23,12 @@ static int run(struct cli *cli, const void *args, int n, char **words)
 	in = inputs_load("validate", n, words, &st);
 	for (i = 0; in && !a->quiet && i < n; i++) {
 		out_text(stdout, in[i].file);
-		printf(": valid, %zu stack%s\n", in[i].n_stacks,
+		printf(": valid, %zu stack%s", in[i].n_stacks,
 		       in[i].n_stacks == 1 ? "" : "s");
+		if (in[i].n_tenants)
+			printf(", %zu tenant%s", in[i].n_tenants,
+			       in[i].n_tenants == 1 ? "" : "s");
+		putchar('\n');
 	}
 	inputs_free(in, n);
 	return st;

@@ -46,6 +46,10 @@ const struct verb *const cli_verbs[] = {
 	&cli_verb_disk_import,
 	&cli_verb_disk_ls,
 	&cli_verb_disk_rm,
+	&cli_verb_tenant_apply,
+	&cli_verb_tenant_ls,
+	&cli_verb_tenant_show,
+	&cli_verb_tenant_rm,
 	&cli_verb_doctor,
 	&cli_verb_completion,
 	&cli_verb_version,
@@ -57,5 +61,5 @@ const struct verb *const cli_verbs[] = {
 
 /* Verbs that are designed and not built yet: told so, not "unknown". */
 const char *const cli_later[] = {
-	"scale", "rollback", "tenant", "convert", "export", "compare", NULL,
+	"scale", "rollback", "convert", "export", "compare", NULL,
 };

@@ -19,6 +19,8 @@ extern const struct verb cli_verb_deploy, cli_verb_plan, cli_verb_validate,
 	cli_verb_volume_rm, cli_verb_volume_snapshot, cli_verb_volume_restore,
 	cli_verb_volume_export, cli_verb_volume_import, cli_verb_secret_set,
 	cli_verb_secret_ls, cli_verb_secret_rm, cli_verb_console,
-	cli_verb_disk_import, cli_verb_disk_ls, cli_verb_disk_rm;
+	cli_verb_disk_import, cli_verb_disk_ls, cli_verb_disk_rm,
+	cli_verb_tenant_apply, cli_verb_tenant_ls, cli_verb_tenant_show,
+	cli_verb_tenant_rm;
 
 #endif

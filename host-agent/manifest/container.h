@@ -5,6 +5,7 @@
 #define HYB_HOST_AGENT_MANIFEST_CONTAINER_H
 
 #include "host-agent/manifest/fields.h"
+#include "host-agent/model/tenant.h"
 
 struct container_draft {
 	struct model_container m;
@@ -80,5 +81,12 @@ void crosscheck_file(struct reading *r, struct stack_draft *const *stacks,
 /* stack.c: a document. NULL when it is nothing that becomes a stack; else a
  * draft, its model in r->arena. */
 struct stack_draft *stack_read(struct reading *r, const struct node *root);
+/* The value of `hyb`. */
+void version_read(struct reading *r, const struct node *n, void *out);
+/* Says the document that it is one of a tenant's? */
+bool kind_is_tenant(const struct node *root);
+
+/* tenant.c: the same of a tenant, in r->arena. */
+struct model_tenant *tenant_read(struct reading *r, const struct node *root);
 
 #endif

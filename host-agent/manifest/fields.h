@@ -47,7 +47,8 @@ extern const struct field_table fields_stack, fields_vm, fields_vm_resources,
 	fields_container, fields_resources, fields_limits, fields_port,
 	fields_dependency, fields_healthcheck, fields_mount, fields_volume,
 	fields_source, fields_file, fields_boot, fields_storage,
-	fields_mount_bind, fields_mount_volume;
+	fields_mount_bind, fields_mount_volume, fields_tenant, fields_quota,
+	fields_allow, fields_access;
 
 /* An error at a node; the printf arguments come from diag_quote() where the
  * text is the user's. */

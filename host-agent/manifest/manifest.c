@@ -12,14 +12,36 @@
 struct stacks {
 	struct stack_draft **drafts;
 	size_t n;
+	struct model_tenant **tenants;
+	size_t n_tenants;
 };
 
-static int read_stack(struct reading *r, const struct node *root,
-		      struct stacks *s)
+static int read_tenant(struct reading *r, const struct node *root,
+		       struct stacks *s)
+{
+	_cleanup_arena_ struct arena *arena = arena_new(0);
+	struct model_tenant *t;
+
+	if (!arena)
+		return -ENOMEM;
+	r->arena = arena;
+	t = tenant_read(r, root);
+	r->arena = NULL;
+	if (r->oom || !t)
+		return -ENOMEM;
+	t->arena = steal_ptr(arena);
+	s->tenants[s->n_tenants++] = t;
+	return 0;
+}
+
+static int read_document(struct reading *r, const struct node *root,
+			 struct stacks *s)
 {
 	_cleanup_arena_ struct arena *arena = arena_new(0);
 	struct stack_draft *d;
 
+	if (kind_is_tenant(root))
+		return read_tenant(r, root, s);
 	if (!arena)
 		return -ENOMEM;
 	r->arena = arena;
@@ -43,13 +65,14 @@ static int read_stacks(struct reading *r, const struct documents *docs,
 	int result = 0;
 
 	s->drafts = scratch_alloc(r, docs->n, sizeof(struct stack_draft *));
-	if (!s->drafts)
+	s->tenants = scratch_alloc(r, docs->n, sizeof(struct model_tenant *));
+	if (!s->drafts || !s->tenants)
 		return -ENOMEM;
 	for (i = 0; result == 0 && i < docs->n; i++)
 		/* "---" at the end of a file is no document to speak of. */
 		if (!node_is_null(docs->roots[i]))
-			result = read_stack(r, docs->roots[i], s);
-	if (result == 0 && s->n == 0 && r->diags.n == 0)
+			result = read_document(r, docs->roots[i], s);
+	if (result == 0 && s->n + s->n_tenants == 0 && r->diags.n == 0)
 		diag_add(&r->diags, 1, 1, "nothing is declared here");
 	if (result == 0)
 		crosscheck_file(r, s->drafts, s->n);
@@ -89,7 +112,10 @@ static int stacks_deliver(struct stacks *s, struct manifest *ret)
 	for (i = 0; i < s->n; i++)
 		ret->stacks[i] = s->drafts[i]->m;
 	ret->n_stacks = s->n;
+	ret->tenants = s->tenants;
+	ret->n_tenants = s->n_tenants;
 	s->n = 0;
+	s->n_tenants = 0;
 	return 0;
 }
 
@@ -128,6 +154,8 @@ int manifest_parse(const char *file, const char *text, size_t len,
 		result = stacks_deliver(&s, ret);
 	for (i = 0; i < s.n; i++)
 		model_stack_free(s.drafts[i]->m);
+	for (i = 0; i < s.n_tenants; i++)
+		model_tenant_free(s.tenants[i]);
 	diags_finish(&r.diags, text, len);
 	if (r.diags.no_memory || !ret->file)
 		result = -ENOMEM;
@@ -145,6 +173,8 @@ void manifest_done(struct manifest *m)
 
 	for (i = 0; i < m->n_stacks; i++)
 		model_stack_free(m->stacks[i]);
+	for (i = 0; i < m->n_tenants; i++)
+		model_tenant_free(m->tenants[i]);
 	arena_free(m->arena);
 	memset(m, 0, sizeof(*m));
 }

@@ -19,6 +19,7 @@
 #include "common/base/buf.h"
 #include "common/base/err.h"
 #include "host-agent/model/model.h"
+#include "host-agent/model/tenant.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -46,6 +47,8 @@ struct manifest {
 	 * leave NULL in its place. */
 	struct model_stack **stacks;
 	size_t n_stacks;
+	struct model_tenant **tenants; /* the same */
+	size_t n_tenants;
 	/* By position. */
 	const struct manifest_diagnostic *diagnostics;
 	size_t n_diagnostics;

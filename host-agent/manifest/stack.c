@@ -184,7 +184,7 @@ static void vm_read(struct reading *r, const struct node *map,
 
 /* ------------------------------------------------------------- a stack */
 
-static void on_hyb(struct reading *r, const struct node *n, void *out)
+void version_read(struct reading *r, const struct node *n, void *out)
 {
 	uint64_t v;
 
@@ -247,7 +247,7 @@ static void on_vms(struct reading *r, const struct node *n, void *out)
 }
 
 static const struct field stack_fields[] = {
-	{"hyb", on_hyb},	   {"kind", on_kind},
+	{"hyb", version_read},	   {"kind", on_kind},
 	{"tenant", on_tenant},	   {"name", on_name},
 	{"vms", on_vms},	   {"networks", NULL},
 	{"egress", NULL},	   {"volumes", volumes_read},
@@ -259,6 +259,15 @@ const struct field_table fields_stack = {
 	stack_fields,
 	ARRAY_SIZE(stack_fields),
 };
+
+bool kind_is_tenant(const struct node *root)
+{
+	const struct node *kind =
+		root->kind == NODE_MAP ? node_get(root, "kind") : NULL;
+
+	return kind && kind->kind == NODE_SCALAR &&
+	       strcmp(kind->text, "tenant") == 0;
+}
 
 /* Is the document one of a stack? If not, the error has been told. */
 static bool kind_is_stack(struct reading *r, const struct node *root)
@@ -273,13 +282,10 @@ static bool kind_is_stack(struct reading *r, const struct node *root)
 	near = kind->kind == NODE_SCALAR
 		       ? nearest_name(kind->text, kinds, ARRAY_SIZE(kinds))
 		       : NULL;
-	if (kind->kind == NODE_SCALAR && strcmp(kind->text, "tenant") == 0)
-		node_error(r, kind, "the kind 'tenant' is not supported yet");
-	else
-		node_error(r, kind, "'kind' must be stack; it is %s%s%s%s",
-			   node_is_null(kind) ? "nothing" : node_show(r, kind),
-			   near ? "; did you mean " : "",
-			   near ? text_show(r, near) : "", near ? "?" : "");
+	node_error(r, kind, "'kind' must be stack or tenant; it is %s%s%s%s",
+		   node_is_null(kind) ? "nothing" : node_show(r, kind),
+		   near ? "; did you mean " : "",
+		   near ? text_show(r, near) : "", near ? "?" : "");
 	return false;
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "host-agent/reconcile/world.h"
+#include "host-agent/state/state_tenant.h"
 
 #include "common/base/cleanup.h"
 #include "common/base/fd.h"
@@ -181,20 +182,23 @@ void vm_tell(struct vm *vm, const char *container, const char *phase,
 	world_lock(w);
 	event_add(vm, &p);
 	for (s = w->subscribers; s; s = s->next)
-		if (strcmp(s->stack, vm->stack) == 0)
+		if (strcmp(s->tenant, vm->tenant) == 0 &&
+		    strcmp(s->stack, vm->stack) == 0)
 			progress_push(s, &p);
 	/* What another VM's container waits for may have happened. Not for what
 	 * befalls a VM: two that fail would wake each other for ever. */
 	for (other = w->vms; container[0] && other; other = other->next)
-		if (other != vm && strcmp(other->stack, vm->stack) == 0)
+		if (other != vm && vm_is_in(other, vm->tenant, vm->stack, ""))
 			vm_wake(other);
 	world_changed(w);
 	world_unlock(w);
 }
 
-static void subscribe(struct world *w, struct subscriber *s, const char *stack)
+static void subscribe(struct world *w, struct subscriber *s, const char *tenant,
+		      const char *stack)
 {
 	memset(s, 0, sizeof(*s));
+	snprintf(s->tenant, sizeof(s->tenant), "%s", tenant);
 	snprintf(s->stack, sizeof(s->stack), "%s", stack);
 	s->tail = &s->head;
 	s->next = w->subscribers;
@@ -344,7 +348,41 @@ static int vm_start_actor(struct vm *vm, struct err *e)
 	return 0;
 }
 
+/* What the stack takes of its tenant's quota: a VM that boots a disk may write
+ * as much as the disk is large. */
+static void stack_use(struct world *w, const struct model_stack *s,
+		      struct quota_use *ret)
+{
+	struct disk_info disk;
+	size_t i;
+
+	model_stack_use(s, ret);
+	for (i = 0; i < s->n_vms; i++)
+		if (model_vm_boots_disk(&s->vms[i]) &&
+		    disk_get(w->disks, s->tenant, s->vms[i].boot_disk, &disk,
+			     NULL) == 0)
+			ret->n[QUOTA_STORAGE] += (int64_t)disk.size;
+}
+
+int world_ask_quota(struct world *w, const struct model_stack *s, struct err *e)
+{
+	struct quota_use use;
+
+	stack_use(w, s, &use);
+	return state_quota_ask_stack(w->state, s->tenant, s->name, &use, e);
+}
+
 /* --------------------------------------------------------------- opening */
+
+/* The rows of earlier versions were not counted. */
+static int count_stack(struct world *w, const struct model_stack *s,
+		       struct err *e)
+{
+	struct quota_use use;
+
+	stack_use(w, s, &use);
+	return state_stack_count(w->state, s->tenant, s->name, &use, e);
+}
 
 struct load {
 	struct world *world;
@@ -461,7 +499,9 @@ int world_open(const struct world_config *config, struct state *state,
 		state_vm_done(&l.rows[i]);
 	}
 	for (i = 0; i < l.n_refs && r == 0; i++) {
-		r = want_model(w, l.refs[i], false, e);
+		r = count_stack(w, l.refs[i]->model, e);
+		if (r == 0)
+			r = want_model(w, l.refs[i], false, e);
 		model_ref_drop(l.refs[i]);
 	}
 	free(l.rows);
@@ -627,6 +667,7 @@ int world_deploy(struct world *w, struct model_stack *model,
 {
 	_cleanup_free_ char *text = NULL;
 	struct model_ref *ref;
+	struct quota_use use;
 	int64_t generation;
 	int r;
 
@@ -641,10 +682,11 @@ int world_deploy(struct world *w, struct model_stack *model,
 		if (!text)
 			r = err_sys(e, ENOMEM, "deploy '%s'", model->name);
 	}
+	stack_use(w, model, &use);
 	pthread_mutex_lock(&w->wishes);
 	if (r == 0)
 		r = state_stack_put(w->state, model->tenant, model->name, text,
-				    &generation, e);
+				    &use, &generation, e);
 	if (r == 0)
 		r = want_model(w, ref, true, e);
 	if (r == 0)
@@ -693,14 +735,15 @@ bool world_is_wanted(struct world *w, const char *tenant, const char *stack)
 }
 
 /* Have all actors of the stack done what was wished? With the lock held. */
-static bool is_settled(struct world *w, const char *stack, struct err *e)
+static bool is_settled(struct world *w, const char *tenant, const char *stack,
+		       struct err *e)
 {
 	bool settled = true;
 	struct vm *vm;
 
 	err_clear(e);
 	for (vm = w->vms; vm; vm = vm->next) {
-		if (vm->gone || strcmp(vm->stack, stack) != 0)
+		if (!vm_is_in(vm, tenant, stack, ""))
 			continue;
 		if (vm->settled < vm->wanted)
 			settled = false;
@@ -711,14 +754,15 @@ static bool is_settled(struct world *w, const char *stack, struct err *e)
 }
 
 /* What a wait that ran out of time waited for. With the lock held. */
-static int timed_out(struct world *w, const char *stack, struct err *e)
+static int timed_out(struct world *w, const char *tenant, const char *stack,
+		     struct err *e)
 {
 	struct buf b = {.max = 600};
 	struct vm *vm;
 	size_t i;
 
 	for (vm = w->vms; vm; vm = vm->next) {
-		if (vm->gone || strcmp(vm->stack, stack) != 0 ||
+		if (!vm_is_in(vm, tenant, stack, "") ||
 		    vm->settled >= vm->wanted)
 			continue;
 		buf_printf(&b, "%s%s is %s", b.len ? "; " : "", vm->name,
@@ -738,7 +782,8 @@ static int timed_out(struct world *w, const char *stack, struct err *e)
 	return -ETIMEDOUT;
 }
 
-int world_settle(struct world *w, const char *stack, uint64_t timeout_ms,
+int world_settle(struct world *w, const char *tenant, const char *stack,
+		 uint64_t timeout_ms,
 		 int (*fn)(void *arg, const struct progress *p), void *arg,
 		 struct err *e)
 {
@@ -749,9 +794,9 @@ int world_settle(struct world *w, const char *stack, uint64_t timeout_ms,
 	int r = 0;
 
 	world_lock(w);
-	subscribe(w, &sub, stack);
+	subscribe(w, &sub, tenant, stack);
 	while (r == 0) {
-		settled = is_settled(w, stack, e);
+		settled = is_settled(w, tenant, stack, e);
 		p = subscriber_pop(&sub);
 		if (p) {
 			world_unlock(w);
@@ -763,7 +808,7 @@ int world_settle(struct world *w, const char *stack, uint64_t timeout_ms,
 		if (settled)
 			break;
 		if (now_ms() >= deadline)
-			r = timed_out(w, stack, e);
+			r = timed_out(w, tenant, stack, e);
 		else
 			world_wait(w, 200);
 	}

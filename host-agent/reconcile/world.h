@@ -200,6 +200,7 @@ struct world_event {
 
 struct subscriber {
 	struct subscriber *next;
+	char tenant[STATE_NAME_MAX];
 	char stack[STATE_NAME_MAX];
 	struct progress *head, **tail;
 	size_t n;
@@ -286,11 +287,16 @@ int world_restart(struct world *w, const char *tenant, const char *stack,
 /* Waits until the actors of the stack have settled all wishes, telling fn what
  * happens. -ETIMEDOUT, or the first failure. fn's result other than 0 ends the
  * wait (the client is gone). */
-int world_settle(struct world *w, const char *stack, uint64_t timeout_ms,
+int world_settle(struct world *w, const char *tenant, const char *stack,
+		 uint64_t timeout_ms,
 		 int (*fn)(void *arg, const struct progress *p), void *arg,
 		 struct err *e);
 
 /* Is the stack wanted still, or has a request taken it down meanwhile? */
+/* Is there room for the stack in its tenant's quota? -EDQUOT. It is asked again
+ * when it is stored. */
+int world_ask_quota(struct world *w, const struct model_stack *s,
+		    struct err *e);
 bool world_is_wanted(struct world *w, const char *tenant, const char *stack);
 
 /* Is it there, of this tenant's stack, and of this name ("": any)? With the lock

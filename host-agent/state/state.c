@@ -69,6 +69,17 @@ static const char *const upgrades[] = {
 	      " made INTEGER NOT NULL, created_at INTEGER NOT NULL,"
 	      " UNIQUE(volume_id, name));"
 	      "PRAGMA user_version = 4;",
+	[4] = "CREATE TABLE tenants(name TEXT PRIMARY KEY, doc TEXT NOT NULL);"
+	      "CREATE TABLE quotas("
+	      " tenant TEXT NOT NULL, kind INTEGER NOT NULL,"
+	      " most INTEGER NOT NULL, PRIMARY KEY(tenant, kind));"
+	      "ALTER TABLE stacks ADD COLUMN vms INTEGER NOT NULL DEFAULT 0;"
+	      "ALTER TABLE stacks ADD COLUMN vcpus INTEGER NOT NULL DEFAULT 0;"
+	      "ALTER TABLE stacks ADD COLUMN memory INTEGER NOT NULL DEFAULT 0;"
+	      "ALTER TABLE stacks ADD COLUMN storage INTEGER NOT NULL"
+	      " DEFAULT 0;"
+	      "ALTER TABLE stacks ADD COLUMN ports INTEGER NOT NULL DEFAULT 0;"
+	      "PRAGMA user_version = 5;",
 };
 #define SCHEMA_VERSION ((int)ARRAY_SIZE(upgrades))
 
@@ -178,27 +189,36 @@ void state_close(struct state *s)
 /* -------------------------------------------------------------- stacks */
 
 static int stack_put(struct state *s, const char *tenant, const char *name,
-		     const char *desired, int64_t *gen, struct err *e)
+		     const char *desired, const struct quota_use *use,
+		     int64_t *gen, struct err *e)
 {
+	struct quota_use before;
 	int r = counter_next(s, "generation", gen, e);
 
-	return r < 0 ? r
-		     : db_run(s, e,
-			      "INSERT OR REPLACE INTO stacks"
-			      "(tenant, name, desired, generation)"
-			      " VALUES(?1, ?2, ?3, ?4)",
-			      "ttti", tenant, name, desired, *gen);
+	if (r == 0)
+		r = quota_use_read(s, tenant, &before, e);
+	if (r == 0)
+		r = db_run(s, e,
+			   "INSERT OR REPLACE INTO stacks"
+			   "(tenant, name, desired, generation)"
+			   " VALUES(?1, ?2, ?3, ?4)",
+			   "ttti", tenant, name, desired, *gen);
+	if (r == 0)
+		r = stack_use_write(s, tenant, name, use, e);
+	return r < 0 ? r : quota_end(s, tenant, &before, e);
 }
 
 int state_stack_put(struct state *s, const char *tenant, const char *name,
-		    const char *desired, int64_t *ret_generation, struct err *e)
+		    const char *desired, const struct quota_use *use,
+		    int64_t *ret_generation, struct err *e)
 {
 	int r = tx_begin(s, e);
 
 	if (r < 0)
 		return r;
-	return tx_end(s, stack_put(s, tenant, name, desired, ret_generation, e),
-		      e);
+	return tx_end(
+		s, stack_put(s, tenant, name, desired, use, ret_generation, e),
+		e);
 }
 
 int state_stack_remove(struct state *s, const char *tenant, const char *name,

@@ -35,10 +35,13 @@ struct state_stack {
 	int64_t generation;
 };
 
-/* Makes this what is wanted of the stack; returns its new generation. */
+struct quota_use;
+
+/* Makes this what is wanted of the stack; returns its new generation. use:
+ * what it takes of its tenant's quota; -EDQUOT (state_tenant.h). */
 int state_stack_put(struct state *s, const char *tenant, const char *name,
-		    const char *desired, int64_t *ret_generation,
-		    struct err *e);
+		    const char *desired, const struct quota_use *use,
+		    int64_t *ret_generation, struct err *e);
 /* Forgets the stack; VMs' rows stay until they are removed. */
 int state_stack_remove(struct state *s, const char *tenant, const char *name,
 		       struct err *e);

@@ -4,6 +4,7 @@
 #define HYB_HOST_AGENT_STATE_STATE_INT_H
 
 #include "host-agent/state/state.h"
+#include "host-agent/state/state_tenant.h"
 
 #include <pthread.h>
 #include <sqlite3.h>
@@ -49,5 +50,17 @@ int tx_begin(struct state *s, struct err *e);
 int tx_end(struct state *s, int r, struct err *e);
 int counter_next(struct state *s, const char *name, int64_t *ret,
 		 struct err *e);
+
+/* state_tenant.c: within a transaction, what a tenant uses before it; and what
+ * it uses by then is looked at by quota_end(): -EDQUOT. */
+int quota_use_read(struct state *s, const char *tenant, struct quota_use *ret,
+		   struct err *e);
+int quota_check(struct state *s, const char *tenant,
+		const struct quota_use *before, const struct quota_use *after,
+		struct err *e);
+int quota_end(struct state *s, const char *tenant,
+	      const struct quota_use *before, struct err *e);
+int stack_use_write(struct state *s, const char *tenant, const char *name,
+		    const struct quota_use *use, struct err *e);
 
 #endif

@@ -56,23 +56,42 @@ static int volume_insert(struct state *s, const struct state_volume *v,
 
 int state_volume_add(struct state *s, struct state_volume *v, struct err *e)
 {
+	struct quota_use before;
 	int r = tx_begin(s, e);
 
 	if (r < 0)
 		return r;
-	r = counter_next(s, "volume", &v->id, e);
+	r = quota_use_read(s, v->tenant, &before, e);
+	if (r == 0)
+		r = counter_next(s, "volume", &v->id, e);
 	if (r == 0)
 		r = volume_insert(s, v, e);
+	if (r == 0)
+		r = quota_end(s, v->tenant, &before, e);
 	return tx_end(s, r, e);
+}
+
+static int volume_update(struct state *s, const struct state_volume *v,
+			 struct err *e)
+{
+	struct quota_use before;
+	int r = quota_use_read(s, v->tenant, &before, e);
+
+	if (r == 0)
+		r = db_run(s, e,
+			   "UPDATE volumes SET size = ?2, made = ?3,"
+			   " deleting = ?4 WHERE id = ?1",
+			   "iiii", v->id, v->size, v->made,
+			   (int64_t)v->deleting);
+	return r < 0 ? r : quota_end(s, v->tenant, &before, e);
 }
 
 int state_volume_put(struct state *s, const struct state_volume *v,
 		     struct err *e)
 {
-	return db_write(s, e,
-			"UPDATE volumes SET size = ?2, made = ?3, deleting = ?4"
-			" WHERE id = ?1",
-			"iiii", v->id, v->size, v->made, (int64_t)v->deleting);
+	int r = tx_begin(s, e);
+
+	return r < 0 ? r : tx_end(s, volume_update(s, v, e), e);
 }
 
 int state_volume_remove(struct state *s, int64_t id, struct err *e)
@@ -197,16 +216,38 @@ static int snapshot_insert(struct state *s, const struct state_snapshot *snap,
 	return r;
 }
 
+static int volume_tenant(struct state *s, int64_t id, char out[STATE_NAME_MAX],
+			 struct err *e)
+{
+	_cleanup_(cleanup_stmt) sqlite3_stmt *st = NULL;
+	int r;
+
+	r = db_prepare(s, &st, e, "SELECT tenant FROM volumes WHERE id = ?1",
+		       "i", id);
+	out[0] = '\0';
+	if (r == 0 && sqlite3_step(st) == SQLITE_ROW)
+		column_text(st, 0, out, STATE_NAME_MAX);
+	return r;
+}
+
 int state_snapshot_add(struct state *s, struct state_snapshot *snap,
 		       struct err *e)
 {
+	char tenant[STATE_NAME_MAX];
+	struct quota_use before;
 	int r = tx_begin(s, e);
 
 	if (r < 0)
 		return r;
 	r = counter_next(s, "volume", &snap->id, e);
 	if (r == 0)
+		r = volume_tenant(s, snap->volume_id, tenant, e);
+	if (r == 0)
+		r = quota_use_read(s, tenant, &before, e);
+	if (r == 0)
 		r = snapshot_insert(s, snap, e);
+	if (r == 0)
+		r = quota_end(s, tenant, &before, e);
 	return tx_end(s, r, e);
 }
 

@@ -35,6 +35,9 @@ static void stacks_to_text(const struct manifest *m, struct buf *out)
 			json_array_append_new(
 				list, model_stack_to_json(m->stacks[i])),
 			0);
+	for (i = 0; i < m->n_tenants; i++)
+		json_array_append_new(list,
+				      model_tenant_to_json(m->tenants[i]));
 	text = json_dumps(list, JSON_INDENT(2) | JSON_SORT_KEYS);
 	assert_non_null(text);
 	json_decref(list);
@@ -47,9 +50,20 @@ static void check_round_trip(const struct manifest *m)
 {
 	_cleanup_model_stack_ struct model_stack *again = NULL;
 	struct err e = ERR_INIT;
+	struct model_tenant *t;
 	json_t *a, *b;
 	size_t i;
 
+	for (i = 0; i < m->n_tenants; i++) {
+		a = model_tenant_to_json(m->tenants[i]);
+		if (model_tenant_from_json(a, &t, &e) < 0)
+			fail_msg("%s", e.msg);
+		b = model_tenant_to_json(t);
+		assert_true(json_equal(a, b));
+		json_decref(a);
+		json_decref(b);
+		model_tenant_free(t);
+	}
 	for (i = 0; i < m->n_stacks; i++) {
 		a = model_stack_to_json(m->stacks[i]);
 		if (model_stack_from_json(a, &again, &e) < 0)

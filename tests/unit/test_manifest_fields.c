@@ -121,10 +121,10 @@ static void test_stack_keys(void **state)
 	CHECK(STACK, "tenant", {"acme", NULL}, {"Acme", "must be 1 to 48"},
 	      {"''", "must be"}, {"../x", "must be"}, {"[]", "not a list"});
 	CHECK(STACK, "kind", {"stack", NULL}, {"'stack'", NULL},
-	      {"tenant", "the kind 'tenant' is not supported yet"},
+	      {"tenant", "unknown key 'vms' in a tenant"},
 	      {"Stack", "did you mean 'stack'?"}, {"pod", "must be stack"},
-	      {"", "must be stack; it is nothing"},
-	      {"[stack]", "must be stack; it is a list"});
+	      {"", "must be stack or tenant; it is nothing"},
+	      {"[stack]", "must be stack or tenant; it is a list"});
 }
 
 static void test_vms(void **state)

@@ -4,6 +4,8 @@
 #include "common/base/fd.h"
 #include "host-agent/reconcile/logfile.h"
 #include "host-agent/state/state.h"
+#include "host-agent/state/state_tenant.h"
+#include "host-agent/state/state_volume.h"
 
 #include <fcntl.h>
 #include <sqlite3.h>
@@ -16,6 +18,7 @@
 
 #include <cmocka.h>
 
+static const struct quota_use no_use;
 static char dir[64];
 static char path[128];
 
@@ -63,10 +66,12 @@ static void test_stacks(void **state)
 	int n = 0;
 
 	(void)state;
-	assert_int_equal(
-		state_stack_put(s, "default", "web", "{\"a\":1}", &g1, &e), 0);
-	assert_int_equal(
-		state_stack_put(s, "default", "web", "{\"b\":2}", &g2, &e), 0);
+	assert_int_equal(state_stack_put(s, "default", "web", "{\"a\":1}",
+					 &no_use, &g1, &e),
+			 0);
+	assert_int_equal(state_stack_put(s, "default", "web", "{\"b\":2}",
+					 &no_use, &g2, &e),
+			 0);
 	assert_true(g2 > g1);
 	state_close(s);
 	s = open_state();
@@ -76,6 +81,80 @@ static void test_stacks(void **state)
 	n = 0;
 	assert_int_equal(state_stack_each(s, count_one, &n, &e), 0);
 	assert_int_equal(n, 0);
+	state_close(s);
+}
+
+static int put_tenant(struct state *s, const char *text, struct err *e)
+{
+	struct model_tenant *t = NULL;
+	json_t *j = json_loads(text, 0, NULL);
+	int r = model_tenant_from_json(j, &t, e);
+
+	json_decref(j);
+	if (r == 0)
+		r = state_tenant_put(s, t, e);
+	model_tenant_free(t);
+	return r;
+}
+
+#define TENANT(quota)                                             \
+	"{\"name\":\"acme\",\"quota\":{" quota                    \
+	"},\"allow\":{\"images\":null},\"access\":{\"users\":[]," \
+	"\"groups\":[]}}"
+
+static void test_quota(void **state)
+{
+	struct quota_use one = {{1, 2, 64 << 20, 1 << 20, 0, 1}}, two, used;
+	struct state *s = open_state();
+	struct state_snapshot snap = {.name = "s", .size = 16 << 20};
+	struct state_volume v = {.tenant = "acme",
+				 .name = "data",
+				 .uuid = "u",
+				 .size = 16 << 20};
+	struct err e = ERR_INIT;
+	int64_t g;
+
+	(void)state;
+	two = one;
+	two.n[QUOTA_VMS] = 2;
+	/* Nobody is counted who is not declared; and a declaration that came
+	 * later stops nothing, but lets nothing grow. */
+	assert_int_equal(state_stack_put(s, "acme", "a", "{}", &two, &g, &e),
+			 0);
+	assert_int_equal(
+		put_tenant(s, TENANT("\"vms\":1,\"storage\":34603008"), &e), 0);
+	assert_int_equal(state_stack_put(s, "acme", "a", "{}", &two, &g, &e),
+			 0);
+	assert_int_equal(state_stack_put(s, "acme", "b", "{}", &one, &g, &e),
+			 -EDQUOT);
+	assert_string_equal(e.msg, "QuotaExceeded: tenant 'acme': vms: 2 used,"
+				   " 1 more asked, the limit is 1");
+	assert_int_equal(state_quota_ask_stack(s, "acme", "b", &one, &e),
+			 -EDQUOT);
+	assert_int_equal(state_quota_ask_stack(s, "acme", "a", &one, &e), 0);
+	assert_int_equal(state_stack_put(s, "other", "b", "{}", &two, &g, &e),
+			 0);
+	/* What was refused or only asked has left nothing. */
+	assert_int_equal(state_tenant_use(s, "acme", &used, &e), 0);
+	assert_int_equal(used.n[QUOTA_VMS], 2);
+	assert_int_equal(used.n[QUOTA_STORAGE], 1 << 20);
+	/* Volumes, what they grow by, and snapshots: 33 MiB there are. */
+	assert_int_equal(state_volume_add(s, &v, &e), 0);
+	snap.volume_id = v.id;
+	assert_int_equal(state_snapshot_add(s, &snap, &e), 0);
+	v.size += 1 << 20;
+	assert_int_equal(state_volume_put(s, &v, &e), -EDQUOT);
+	v.size -= 1 << 20;
+	v.deleting = true;
+	assert_int_equal(state_volume_put(s, &v, &e), 0);
+	snap.volume_id = v.id;
+	snprintf(snap.name, sizeof(snap.name), "t");
+	assert_int_equal(state_snapshot_add(s, &snap, &e), -EDQUOT);
+	assert_int_equal(state_tenant_remove(s, "acme", &e), -EBUSY);
+	assert_int_equal(state_tenant_remove(s, "nobody", &e), -ENOENT);
+	assert_int_equal(put_tenant(s, TENANT(""), &e), 0);
+	assert_int_equal(state_stack_put(s, "acme", "b", "{}", &one, &g, &e),
+			 0);
 	state_close(s);
 }
 
@@ -259,7 +338,8 @@ static void test_damage(void **state)
 	int64_t g;
 
 	(void)state;
-	assert_int_equal(state_stack_put(s, "default", "web", "{}", &g, &e), 0);
+	assert_int_equal(
+		state_stack_put(s, "default", "web", "{}", &no_use, &g, &e), 0);
 	state_close(s);
 	assert_int_equal(file_read(AT_FDCWD, path, 1 << 24, &good, &len, &e),
 			 0);
@@ -407,10 +487,10 @@ static void test_log_rotation(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		WITH_DIR(test_stacks),	     WITH_DIR(test_vms),
-		WITH_DIR(test_upgrade),	     WITH_DIR(test_killed),
-		WITH_DIR(test_damage),	     WITH_DIR(test_log),
-		WITH_DIR(test_log_rotation),
+		WITH_DIR(test_stacks), WITH_DIR(test_quota),
+		WITH_DIR(test_vms),    WITH_DIR(test_upgrade),
+		WITH_DIR(test_killed), WITH_DIR(test_damage),
+		WITH_DIR(test_log),    WITH_DIR(test_log_rotation),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

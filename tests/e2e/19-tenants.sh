@@ -1,0 +1,150 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Two tenants of real users of the host: neither sees or touches what the
+# other has, and none has more than its quota.
+. "$(dirname "$0")/lib.sh"
+
+# Users and groups of this test alone; they go when it ends.
+A=hybta$$ B=hybtb$$ M=hybtm$$ N=hybtn$$ G=hybtg$$ H=
+getent group hyb >/dev/null || { groupadd -r hyb && H=hyb; }
+groupadd "$G"
+for u in "$A" "$B" "$M" "$N"; do useradd -M -N -g nogroup -s /bin/sh "$u"; done
+leave() {
+	for u in "$A" "$B" "$M" "$N"; do userdel "$u" 2>/dev/null; done
+	groupdel "$G"
+	[ -z "$H" ] || groupdel hyb
+}
+trap 'finish; leave' EXIT
+# The programs where those users can reach them, and what they read.
+mkdir "$WORK/bin"
+cp "$(command -v hyb)" "$WORK/bin/"
+chmod 755 "$WORK" "$WORK/bin" "$WORK/bin/hyb"
+# as USER GROUPS COMMAND...
+as() {
+	local u=$1 g=$2
+	shift 2
+	setpriv --reuid="$u" --regid=nogroup --groups="$g" \
+		env PATH="$WORK/bin:$PATH" HOME=/nonexistent "$@"
+}
+a() { as "$A" hyb hyb "$@"; }
+b() { as "$B" "hyb,$G" hyb "$@"; }
+# in both; in none
+m() { as "$M" hyb hyb "$@"; }
+n() { as "$N" hyb hyb "$@"; }
+
+load_images
+cat >"$WORK/tenants.yaml" <<Y
+hyb: 1
+kind: tenant
+name: acme
+quota: { vms: 1, vcpus: 2, memory: 512m, storage: 300m, volumes: 2, published_ports: 1 }
+access: { users: [$A, $M] }
+---
+hyb: 1
+kind: tenant
+name: globex
+allow: { images: ["local/*"] }
+access: { users: [$M], groups: [$G] }
+Y
+cat >"$WORK/s.yaml" <<'Y'
+hyb: 1
+name: s
+vms:
+  v:
+    containers:
+      c:
+        image: busybox
+        command: [sh, -c, "trap 'exit 0' TERM; while :; do sleep 0.1; done"]
+        storage_opt: { size: 16m }
+Y
+sed 's/^name: s/tenant: globex\nname: s/' "$WORK/s.yaml" >"$WORK/foreign.yaml"
+sed 's/^name: s/name: second/' "$WORK/s.yaml" >"$WORK/second.yaml"
+sed '/storage_opt/d; s/    containers:/    resources: { vcpus: 3 }\n    containers:/' "$WORK/s.yaml" >"$WORK/large.yaml"
+
+fails "only root declares" 5 "only root" n tenant apply "$WORK/tenants.yaml"
+check "tenants are declared" hyb tenant apply "$WORK/tenants.yaml"
+is "and listed" "$(hyb tenant ls -o json | jq -c '[.[].name]')" '["acme","globex"]'
+fails "a tenant does not look at tenants" 5 "only root" a tenant ls
+fails "nor at itself so" 5 "only root" a tenant show acme
+fails "a stack is no tenant" 2 "hyb deploy" hyb tenant apply "$WORK/s.yaml"
+fails "a tenant is no stack" 2 "hyb tenant apply" hyb deploy "$WORK/tenants.yaml"
+fails "root is told that there is none" 4 "no tenant 'nobody'" hyb --tenant nobody ps
+
+# Who acts for whom.
+check "a user acts for their tenant" a volume create mine --size 32m
+is "it is the tenant's" "$(hyb --tenant acme volume ls -o json | jq -c '[.[] | .tenant + "/" + .name]')" '["acme/mine"]'
+is "root acts for default" "$(hyb volume ls -o json)" '[]'
+is "so does who is in no tenant" "$(n volume ls -o json)" '[]'
+is "a group's member" "$(b volume ls -o json)" '[]'
+fails "in several: one must be named" 2 "--tenant: acme, globex" m volume ls
+is "named" "$(m --tenant acme volume ls -o json | jq length)" 1
+is "by the environment" "$(as "$M" hyb env HYB_TENANT=globex hyb volume ls -o json)" '[]'
+one=$(b --tenant acme ps 2>&1)
+is "not one's own: denied" $? 5
+two=$(b --tenant nobody ps 2>&1)
+is "in the words of one that is not there" "${one/acme/X}" "${two/nobody/X}"
+fails "who is not in the group hyb is kept out" 5 "group 'hyb'" as "$A" "$G" hyb ps
+
+# What one has the other does not see, nor touch.
+check "a deploys" a deploy "$WORK/s.yaml"
+is "a sees it" "$(a ps -o json | jq -r '.[0] | .tenant + " " + .state')" "acme running"
+check "a has a secret" sh -c "printf x | setpriv --reuid=$A --regid=nogroup --groups=hyb $WORK/bin/hyb secret set key"
+check "root uses a's: --tenant" hyb --tenant acme exec s/v/c -- true
+: >"$WORK/bad"
+# Each verb says of a's object what it says of one that is not there.
+alike() {
+	local name=$1 x y sx sy
+	shift
+	x=$(b "$@" 2>&1)
+	sx=$?
+	y=$(b "${@//$name/nothere}" 2>&1)
+	sy=$?
+	[ $sx != 0 ] && [ $sx = $sy ] && [ "${x//$name/nothere}" = "$y" ] ||
+		printf '%s: %s %s / %s %s\n' "$*" $sx "$x" $sy "$y" >>"$WORK/bad"
+}
+for v in logs stats top stop start restart pause resume kill down inspect console; do
+	alike s/v "$v" s/v
+done
+alike s/v/c exec s/v/c -- id
+alike s/v/c exec -d s/v/c -- id
+alike s/v/c exec --ls s/v/c
+alike s/v/c exec --attach 1 s/v/c
+alike s/v/c exec --kill 1 s/v/c
+alike s/v/c cp s/v/c:/etc/passwd "$WORK/never"
+alike s/v port-forward s/v 0:80
+alike s/v events s/v
+alike mine volume inspect mine
+alike mine volume rm mine
+alike mine volume export mine
+alike mine volume snapshot mine@x
+alike mine volume restore mine@x
+alike key secret rm key
+is "foreign objects are as if they were not" "$(cat "$WORK/bad")" ""
+is "and no list has them" "$(for v in ps 'vm ls' 'volume ls' 'secret ls' 'disk ls' events stats top 'exec --ls'; do b $v -o json; done | jq -sc 'map(length) | add')" 0
+like "completion has none" "[$(b __complete -- logs '')]" '^\[\]$'
+is "a's has lost nothing" "$(a ps -o json | jq -r '.[0] | .state + " \(.restarts)"')" "running 0"
+fails "a deploys for b: denied" 5 "may not act for tenant 'globex'" a deploy "$WORK/foreign.yaml"
+fails "b may not use this image" 5 "may not use image 'busybox'" b deploy "$WORK/s.yaml"
+fails "images are the operator's" 5 "may not remove images" a image rm busybox
+fails "disks too" 5 "may not import disks" a disk import --format raw "$WORK/s.yaml" d
+
+# Quota.
+fails "one VM and no more" 5 "QuotaExceeded: tenant 'acme': vms: 1 used, 1 more asked, the limit is 1" a deploy "$WORK/second.yaml"
+fails "nor a larger one" 5 "vcpus: 1 used, 2 more asked, the limit is 2" a deploy "$WORK/large.yaml"
+fails "nor more storage" 5 "storage: .* the limit is 300m" a volume create big --size 300m
+check "a second volume" a volume create other --size 16m
+fails "no third" 5 "volumes: 2 used, 1 more" a volume create third --size 16m
+fails "none grows over it" 5 "storage: " a volume create other --size 1g
+sed -i 's/vms: 1/vms: 0/' "$WORK/tenants.yaml"
+check "a quota is lowered below what there is" hyb tenant apply "$WORK/tenants.yaml"
+check "nothing is stopped: the same again" a deploy "$WORK/s.yaml"
+is "root sees use and limit" "$(hyb tenant show acme | jq -c '[.used.vms, .quota.vms, .used.volumes]')" "[1,0,2]"
+fails "one that has something stays" 1 "still has" hyb tenant rm acme
+kill_9 "$(hybd_pid)"
+check "another hybd" hyb ps
+is "the next hybd knows all of it" "$(a ps -o json | jq -r '.[0].tenant') $(hyb tenant show acme | jq -c .used.vms)" "acme 1"
+check "down" a down s
+for v in mine other; do check "volume $v goes" a volume rm $v; done
+check "the secret too" a secret rm key
+check "then the tenants can go" hyb tenant rm acme globex
+is "who was in one is in default" "$(a volume ls -o json)" '[]'
