@@ -307,7 +307,7 @@ static void accept_one(struct api *api)
 		return;
 	}
 	c = calloc(1, sizeof(*c));
-	if (!c || peer_read(fd, &c->peer) < 0 || !count_in(c->peer.uid)) {
+	if (!c || peer_of_socket(fd, &c->peer) < 0 || !count_in(c->peer.uid)) {
 		log_warn("a connection is refused: too many");
 		free(c);
 		close(fd);

@@ -107,7 +107,8 @@ static void name_owner(struct vm *vm, const struct model_port *p, struct err *e)
 	snprintf(any6, sizeof(any6), "[::]:%u->", p->published);
 	world_lock(vm->world);
 	for (o = vm->world->vms; o; o = o->next) {
-		if (o == vm ||
+		/* Of another tenant's it is not told whose it is. */
+		if (o == vm || strcmp(o->tenant, vm->tenant) != 0 ||
 		    (!strstr(o->row.ports, host) &&
 		     !strstr(o->row.ports, any) && !strstr(o->row.ports, any6)))
 			continue;

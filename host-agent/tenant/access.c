@@ -11,7 +11,7 @@
 
 #define LOOKUP_BYTES 16384
 
-int peer_read(int fd, struct peer *ret)
+int peer_of_socket(int fd, struct peer *ret)
 {
 	struct ucred cred;
 	socklen_t len = sizeof(cred);

@@ -21,7 +21,7 @@ struct peer {
 };
 
 /* From the socket's SO_PEERCRED and SO_PEERGROUPS. -errno. */
-int peer_read(int fd, struct peer *ret);
+int peer_of_socket(int fd, struct peer *ret);
 bool peer_is_in(const struct peer *p, const char *group);
 /* Does the tenant's `access` name the peer? (Root: not asked.) */
 bool access_names(const struct model_tenant *t, const struct peer *p);

@@ -8,6 +8,7 @@
 #include "host-agent/state/state_volume.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <sqlite3.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -155,6 +156,52 @@ static void test_quota(void **state)
 	assert_int_equal(put_tenant(s, TENANT(""), &e), 0);
 	assert_int_equal(state_stack_put(s, "acme", "b", "{}", &one, &g, &e),
 			 0);
+	state_close(s);
+}
+
+struct racer {
+	struct state *s;
+	int id, won;
+};
+
+static void *race(void *arg)
+{
+	struct racer *racer = arg;
+	const struct quota_use one = {{1, 0, 0, 0, 0, 0}};
+	char name[32];
+	int64_t g;
+	int i;
+
+	for (i = 0; i < 4; i++) {
+		snprintf(name, sizeof(name), "s-%d-%d", racer->id, i);
+		if (state_stack_put(racer->s, "acme", name, "{}", &one, &g,
+				    NULL) == 0)
+			racer->won++;
+	}
+	return NULL;
+}
+
+/* Of many deployments at once as many pass as there is room for. */
+static void test_quota_race(void **state)
+{
+	struct racer racers[4] = {{NULL, 0, 0}};
+	struct state *s = open_state();
+	struct err e = ERR_INIT;
+	pthread_t threads[4];
+	int i, won = 0;
+
+	(void)state;
+	assert_int_equal(put_tenant(s, TENANT("\"vms\":5"), &e), 0);
+	for (i = 0; i < 4; i++) {
+		racers[i] = (struct racer){s, i, 0};
+		assert_int_equal(
+			pthread_create(&threads[i], NULL, race, &racers[i]), 0);
+	}
+	for (i = 0; i < 4; i++) {
+		pthread_join(threads[i], NULL);
+		won += racers[i].won;
+	}
+	assert_int_equal(won, 5);
 	state_close(s);
 }
 
@@ -487,10 +534,11 @@ static void test_log_rotation(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		WITH_DIR(test_stacks), WITH_DIR(test_quota),
-		WITH_DIR(test_vms),    WITH_DIR(test_upgrade),
-		WITH_DIR(test_killed), WITH_DIR(test_damage),
-		WITH_DIR(test_log),    WITH_DIR(test_log_rotation),
+		WITH_DIR(test_stacks),	     WITH_DIR(test_quota),
+		WITH_DIR(test_quota_race),   WITH_DIR(test_vms),
+		WITH_DIR(test_upgrade),	     WITH_DIR(test_killed),
+		WITH_DIR(test_damage),	     WITH_DIR(test_log),
+		WITH_DIR(test_log_rotation),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
