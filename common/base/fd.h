@@ -21,6 +21,9 @@ ssize_t read_full(int fd, void *buf, size_t len);
 /* Writes all of it (a descriptor in non-blocking mode is waited for); 0 or
  * -errno. Never raises SIGPIPE on a socket. */
 int write_full(int fd, const void *buf, size_t len);
+/* The same of a file at a place of it. */
+ssize_t pread_full(int fd, void *buf, size_t len, uint64_t at);
+int pwrite_full(int fd, const void *buf, size_t len, uint64_t at);
 /* As write_full() on a socket, giving up at the CLOCK_MONOTONIC time
  * deadline_ms with -ETIMEDOUT; 0: no deadline. */
 int write_deadline(int fd, const void *buf, size_t len, uint64_t deadline_ms);

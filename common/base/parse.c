@@ -395,3 +395,11 @@ int shell_split(const char *s, size_t max, char ***ret)
 	*ret = v;
 	return 0;
 }
+
+bool path_is_below(const char *path, const char *folder)
+{
+	size_t n = strlen(folder);
+
+	return strncmp(path, folder, n) == 0 &&
+	       (path[n] == '\0' || path[n] == '/');
+}

@@ -60,4 +60,7 @@ int shell_split(const char *s, size_t max, char ***ret_argv);
 void strv_free(char **v);
 size_t strv_len(char *const *v);
 
+/* Is a plain path that folder, or below it? By the text alone. */
+bool path_is_below(const char *path, const char *folder);
+
 #endif

@@ -555,7 +555,6 @@ static int on_data(struct receiver *rx, const unsigned char *p, size_t len,
 		   struct err *e)
 {
 	uint64_t offset;
-	ssize_t n;
 	int r;
 
 	r = tree_parse_data(p, len, &offset, &p, &len, e);
@@ -565,18 +564,11 @@ static int on_data(struct receiver *rx, const unsigned char *p, size_t len,
 	    len > rx->size - offset)
 		return err_set(e, EBADMSG,
 			       "the stream is broken: data out of its place");
-	while (len > 0) {
-		n = pwrite(rx->file, p, len, (off_t)offset);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return err_sys(e, errno, "write '%s'", rx->file_name);
-		p += n;
-		offset += (uint64_t)n;
-		len -= (size_t)n;
-		rx->end->bytes += (uint64_t)n;
-	}
-	rx->at = offset;
+	r = pwrite_full(rx->file, p, len, offset);
+	if (r < 0)
+		return err_sys(e, -r, "write '%s'", rx->file_name);
+	rx->end->bytes += len;
+	rx->at = offset + len;
 	return 0;
 }
 

@@ -50,21 +50,9 @@ static bool is_zero(const unsigned char *p, size_t n)
 static int write_piece(int to, const unsigned char *p, size_t n, uint64_t at,
 		       const char *path, struct err *e)
 {
-	ssize_t w;
+	int r = is_zero(p, n) ? 0 : pwrite_full(to, p, n, at);
 
-	if (is_zero(p, n))
-		return 0;
-	while (n > 0) {
-		w = pwrite(to, p, n, (off_t)at);
-		if (w < 0 && errno == EINTR)
-			continue;
-		if (w < 0)
-			return err_sys(e, errno, "write '%s'", path);
-		p += w;
-		n -= (size_t)w;
-		at += (uint64_t)w;
-	}
-	return 0;
+	return r < 0 ? err_sys(e, -r, "write '%s'", path) : 0;
 }
 
 static int copy_data(const struct import *im, int from, int to, uint64_t size,

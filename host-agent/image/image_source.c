@@ -398,20 +398,12 @@ void image_source_close(struct image_source *s)
 static int read_part(const struct image_part *p, const char *path, char *out,
 		     struct err *e)
 {
-	uint64_t done = 0;
+	ssize_t n = pread_full(p->fd, out, (size_t)p->size, p->offset);
 
-	while (done < p->size) {
-		ssize_t n = pread(p->fd, out + done, (size_t)(p->size - done),
-				  (off_t)(p->offset + done));
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return err_sys(e, errno, "read '%s'", path);
-		if (n == 0)
-			return err_set(e, ENODATA, "'%s' is cut", path);
-		done += (uint64_t)n;
-	}
+	if (n < 0)
+		return err_sys(e, (int)-n, "read '%s'", path);
+	if ((uint64_t)n < p->size)
+		return err_set(e, ENODATA, "'%s' is cut", path);
 	return 0;
 }
 

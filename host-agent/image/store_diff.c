@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "common/base/cleanup.h"
+#include "common/base/fd.h"
 
 /* So small that hardly a byte is kept twice: runs of what differs begin and
  * end at blocks of the EROFS. docs/decisions/image-sharing.md has figures. */
@@ -71,41 +72,14 @@ static void put_be(uint8_t *p, size_t n, uint64_t v)
 	}
 }
 
-static int write_at(const struct diff *d, const uint8_t *p, size_t len,
-		    uint64_t at)
-{
-	while (len > 0) {
-		ssize_t n = pwrite(d->to, p, len, (off_t)at);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? -errno : -EIO;
-		p += n;
-		at += (uint64_t)n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
-
 /* Behind a file's end there are zeros. */
 static int read_at(int fd, uint8_t *p, size_t len, uint64_t at)
 {
-	while (len > 0) {
-		ssize_t n = pread(fd, p, len, (off_t)at);
+	ssize_t n = pread_full(fd, p, len, at);
 
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (n == 0) {
-			memset(p, 0, len);
-			return 0;
-		}
-		p += n;
-		at += (uint64_t)n;
-		len -= (size_t)n;
-	}
+	if (n < 0)
+		return (int)n;
+	memset(p + n, 0, len - (size_t)n);
 	return 0;
 }
 
@@ -142,7 +116,7 @@ static int add_piece(struct diff *d, uint64_t at, size_t len)
 			i += CLUSTER;
 			continue;
 		}
-		r = write_at(d, d->want + i, end - i, d->next * CLUSTER);
+		r = pwrite_full(d->to, d->want + i, end - i, d->next * CLUSTER);
 		if (r < 0)
 			return r;
 		for (k = i; k < end; k += CLUSTER)
@@ -192,7 +166,7 @@ static int add_table(struct diff *d, const uint64_t *entries, uint64_t n,
 		memset(d->want, 0, CLUSTER);
 		for (k = 0; k < PER_TABLE && i + k < n; k++)
 			put_be(d->want + k * 8, 8, entries[i + k]);
-		r = write_at(d, d->want, CLUSTER, d->next++ * CLUSTER);
+		r = pwrite_full(d->to, d->want, CLUSTER, d->next++ * CLUSTER);
 		if (r < 0)
 			return r;
 	}
@@ -252,7 +226,7 @@ static int add_refcounts(struct diff *d)
 		for (k = 0; k < PER_REFBLOCK; k++)
 			put_be(d->want + k * 2, 2,
 			       i * PER_REFBLOCK + k < total);
-		r = write_at(d, d->want, CLUSTER, d->next++ * CLUSTER);
+		r = pwrite_full(d->to, d->want, CLUSTER, d->next++ * CLUSTER);
 		if (r < 0)
 			return r;
 	}
@@ -274,7 +248,7 @@ static int add_header(struct diff *d)
 	put_be(h + AT_REFTABLE_CLUSTERS, 4, d->reftable_clusters);
 	put_be(h + AT_REFCOUNT_ORDER, 4, 4); /* of 16 bits each */
 	put_be(h + AT_HEADER_LENGTH, 4, HEADER_LENGTH);
-	return write_at(d, h, CLUSTER, 0);
+	return pwrite_full(d->to, h, CLUSTER, 0);
 }
 
 static int write_all(struct diff *d)

@@ -3,12 +3,7 @@
 
 #include <string.h>
 
-static bool is_below(const char *s, const char *folder)
-{
-	size_t n = strlen(folder);
-
-	return strncmp(s, folder, n) == 0 && (s[n] == '\0' || s[n] == '/');
-}
+#include "common/base/parse.h"
 
 /* Without words that say nothing, or lead elsewhere. */
 static const char *check_plain_path(const char *s)
@@ -55,7 +50,7 @@ const char *check_mount_target(const char *s)
 	if (why)
 		return why;
 	for (i = 0; i < sizeof(kernels) / sizeof(kernels[0]); i++)
-		if (is_below(s, kernels[i]) && strcmp(s, "/dev/shm") != 0)
+		if (path_is_below(s, kernels[i]) && strcmp(s, "/dev/shm") != 0)
 			return "none of the kernel's own places (/proc, /sys, "
 			       "/dev; /dev/shm may be)";
 	return NULL;

@@ -2,6 +2,7 @@
 #include "host-agent/volume/bind.h"
 
 #include "common/base/cleanup.h"
+#include "common/base/parse.h"
 
 #include <fcntl.h>
 #include <limits.h>
@@ -13,15 +14,6 @@
 #include <unistd.h>
 
 /* ---------------------------------------------------------------- the policy */
-
-/* Is it the folder, or something below it? */
-static bool is_below(const char *path, const char *folder)
-{
-	size_t n = strlen(folder);
-
-	return strncmp(path, folder, n) == 0 &&
-	       (path[n] == '\0' || path[n] == '/');
-}
 
 static bool is_plain(const char *s)
 {
@@ -59,7 +51,7 @@ int bind_policy_add(struct bind_policy *p, const char *text, struct err *e)
 			       "an absolute path in its plainest form",
 			       text);
 	for (i = 0; i < ARRAY_SIZE(never); i++)
-		if (is_below(a.path, never[i]))
+		if (path_is_below(a.path, never[i]))
 			return err_set(e, EINVAL,
 				       "allow bind '%s': the kernel's own "
 				       "places are not shared",
@@ -102,7 +94,7 @@ int bind_policy_check(const struct bind_policy *p, const char *root,
 		if (!realpath(p->allow[i].path, real))
 			memcpy(real, p->allow[i].path,
 			       sizeof(p->allow[i].path));
-		if (is_below(real, own) || is_below(own, real) ||
+		if (path_is_below(real, own) || path_is_below(own, real) ||
 		    strcmp(real, "/") == 0)
 			return err_set(e, EINVAL,
 				       "allow bind '%s': hyb's own root '%s' "
@@ -122,7 +114,7 @@ static const struct bind_allow *find_allow(const struct bind_policy *p,
 	size_t i;
 
 	for (i = 0; i < p->n; i++)
-		if (is_below(source, p->allow[i].path) &&
+		if (path_is_below(source, p->allow[i].path) &&
 		    (!best || strlen(p->allow[i].path) > strlen(best->path)))
 			best = &p->allow[i];
 	return best;

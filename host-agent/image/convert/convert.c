@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "common/base/cleanup.h"
+#include "common/base/fd.h"
 #include "common/base/parse.h"
 
 /* Passes a layer's bytes on and tells how far the work has come. */
@@ -114,15 +115,10 @@ int convert_plain(int in, int out, uint64_t max_bytes, void (*confine)(void),
 		confine();
 	feed_begin(feed, 0, &src);
 	while ((n = src.next(src.arg, &p, e)) > 0) {
-		while (n > 0) {
-			ssize_t w = pwrite(out, p, (size_t)n, (off_t)bytes);
-
-			if (w <= 0)
-				return err_sys(e, w < 0 ? errno : EIO, "write");
-			bytes += (uint64_t)w;
-			p += w;
-			n -= w;
-		}
+		r = pwrite_full(out, p, (size_t)n, bytes);
+		if (r < 0)
+			return err_sys(e, -r, "write");
+		bytes += (uint64_t)n;
 	}
 	if (n < 0)
 		return (int)n;

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/base/fd.h"
 #include "host-agent/image/convert/erofs_format.h"
 
 #define WINDOW_SIZE (1024u * 1024u)
@@ -118,21 +119,11 @@ void erofs_out_free(struct erofs_out *o, uint64_t block, uint64_t n)
 static int write_at(struct erofs_out *o, uint64_t at, const void *data,
 		    size_t len, struct err *e)
 {
-	const char *p = data;
+	int r = pwrite_full(o->fd, data, len, at);
 
-	while (len > 0) {
-		ssize_t n = pwrite(o->fd, p, len, (off_t)at);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return err_sys(e, n < 0 ? errno : EIO,
-				       "write the image file");
-		p += n;
-		at += (uint64_t)n;
-		len -= (size_t)n;
-		o->written += (uint64_t)n;
-	}
+	if (r < 0)
+		return err_sys(e, -r, "write the image file");
+	o->written += len;
 	return 0;
 }
 
