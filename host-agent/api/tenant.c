@@ -268,7 +268,7 @@ static json_t *tenant_row(struct request *q, const struct state_tenant *row,
 {
 	struct quota_use use;
 	json_t *o, *used;
-	size_t i;
+	unsigned int i;
 
 	if (state_tenant_use(q->api->state, row->name, &use, e) < 0)
 		return NULL;

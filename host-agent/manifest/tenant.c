@@ -26,7 +26,7 @@ static void on_bytes(struct reading *r, const struct node *n, int64_t *ret)
 static void on_quota(struct reading *r, const struct node *n, void *out)
 {
 	struct model_tenant *t = out;
-	size_t i;
+	unsigned int i;
 
 	for (i = 0; i < QUOTA_KIND_MAX; i++)
 		if (strcmp(r->key, quota_kind_name(i)) == 0)
