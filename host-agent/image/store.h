@@ -128,7 +128,7 @@ int image_store_import_fd(struct image_store *s, const struct image_input *in,
 
 struct image_pull {
 	const char *reference; /* [REGISTRY/]NAME[:TAG][@DIGEST] */
-	const char *auth;      /* credentials, an auth.json's text with nothing but
+	const char *auth; /* credentials, an auth.json's text with nothing but
 				  "auths", or NULL */
 	bool no_tls_verify;
 	const char *platform; /* OS/ARCHITECTURE[/VARIANT]; NULL: the host's */
