@@ -58,6 +58,9 @@ static int row_names(const struct request *q, const struct state_tenant *row)
 		return r;
 	}
 	r = access_names(t, q->peer);
+	if (r < 0)
+		log_error("tenant '%s': who is of it: %s", row->name,
+			  strerror(-r));
 	model_tenant_free(t);
 	return r;
 }

@@ -23,8 +23,10 @@ struct peer {
 /* From the socket's SO_PEERCRED and SO_PEERGROUPS. -errno. */
 int peer_of_socket(int fd, struct peer *ret);
 bool peer_is_in(const struct peer *p, const char *group);
-/* Does the tenant's `access` name the peer? (Root: not asked.) */
-bool access_names(const struct model_tenant *t, const struct peer *p);
+/* Does the tenant's `access` name the peer? (Root: not asked.) 1, 0, or -errno
+ * where that cannot be told: then it must not be taken for a no, which leads to
+ * `default`. */
+int access_names(const struct model_tenant *t, const struct peer *p);
 /* May its images be this one, as the manifest or the command names it? */
 bool access_image(const struct model_tenant *t, const char *reference);
 
