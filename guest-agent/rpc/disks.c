@@ -7,12 +7,15 @@
 
 #include "common/base/cleanup.h"
 #include "common/base/fd.h"
+#include "common/base/log.h"
 
 #include <fcntl.h>
 #include <linux/netlink.h>
 #include <sys/socket.h>
 
-#define SYS_BLOCK "/sys/block"
+#define SYS_BLOCK     "/sys/block"
+#define PCI_BUS	      "/sys/bus/pci"
+#define VIRTIO_VENDOR "0x1af4\n"
 
 bool serial_is_valid(const char *s)
 {
@@ -80,10 +83,58 @@ static void on_uevent(struct watch *w, uint32_t events)
 		create_disks_changed(a);
 }
 
+static int poke(int dir, const char *name)
+{
+	_cleanup_close_ int fd = openat(dir, name, O_WRONLY | O_CLOEXEC);
+
+	return fd >= 0 && write(fd, "1", 1) == 1 ? 0 : -errno;
+}
+
+/* A virtio device that no driver has. */
+static bool is_stranded(int device)
+{
+	_cleanup_close_ int fd = openat(device, "vendor", O_RDONLY | O_CLOEXEC);
+	char text[16] = "";
+
+	return fd >= 0 && read_full(fd, text, sizeof(text) - 1) > 0 &&
+	       strcmp(text, VIRTIO_VENDOR) == 0 &&
+	       faccessat(device, "driver", F_OK, AT_SYMLINK_NOFOLLOW) < 0;
+}
+
+/*
+ * A disk that is attached while the kernel has seen the bridges and has not
+ * given them their windows yet loses its registers: the kernel finds no room
+ * for them, forgets them, and no driver takes the device. Taken away and found
+ * again it has them.
+ */
+static void free_stranded(void)
+{
+	_cleanup_closedir_ DIR *d = opendir(PCI_BUS "/devices");
+	const struct dirent *ent;
+	bool found = false;
+
+	while (d && (ent = readdir(d))) {
+		_cleanup_close_ int device =
+			ent->d_name[0] == '.'
+				? -1
+				: openat(dirfd(d), ent->d_name,
+					 O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+		if (device < 0 || !is_stranded(device))
+			continue;
+		log_info("device %s has no driver: looking for it again",
+			 ent->d_name);
+		found |= poke(device, "remove") == 0;
+	}
+	if (found)
+		poke(AT_FDCWD, PCI_BUS "/rescan");
+}
+
 static void on_look(struct timer *t)
 {
 	struct agent *a = container_of(t, struct agent, disk_look);
 
+	free_stranded();
 	create_disks_changed(a);
 }
 

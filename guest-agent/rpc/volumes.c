@@ -476,6 +476,7 @@ int method_mount_volume(void *ctx, struct vl_call *call, struct err *e)
 		return r;
 	if (disks_find(q.serial, dev, sizeof(dev)) < 0 ||
 	    (q.image[0] && disks_find(q.image, image, sizeof(image)) < 0)) {
+		disks_expect(p->agent);
 		peer_error_not_found(p, q.serial);
 		return 0;
 	}
