@@ -211,7 +211,10 @@ int container_attach(const struct container_spec *spec, pid_t pid, int pidfd,
 void container_free_attached(struct container *c);
 /* The program runs once this returns 0. -EINVAL: not in state created.
  * On failure *failure (may be NULL) has the exit code; the process then ends
- * by itself with that code and the caller reaps it as ever. */
+ * by itself with that code and the caller reaps it as ever. Where the failure
+ * is not the process's own (no answer in time, say) it is killed, and reaped
+ * the same way. It can be asked again only where the process was not reached:
+ * then it waits as before. */
 int container_start(struct container *c, struct container_failure *failure,
 		    struct err *e);
 

@@ -251,6 +251,7 @@ struct spawned {
 	pid_t pid;
 	int pidfd, sync;
 	bool patient; /* hooks take the time that they take */
+	bool told;    /* its error came from itself: it ends by itself */
 	/* Connected, where the filter has a listener; else -1. */
 	int supervisor;
 	const struct container *c; /* whose listener it is */

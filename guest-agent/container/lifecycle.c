@@ -28,6 +28,13 @@ const char *container_status_name(enum container_status s)
 	return names[s];
 }
 
+static void kill_everything(struct container *c)
+{
+	if (c->cgroup_fd >= 0)
+		cgroup_kill(c->cgroup_fd);
+	pidfd_send_signal(c->pidfd, SIGKILL, NULL, 0);
+}
+
 int container_start(struct container *c, struct container_failure *failure,
 		    struct err *e)
 {
@@ -59,6 +66,9 @@ int container_start(struct container *c, struct container_failure *failure,
 	cleanup_close(&c->sync);
 	c->started_at = now_realtime_ns();
 	if (r < 0) {
+		/* Where it is we that failed the program may be running. */
+		if (!s.told)
+			kill_everything(c);
 		memcpy(c->message, mine.msg, sizeof(c->message) - 1);
 		c->reason = "StartError";
 		if (e)
@@ -288,9 +298,7 @@ static int end_by_force(struct container *c, struct err *e)
 	int r, status;
 
 	c->killed = true;
-	if (c->cgroup_fd >= 0)
-		cgroup_kill(c->cgroup_fd);
-	pidfd_send_signal(c->pidfd, SIGKILL, NULL, 0);
+	kill_everything(c);
 	r = fd_wait(c->pidfd, 1 /* POLLIN */, now_ms() + GONE_MS);
 	if (r < 0)
 		return err_sys(e, -r, "the process does not end");

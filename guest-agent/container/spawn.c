@@ -198,8 +198,10 @@ int spawned_wait(struct spawned *s, bool running, int *console,
 		}
 		if (fd >= 0)
 			close(fd);
-		if (msg.kind == SYNC_ERROR)
+		if (msg.kind == SYNC_ERROR) {
+			s->told = true;
 			return child_failed(&msg, failure, e);
+		}
 		if (msg.kind == SYNC_READY && !running)
 			return 0;
 		return err_set(e, EPROTO, "the process sent nonsense");

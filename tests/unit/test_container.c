@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -359,6 +360,47 @@ static void a_start_can_fail(void **state)
 		finish(&b);
 		done(&b);
 	}
+	assert_unchanged(before);
+}
+
+/* The process was told to go on and what came back makes no sense to the
+ * caller: whatever runs then is killed, and nothing stays "created". */
+static void a_start_that_is_not_understood_kills(void **state)
+{
+	_cleanup_(cleanup_oci_runtime) struct oci_runtime *config =
+		config_of("[\"sleep\",\"1000\"]", "");
+	struct container_spec spec = CONTAINER_SPEC_INIT;
+	struct container_info info;
+	struct container *other;
+	struct traces before;
+	struct box b;
+	int pair[2];
+
+	(void)state;
+	need_machine();
+	before = look();
+	assert_int_equal(make(&b, config, NULL, false), 0);
+	assert_int_equal(
+		socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+	assert_int_equal(send(pair[1], "nonsense", 8, 0), 8);
+	container_get_info(b.c, &info);
+	spec.id = box_id();
+	spec.defaults = true;
+	spec.ids_base = IDS;
+	if (container_attach(&spec, info.pid,
+			     fcntl(container_pidfd(b.c), F_DUPFD_CLOEXEC, 3),
+			     CONTAINER_CREATED, pair[0], &other, &b.e) < 0)
+		fail_msg("%s", b.e.msg);
+	assert_int_equal(container_start(other, &b.failure, &b.e), -EPROTO);
+	assert_int_equal(container_start(other, NULL, &b.e), -EINVAL);
+	container_free_attached(other);
+	close(pair[1]);
+	reap(&b);
+	container_get_info(b.c, &info);
+	assert_int_equal(info.status, CONTAINER_STOPPED);
+	assert_int_equal(info.signal, SIGKILL);
+	finish(&b);
+	done(&b);
 	assert_unchanged(before);
 }
 
@@ -804,6 +846,7 @@ int main(void)
 		cmocka_unit_test(lives_and_ends),
 		cmocka_unit_test(is_confined),
 		cmocka_unit_test(a_start_can_fail),
+		cmocka_unit_test(a_start_that_is_not_understood_kills),
 		cmocka_unit_test(is_killed),
 		cmocka_unit_test(freezes),
 		cmocka_unit_test(some_capabilities_nobody_has),
