@@ -118,7 +118,8 @@ struct box {
 		}                                               \
 	} while (0)
 
-static struct oci_runtime *config_of(const char *args, const char *more)
+static struct oci_runtime *config_with(const char *args, const char *namespaces,
+				       const char *more)
 {
 	_cleanup_buf_ struct buf b = BUF_INIT;
 	struct oci_runtime *c = NULL;
@@ -127,11 +128,16 @@ static struct oci_runtime *config_of(const char *args, const char *more)
 	buf_printf(&b,
 		   "{\"ociVersion\":\"1.2.0\",\"process\":{\"cwd\":\"/\","
 		   "\"env\":[\"PATH=/bin\"],\"args\":%s},"
-		   "\"linux\":{\"namespaces\":[{\"type\":\"network\"}]}%s}",
-		   args, more);
+		   "\"linux\":{\"namespaces\":[%s]}%s}",
+		   args, namespaces, more);
 	if (oci_runtime_parse_text(buf_str(&b), b.len, &c, &e) < 0)
 		fail_msg("%s", e.msg);
 	return c;
+}
+
+static struct oci_runtime *config_of(const char *args, const char *more)
+{
+	return config_with(args, "{\"type\":\"network\"}", more);
 }
 
 /* A cgroup's name, too: two runs at once have two. */
@@ -143,32 +149,48 @@ static const char *box_id(void)
 	return id;
 }
 
-static int make(struct box *b, const struct oci_runtime *config,
-		const char *user, bool init)
+static int make_of(struct box *b, struct container_spec *spec)
 {
-	struct container_spec spec = CONTAINER_SPEC_INIT;
 	int pair[2], r;
 
 	memset(b, 0, sizeof(*b));
 	b->out = -1;
 	assert_int_equal(pipe2(pair, O_CLOEXEC), 0);
-	spec.id = box_id();
-	spec.config = config;
-	spec.rootfs.dir = rootfs;
-	spec.defaults = true;
-	spec.ids_base = IDS;
-	spec.user = user;
-	spec.search_path = true;
-	spec.init = init;
-	spec.stdio[1] = pair[1];
-	r = container_create(&spec, &b->c, &b->failure, &b->e);
+	spec->id = box_id();
+	spec->rootfs.dir = rootfs;
+	spec->search_path = true;
+	spec->stdio[1] = pair[1];
+	r = container_create(spec, &b->c, &b->failure, &b->e);
 	close(pair[1]);
 	b->out = pair[0];
 	return r;
 }
 
-/* As a caller reaps: then the engine is told. */
-static void reap(struct box *b)
+static int make(struct box *b, const struct oci_runtime *config,
+		const char *user, bool init)
+{
+	struct container_spec spec = CONTAINER_SPEC_INIT;
+
+	spec.config = config;
+	spec.defaults = true;
+	spec.ids_base = IDS;
+	spec.user = user;
+	spec.init = init;
+	return make_of(b, &spec);
+}
+
+/* As hyb-runtime makes one: just what is asked for, ids as they are outside. */
+static void start_plain(struct box *b, const struct oci_runtime *config)
+{
+	struct container_spec spec = CONTAINER_SPEC_INIT;
+
+	spec.config = config;
+	if (make_of(b, &spec) < 0 || container_start(b->c, NULL, &b->e) < 0)
+		fail_msg("%s", b->e.msg);
+}
+
+/* As a caller reaps who does not tell the engine. */
+static int reap_unseen(struct box *b)
 {
 	struct container_info info;
 	int status;
@@ -177,7 +199,12 @@ static void reap(struct box *b)
 	assert_int_equal(
 		fd_wait(container_pidfd(b->c), POLLIN, now_ms() + 60000), 0);
 	assert_int_equal(waitpid(info.pid, &status, 0), info.pid);
-	container_ended(b->c, status);
+	return status;
+}
+
+static void reap(struct box *b)
+{
+	container_ended(b->c, reap_unseen(b));
 }
 
 static void finish(struct box *b)
@@ -439,6 +466,95 @@ static void is_killed(void **state)
 	assert_int_equal(container_start(b.c, NULL, &b.e), 0);
 	assert_int_equal(container_delete(b.c, true, &b.e), 0);
 	finish(&b);
+	assert_unchanged(before);
+}
+
+/* The first line of what it writes: then it is there. */
+static void read_word(struct box *b, const char *want)
+{
+	size_t len = strlen(want);
+
+	assert_true(len < sizeof(b->text));
+	assert_int_equal(fd_wait(b->out, POLLIN, now_ms() + 60000), 0);
+	assert_int_equal(read_full(b->out, b->text, len), (int)len);
+	assert_memory_equal(b->text, want, len);
+}
+
+/* Nobody has its pipe's other end any more. */
+static void assert_all_ended(struct box *b)
+{
+	assert_int_equal(fd_wait(b->out, POLLIN, now_ms() + 60000), 0);
+	assert_int_equal(read(b->out, b->text, 1), 0);
+	close(b->out);
+}
+
+static struct container *attach_stopped(struct box *b)
+{
+	struct container_spec spec = CONTAINER_SPEC_INIT;
+	struct container *c;
+
+	spec.id = box_id();
+	if (container_attach(&spec, 0, -1, CONTAINER_STOPPED, -1, &c, &b->e) <
+	    0)
+		fail_msg("%s", b->e.msg);
+	return c;
+}
+
+/* Where the pid namespace is not its own the kernel ends nobody with the first
+ * process: the engine has to, on every way to an end. */
+static void nobody_outlives_it(void **state)
+{
+	_cleanup_(cleanup_oci_runtime) struct oci_runtime *leaves =
+		config_with("[\"sh\",\"-c\",\"sleep 1000 & echo here\"]",
+			    "{\"type\":\"mount\"}", "");
+	_cleanup_(cleanup_oci_runtime) struct oci_runtime *stays = config_with(
+		"[\"sh\",\"-c\",\"sleep 1000 & echo here; exec sleep 1000\"]",
+		"{\"type\":\"mount\"}", "");
+	struct traces before;
+	struct container *other;
+	struct box b;
+
+	(void)state;
+	need_machine();
+	before = look();
+	start_plain(&b, stays);
+	if (!container_has_cgroup(b.c)) {
+		container_delete(b.c, true, NULL);
+		close(b.out);
+		print_message("skipped: host: no cgroup v2\n");
+		skip();
+	}
+	read_word(&b, "here\n");
+	assert_int_equal(container_delete(b.c, true, &b.e), 0);
+	assert_all_ended(&b);
+	start_plain(&b, stays);
+	read_word(&b, "here\n");
+	assert_int_equal(container_kill(b.c, SIGKILL, true, &b.e), 0);
+	assert_all_ended(&b);
+	reap(&b);
+	done(&b);
+	/* The first process's end is all that happens. */
+	start_plain(&b, leaves);
+	read_word(&b, "here\n");
+	reap(&b);
+	assert_all_ended(&b);
+	done(&b);
+	/* Nobody saw that end: a later call finds what lives on. */
+	start_plain(&b, leaves);
+	read_word(&b, "here\n");
+	reap_unseen(&b);
+	other = attach_stopped(&b);
+	assert_int_equal(container_kill(other, SIGKILL, true, &b.e), 0);
+	assert_all_ended(&b);
+	assert_int_equal(container_delete(other, false, &b.e), 0);
+	container_free_attached(b.c);
+	start_plain(&b, leaves);
+	read_word(&b, "here\n");
+	reap_unseen(&b);
+	if (container_delete(attach_stopped(&b), false, &b.e) < 0)
+		fail_msg("%s", b.e.msg);
+	assert_all_ended(&b);
+	container_free_attached(b.c);
 	assert_unchanged(before);
 }
 
@@ -848,6 +964,7 @@ int main(void)
 		cmocka_unit_test(a_start_can_fail),
 		cmocka_unit_test(a_start_that_is_not_understood_kills),
 		cmocka_unit_test(is_killed),
+		cmocka_unit_test(nobody_outlives_it),
 		cmocka_unit_test(freezes),
 		cmocka_unit_test(some_capabilities_nobody_has),
 		cmocka_unit_test(others_run_in_it),

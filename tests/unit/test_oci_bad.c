@@ -27,6 +27,7 @@
 #include "common/base/fd.h"
 #include "common/base/json.h"
 #include "guest-agent/container/internal.h"
+#include "guest-agent/sys/cgroup.h"
 
 #define DIR_BAD "tests/golden/oci-bad/"
 
@@ -358,6 +359,16 @@ static void resources_are_converted(void **state)
 		 false},
 		{"{\"memory\":{\"limit\":100}}", "memory.swap.max", "?", true,
 		 true},
+		{"{\"memory\":{\"limit\":100}}", "memory.oom.group", "1", true,
+		 false},
+		{"{\"memory\":{\"limit\":100}}", "memory.oom.group", "?", true,
+		 true},
+		{"{\"memory\":{\"limit\":100}}", "memory.oom.group", "?", false,
+		 false},
+		{"{\"pids\":{\"limit\":7}}", "pids.max", "7", true, false},
+		{"{\"pids\":{\"limit\":7}}", "pids.max", "7", false, true},
+		{"{\"pids\":{\"limit\":0}}", "pids.max", "max", false, false},
+		{"{\"pids\":{\"limit\":-1}}", "pids.max", "max", false, false},
 		{"{\"cpu\":{\"shares\":2}}", "cpu.weight", "1", false, false},
 		{"{\"cpu\":{\"shares\":1024}}", "cpu.weight", "39", false,
 		 false},
@@ -380,7 +391,8 @@ static void resources_are_converted(void **state)
 	(void)state;
 	for (i = 0; i < ARRAY_SIZE(cases); i++) {
 		file("memory.max", "");
-		file("memory.oom.group", "");
+		file("memory.oom.group", "?");
+		file("pids.max", "");
 		file("memory.swap.max", "?");
 		file("cpu.weight", "");
 		file("io.weight", "");
@@ -393,6 +405,47 @@ static void resources_are_converted(void **state)
 			fail_msg("%s: %s", cases[i].text, e.msg);
 		reads(cases[i].file, cases[i].want);
 	}
+}
+
+/* Half frozen is neither: one that does not get there goes on. */
+static void a_freeze_that_fails_is_undone(void **state)
+{
+	struct container c = {.status = CONTAINER_RUNNING};
+	struct err e = ERR_INIT;
+
+	(void)state;
+	c.cgroup_fd = cgroup;
+	file("cgroup.freeze", "?");
+	unlinkat(cgroup, "cgroup.events", 0);
+	assert_int_equal(container_pause(&c, &e), -ENOENT);
+	assert_int_equal(c.status, CONTAINER_RUNNING);
+	reads("cgroup.freeze", "0");
+	file("cgroup.events", "populated 1\nfrozen 1\n");
+	assert_int_equal(container_pause(&c, &e), 0);
+	assert_int_equal(c.status, CONTAINER_PAUSED);
+	reads("cgroup.freeze", "1");
+}
+
+/* No part of a cgroup's path leads up. */
+static void cgroups_are_made_below(void **state)
+{
+	static const char *const bad[] = {"a/../../x", "..", "./x", "a/b/.."};
+	unsigned int have;
+	struct err e;
+	size_t i;
+	int fd;
+
+	(void)state;
+	for (i = 0; i < ARRAY_SIZE(bad); i++) {
+		err_clear(&e);
+		fd = cgroup_make(cgroup, bad[i], &have, &e);
+		if (fd != -EINVAL)
+			fail_msg("'%s': %d", bad[i], fd);
+		assert_non_null(strstr(e.msg, bad[i]));
+	}
+	fd = cgroup_make(cgroup, "a/b", &have, &e);
+	assert_true(fd >= 0);
+	close(fd);
 }
 
 /* Nothing is written when it is refused. */
@@ -471,6 +524,8 @@ int main(void)
 		cmocka_unit_test(versions_are_semver),
 		cmocka_unit_test(resources_are_converted),
 		cmocka_unit_test(usage_is_checked_before),
+		cmocka_unit_test(a_freeze_that_fails_is_undone),
+		cmocka_unit_test(cgroups_are_made_below),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);
