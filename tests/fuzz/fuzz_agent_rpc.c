@@ -240,10 +240,12 @@ int __wrap_mkdir(const char *path, mode_t mode)
 	return -1;
 }
 
-void __wrap_files_remove(const char *id);
-void __wrap_files_remove(const char *id)
+int __wrap_files_remove(const char *id, struct err *e);
+int __wrap_files_remove(const char *id, struct err *e)
 {
 	(void)id;
+	(void)e;
+	return 0;
 }
 
 pid_t __wrap_fork(void);
