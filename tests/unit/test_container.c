@@ -12,10 +12,13 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -23,6 +26,7 @@
 #include "common/base/cleanup.h"
 #include "common/base/fd.h"
 #include "guest-agent/container/container.h"
+#include "guest-agent/sys/caps.h"
 
 #define BUSYBOX "/usr/bin/busybox"
 #define IDS	(HYB_CONTAINER_IDS * 900u)
@@ -435,6 +439,8 @@ static void is_killed(void **state)
 {
 	_cleanup_(cleanup_oci_runtime) struct oci_runtime *config =
 		config_of("[\"sleep\",\"1000\"]", "");
+	struct oci_device_rule rule = {.allow = true};
+	const struct oci_resources devices = {.devices = &rule, .n_devices = 1};
 	struct container_info info;
 	struct traces before;
 	struct box b;
@@ -449,6 +455,8 @@ static void is_killed(void **state)
 	assert_int_equal(container_start(b.c, NULL, &b.e), 0);
 	assert_int_equal(container_start(b.c, NULL, &b.e), -EINVAL);
 	assert_int_equal(container_kill(b.c, 1000, false, &b.e), -EINVAL);
+	/* Not ignored: who asks must not believe that it was done. */
+	assert_int_equal(container_update(b.c, &devices, &b.e), -ENOTSUP);
 	assert_int_equal(container_kill(b.c, SIGKILL, true, &b.e), 0);
 	reap(&b);
 	container_get_info(b.c, &info);
@@ -653,6 +661,125 @@ static void some_capabilities_nobody_has(void **state)
 	finish(&b);
 }
 
+/* What this process has, without any that an exec would inherit. */
+static struct cap_sets own_capabilities(void)
+{
+	struct __user_cap_header_struct header = {
+		.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct d[2];
+
+	assert_int_equal(syscall(SYS_capget, &header, d), 0);
+	return (struct cap_sets){
+		.effective = (uint64_t)d[1].effective << 32 | d[0].effective,
+		.permitted = (uint64_t)d[1].permitted << 32 | d[0].permitted};
+}
+
+/* Its own only, not those that the engine may have been started with. */
+static void ambient_capabilities_are_not_inherited(void **state)
+{
+	const char *caps[] = {"CAP_KILL", NULL};
+	struct oci_capabilities some = {.bounding = caps,
+					.effective = caps,
+					.permitted = caps,
+					.inheritable = caps};
+	_cleanup_(cleanup_oci_runtime) struct oci_runtime *config = config_with(
+		"[\"grep\",\"-E\",\"^Cap(Inh|Amb)\",\"/proc/self/status\"]",
+		"{\"type\":\"mount\"}",
+		",\"mounts\":[{\"destination\":\"/proc\",\"type\":\"proc\"}]");
+	struct cap_sets sets;
+	struct box b;
+
+	(void)state;
+	need_machine();
+	sets = own_capabilities();
+	sets.inheritable = sets.ambient = UINT64_C(1) << CAP_KILL;
+	assert_int_equal(caps_apply(&sets, caps_last()), 0);
+	config->process->capabilities = &some;
+	start_plain(&b, config);
+	sets.inheritable = sets.ambient = 0;
+	assert_int_equal(caps_apply(&sets, caps_last()), 0);
+	reap(&b);
+	finish(&b);
+	done(&b);
+	assert_string_equal(b.text, "CapInh:\t0000000000000020\n"
+				    "CapAmb:\t0000000000000000\n");
+}
+
+static bool make_node(const char *name, unsigned int minor)
+{
+	char path[160];
+
+	snprintf(path, sizeof(path), "%s/%s", rootfs, name);
+	return mknod(path, S_IFCHR | 0666, makedev(1, minor)) == 0 &&
+	       chmod(path, 0666) == 0;
+}
+
+/* Nodes of the machine's memory and its log, which an image may come with. */
+static void other_devices_do_not_open(void **state)
+{
+	static const char args[] =
+		"[\"sh\",\"-c\",\"for d in mem kmsg mine; do m=$( (exec "
+		"3>>/$d) 2>&1 ); echo $d${m##*:}; done\"]";
+	static const char want[] = "mem Operation not permitted\n"
+				   "kmsg Operation not permitted\nmine\n";
+	const char *caps[] = {"CAP_SYS_RAWIO", "CAP_SYSLOG", NULL};
+	struct oci_capabilities some = {
+		.bounding = caps, .effective = caps, .permitted = caps};
+	_cleanup_(cleanup_oci_runtime) struct oci_runtime *plain =
+		config_with(args, "{\"type\":\"mount\"}", "");
+	struct box b;
+
+	(void)state;
+	need_machine();
+	if (!make_node("mem", 1) || !make_node("kmsg", 11) ||
+	    !make_node("mine", 3)) {
+		print_message("skipped: host: no device nodes can be made\n");
+		skip();
+	}
+	run(&b, args, "", NULL, false);
+	if (!container_has_cgroup(b.c)) {
+		done(&b);
+		print_message("skipped: host: no cgroup v2\n");
+		skip();
+	}
+	done(&b);
+	assert_string_equal(b.text, want);
+	plain->process->capabilities = &some;
+	start_plain(&b, plain);
+	reap(&b);
+	finish(&b);
+	done(&b);
+	assert_string_equal(b.text, want);
+}
+
+/* A mask lies over what a link leads to; what is read-only is so to its
+ * depths, which can be seen still. */
+static void paths_are_masked_and_read_only(void **state)
+{
+	const char *masked[] = {"/link", NULL};
+	const char *readonly[] = {"/ro", NULL};
+	_cleanup_(cleanup_oci_runtime) struct oci_runtime *config = config_of(
+		"[\"sh\",\"-c\",\"ls -A /sub; for d in ro ro/in; do ls -ld "
+		"/$d | cut -c1-10; echo x >/$d/x && echo written; done\"]",
+		",\"mounts\":[{\"destination\":\"/ro\",\"type\":\"tmpfs\","
+		"\"options\":[\"mode=711\"]},{\"destination\":\"/ro/in\","
+		"\"type\":\"tmpfs\",\"options\":[\"mode=701\"]}]");
+	struct box b;
+
+	(void)state;
+	need_machine();
+	add("sub/secret", "x", 0644);
+	config->lx->masked_paths = masked;
+	config->lx->readonly_paths = readonly;
+	if (make(&b, config, NULL, false) < 0 ||
+	    container_start(b.c, NULL, &b.e) < 0)
+		fail_msg("%s", b.e.msg);
+	reap(&b);
+	finish(&b);
+	done(&b);
+	assert_string_equal(b.text, "drwx--x--x\ndrwx-----x\n");
+}
+
 static void others_run_in_it(void **state)
 {
 	_cleanup_(cleanup_oci_runtime) struct oci_runtime *config =
@@ -750,6 +877,30 @@ static void terminals_are_its_own(void **state)
 	close(console);
 	assert_int_equal(container_delete(b.c, true, &b.e), 0);
 	finish(&b);
+}
+
+/* What the container put where its terminals were made is asked for none. */
+static void a_terminal_is_of_a_devpts(void **state)
+{
+	_cleanup_(cleanup_oci_runtime) struct oci_runtime *config = config_with(
+		"[\"sh\",\"-c\",\"echo >/dev/pts/ptmx; echo here; exec sleep "
+		"1000\"]",
+		"{\"type\":\"mount\"}",
+		",\"mounts\":[{\"destination\":\"/dev/pts\",\"type\":"
+		"\"tmpfs\"}]");
+	const char *const args[] = {"tty", NULL};
+	struct container_exec_spec spec = {
+		.args = args, .search_path = true, .terminal = true};
+	struct container_process p;
+	struct box b;
+
+	(void)state;
+	need_machine();
+	start_plain(&b, config);
+	read_word(&b, "here\n");
+	assert_int_equal(container_exec(b.c, &spec, &p, NULL, &b.e), -ENODEV);
+	assert_int_equal(container_delete(b.c, true, &b.e), 0);
+	assert_all_ended(&b);
 }
 
 /* ----------------------------------------------------- creations that fail */
@@ -967,8 +1118,12 @@ int main(void)
 		cmocka_unit_test(nobody_outlives_it),
 		cmocka_unit_test(freezes),
 		cmocka_unit_test(some_capabilities_nobody_has),
+		cmocka_unit_test(ambient_capabilities_are_not_inherited),
+		cmocka_unit_test(other_devices_do_not_open),
+		cmocka_unit_test(paths_are_masked_and_read_only),
 		cmocka_unit_test(others_run_in_it),
 		cmocka_unit_test(terminals_are_its_own),
+		cmocka_unit_test(a_terminal_is_of_a_devpts),
 		cmocka_unit_test(failures_leave_nothing),
 		cmocka_unit_test(specs_are_checked),
 	};

@@ -225,7 +225,7 @@ static void folders_are_made_inside(void **state)
 
 static void files_are_made_inside(void **state)
 {
-	struct stat st;
+	struct stat st, opened;
 	int fd;
 
 	(void)state;
@@ -242,6 +242,20 @@ static void files_are_made_inside(void **state)
 	assert_int_equal(rootpath_make_file(root, "/f/g"), -EISDIR);
 	assert_true(rootpath_make_file(root, "/dangling") < 0);
 	assert_int_equal(rootpath_make_file(root, "/"), -EISDIR);
+	/* A link is followed inside only; what it leads to is not made. */
+	assert_int_equal(symlinkat("/f/g/file", root, "to-file"), 0);
+	fd = rootpath_make_file(root, "/to-file");
+	assert_true(fd >= 0);
+	assert_int_equal(fstatat(root, "f/g/file", &st, 0), 0);
+	assert_int_equal(fstat(fd, &opened), 0);
+	close(fd);
+	assert_true(S_ISREG(opened.st_mode) && opened.st_ino == st.st_ino);
+	assert_int_equal(symlinkat("../../secret", root, "to-secret"), 0);
+	assert_int_equal(rootpath_make_file(root, "/to-secret"), -ENOENT);
+	assert_int_equal(symlinkat("../late", root, "to-late"), 0);
+	assert_int_equal(rootpath_make_file(root, "/to-late"), -ENOENT);
+	assert_false(outside_has("late"));
+	assert_int_equal(fstatat(root, "late", &st, 0), -1);
 	/* Magic links are refused, wherever they are. */
 	fd = open("/", O_PATH | O_CLOEXEC);
 	assert_int_equal(rootpath_open(fd, "/proc/self/root/etc", O_PATH),
