@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Figures, measured side by side in one run: run.sh [NAME]. One line a figure:
 #   bench: NAME VALUE UNIT ratio=R # theirs: what it was measured against
+# and without a ratio where there is no theirs.
 set -eu
 cd "$(dirname "$0")/../.."
 export PATH=$PWD/build/default/bin:$PATH
@@ -10,10 +11,12 @@ name=${1:-}
 vm_figures="cold_deploy exec logs cp guest_fixed_memory smallest_vm host_memory read_image read_volume read_bind image_cache engine_many_agent"
 image_figures="image_convert image_second"
 host_figures="scratch_ready"
+program_figures="programs"
 engine_figures="engine_start engine_exec engine_memory engine_many"
-case " $vm_figures $image_figures $host_figures $engine_figures " in
+all="$vm_figures $image_figures $host_figures $program_figures $engine_figures"
+case " $all " in
 *" ${name:-exec} "*) ;;
-*) echo "bench: unknown '$name'; one of: $vm_figures $image_figures $host_figures $engine_figures" >&2; exit 2 ;;
+*) echo "bench: unknown '$name'; one of: $all" >&2; exit 2 ;;
 esac
 for figure in $vm_figures; do
 	if [ -z "$name" ] || [ "$name" = "$figure" ]; then
@@ -27,6 +30,9 @@ if [ -z "$name" ] || [ "$name" = scratch_ready ]; then
 	dir=$(mktemp -d /tmp/hyb-bench.XXXX)
 	build/default/tests/bench_scratch_ready "$dir"
 	rm -rf "$dir"
+fi
+if [ -z "$name" ] || [ "$name" = programs ]; then
+	python3 tests/bench/programs.py
 fi
 case " $engine_figures " in
 *" ${name:-engine_start} "*) tests/bench/engine.sh $name ;;
