@@ -123,6 +123,9 @@ int delegate_none(const struct create *cr, int r, struct err *e)
 	err_clear(e);
 	if (!asked)
 		return 0;
+	if (cr->spec->no_cgroup && engine.delegated[0])
+		return err_set(e, ENOTSUP,
+			       "%s: the container is to have no cgroup", asked);
 	return err_set(e, ENOTSUP,
 		       "%s: there is no cgroup that this user may write: %s",
 		       asked,

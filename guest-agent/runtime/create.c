@@ -254,7 +254,8 @@ static int plan_sdnotify(const struct options *o, const char *id,
 }
 
 /* By the configuration or the id; an ordinary user's is where it may be. */
-static int find_cgroup(const struct oci_runtime *config, const char *id,
+static int find_cgroup(const struct options *o,
+		       const struct oci_runtime *config, const char *id,
 		       char *out, size_t size, struct container_spec *spec,
 		       struct err *e)
 {
@@ -262,7 +263,8 @@ static int find_cgroup(const struct oci_runtime *config, const char *id,
 	int r;
 
 	spec->cgroup_name = path && path[0] ? path : id;
-	if (!container_engine_confined())
+	spec->no_cgroup = o->no_cgroup;
+	if (o->no_cgroup || !container_engine_confined())
 		return 0;
 	r = container_engine_cgroup(spec->cgroup_name, out, size, e);
 	if (r < 0)
@@ -305,7 +307,7 @@ static int create(const struct options *o, struct create_args *a, int dir,
 	spec.stdio[2] = 2;
 	spec.start_listen_fd = listen_fd;
 	spec.preserve_fds = a->n_preserve;
-	r = find_cgroup(config, a->id, cgroup, sizeof(cgroup), &spec, e);
+	r = find_cgroup(o, config, a->id, cgroup, sizeof(cgroup), &spec, e);
 	if (r < 0)
 		return r;
 	spec.env = (const char *const *)notify.env;

@@ -105,6 +105,21 @@ static int check_rootless(const char *word)
 	return 0;
 }
 
+/* Without a cgroup nothing holds the machine's root back from devices. */
+static int parse_manager(const char *word, bool *ret_none)
+{
+	*ret_none = strcmp(word, "disabled") == 0;
+	if (!*ret_none && strcmp(word, "cgroupfs") != 0)
+		return usage_error(NULL, "--cgroup-manager: cgroupfs or "
+					 "disabled");
+	if (*ret_none && !container_engine_confined())
+		return usage_error(NULL, "--cgroup-manager disabled: for an "
+					 "ordinary user; root's containers "
+					 "need a cgroup for their device "
+					 "rules");
+	return 0;
+}
+
 /* Without --root: of the user's own. */
 static int find_root(struct options *o, const struct verb *v, struct err *e)
 {
@@ -158,10 +173,10 @@ static int parse_options(int argc, char **argv, struct options *o)
 						     "runtime manages cgroups "
 						     "itself");
 		case 'm':
-			if (strcmp(optarg, "cgroupfs") == 0)
-				break;
-			return 1 + usage_error(NULL, "--cgroup-manager: only "
-						     "cgroupfs is supported");
+			r = parse_manager(optarg, &o->no_cgroup);
+			if (r != 0)
+				return 1 + r;
+			break;
 		case 'R':
 			r = check_rootless(optarg);
 			if (r != 0)

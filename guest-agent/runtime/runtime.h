@@ -13,8 +13,9 @@ struct options {
 	const char *root;
 	const char *log;
 	bool log_json, debug;
-	bool own_root; /* --root was given */
-	char **argv;   /* all of the command line, to run again */
+	bool own_root;	/* --root was given */
+	bool no_cgroup; /* what is made is to have none */
+	char **argv;	/* all of the command line, to run again */
 };
 
 /* A verb: argv[0] is its name. 0 or the exit code; on failure e says why. */

@@ -25,4 +25,5 @@ printf 'root:x:0:0:root:/root:/bin/sh\nu:x:1000:1000::/:/bin/sh\n' >/img/etc/pas
 printf 'root:x:0:\nu:x:1000:\n' >/img/etc/group
 chmod 1777 /img/tmp
 . /hyb/podman.sh
+. /hyb/rootless.sh
 echo "1..$n"
