@@ -3,11 +3,9 @@
 # Layers to EROFS: hyb-image against `umoci unpack` followed by `mkfs.erofs`,
 # in turns, medians, on images of SIZES (30 300 1500) MB: files of this
 # machine's Debian packages, one layer (the worst case: one decoder), gzip.
-# Then an image on a base of 300 MB of which another image is there already.
-# image_convert.sh [image_convert|image_second]. Needs root, as umoci does.
+# Needs root, as umoci does.
 set -eu
 cd "$(dirname "$0")/../.."
-only=${1:-}
 program=${HYB_IMAGE:-build/default/bin/hyb-image}
 cache=${HYB_BENCH_DIR:-build/bench}
 sizes=${SIZES:-30 300 1500}
@@ -59,10 +57,8 @@ image() {
 	umoci init --layout "$layout"
 	umoci new --image "$layout:bench"
 	while [ $# -gt 0 ]; do
-		# The last layer of a second image is its own.
-		[ $# -gt 1 ] || [ $n = 0 ] || n=$n-$name
 		layer "$layout:bench" "$1" "seed-$n"
-		n=$((${n%%-*} + 1))
+		n=$((n + 1))
 		shift
 	done
 	umoci gc --layout "$layout"
@@ -113,36 +109,8 @@ measure() { # measure MB
 	[ "$fsck" = clean ]
 }
 
-# What a second image on a base costs in time and bytes, both by us; "theirs" is
-# its own layer alone, what no sharing at all could go below.
-second() {
-	local runs=${RUNS:-5} a b whole own
-	image second 300 30
-	image second-own 30
-	warm second
-	warm second-own
-	rm -f "$work/ours" "$work/theirs"
-	for _ in $(seq "$runs"); do
-		ours second >>"$work/ours"
-		ours second-own >>"$work/theirs"
-	done
-	a=$(cut -d' ' -f1 "$work/ours" | median)
-	b=$(cut -d' ' -f1 "$work/theirs" | median)
-	whole=$(cut -d' ' -f3 "$work/ours" | tail -1)
-	own=$(cut -d' ' -f3 "$work/theirs" | tail -1)
-	awk -v a="$a" -v b="$b" -v w="$whole" -v o="$own" -v r="$runs" 'BEGIN {
-		printf "bench: image_second %.2f s ratio=%.3f # theirs: a layer of 30 MB alone, %.2f s, %.0f MB written;", a, a / b, b, o / 1e6
-		printf " the same size of layer on a base of 300 MB that another image has too: %.0f MB written; median of %d\n", w / 1e6, r
-	}'
-}
-
 if [ "$(id -u)" != 0 ]; then
 	echo "bench: image_convert: needs root (umoci sets owners)" >&2
 	exit 1
 fi
-if [ -z "$only" ] || [ "$only" = image_convert ]; then
-	for mb in $sizes; do measure "$mb"; done
-fi
-if [ -z "$only" ] || [ "$only" = image_second ]; then
-	second
-fi
+for mb in $sizes; do measure "$mb"; done

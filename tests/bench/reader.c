@@ -11,6 +11,10 @@
  * in a container reads FILE, has the guest read its /bench.bin of the disk, and
  * prints a line a round: bytes a second here, bytes a second there. Before each
  * reading the guest drops the file from its page cache.
+ *
+ *   reader FILE alone seq|rand ROUNDS
+ *
+ * drops and reads FILE itself, with nobody beside it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -192,6 +196,19 @@ static double ask_guest(int fd, const char *disk, const char *what)
 	return r;
 }
 
+static int alone(const char *path, const char *how, int rounds)
+{
+	double r;
+
+	while (rounds-- > 0) {
+		r = drop(path) < 0 ? -1 : measure(path, how);
+		if (r < 0)
+			die(path);
+		printf("%.0f\n", r);
+	}
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	struct sockaddr_un a = {.sun_family = AF_UNIX};
@@ -201,6 +218,8 @@ int main(int argc, char **argv)
 		be_init(argv);
 	if (argc != 5)
 		die("usage");
+	if (strcmp(argv[2], "alone") == 0)
+		return alone(argv[1], argv[3], atoi(argv[4]));
 	memcpy(a.sun_path + 1, "bench", 5);
 	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	if (fd < 0 || connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0)

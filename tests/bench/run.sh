@@ -8,8 +8,8 @@ cd "$(dirname "$0")/../.."
 export PATH=$PWD/build/default/bin:$PATH
 export HYB_ACCEL=${HYB_ACCEL:-tcg}
 name=${1:-}
-vm_figures="cold_deploy exec logs cp guest_fixed_memory smallest_vm host_memory read_image read_volume read_bind image_cache engine_many_agent"
-image_figures="image_convert image_second"
+vm_figures="cold_deploy exec logs cp guest_fixed_memory smallest_vm host_memory read_image read_volume read_bind image_second image_cache engine_many_agent"
+image_figures="image_convert"
 host_figures="scratch_ready"
 program_figures="programs"
 engine_figures="engine_start engine_exec engine_memory engine_many"
@@ -24,7 +24,7 @@ for figure in $vm_figures; do
 	fi
 done
 case " $image_figures " in
-*" ${name:-image_convert} "*) tests/bench/image_convert.sh $name ;;
+*" ${name:-image_convert} "*) tests/bench/image_convert.sh ;;
 esac
 if [ -z "$name" ] || [ "$name" = scratch_ready ]; then
 	dir=$(mktemp -d /tmp/hyb-bench.XXXX)

@@ -1,8 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Figures of real VMs: vm.py NAME. See run.sh for the form of the output."""
+import hashlib
+import io
 import json
 import os
+import random
 import select
 import shutil
 import signal
@@ -10,6 +13,7 @@ import socket
 import statistics
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 
@@ -328,8 +332,8 @@ def host_memory():
     figure("host_memory", a, "MiB", a / c,
            f"QEMU by hand with a blank guest, {c:.0f} MiB; hyb-vsockd alone {b:.1f} MiB resident; median of {ROUNDS}")
 
-def import_image(root, name, megabytes):
-    """An image of busybox, reader and a file of random bytes."""
+def image_root(root, megabytes):
+    """The root of an image: busybox, reader and a file of random bytes."""
     top = root.file("image-root")
     os.makedirs(top + "/bin")
     shutil.copy(shutil.which("busybox"), top + "/bin/busybox")
@@ -340,9 +344,41 @@ def import_image(root, name, megabytes):
         for _ in range(megabytes):
             f.write(os.urandom(1 << 20))
     subprocess.run(["tar", "-C", top, "-cf", root.file("image.tar"), "."], check=True)
-    hyb("image", "import", root.file("image.tar"), name)
     shutil.rmtree(top)
+    with open(root.file("image.tar"), "rb") as f:
+        return f.read()
+
+
+def import_image(root, name, megabytes):
+    image_root(root, megabytes)
+    hyb("image", "import", root.file("image.tar"), name)
     os.unlink(root.file("image.tar"))
+
+
+def tar_of(**files):
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as t:
+        for name, data in files.items():
+            i = tarfile.TarInfo(name)
+            i.size = len(data)
+            t.addfile(i, io.BytesIO(data))
+    return out.getvalue()
+
+
+def load_image(root, name, *layers):
+    """An image of these layers, as `docker save` has it: seconds that loading takes."""
+    config = {"architecture": "amd64", "os": "linux", "config": {},
+              "rootfs": {"type": "layers", "diff_ids": ["sha256:" + hashlib.sha256(l).hexdigest() for l in layers]}}
+    files = {f"l{i}.tar": l for i, l in enumerate(layers)}
+    parts = [{"Config": "c.json", "RepoTags": [name + ":latest"], "Layers": list(files)}]
+    files.update({"c.json": json.dumps(config).encode(), "manifest.json": json.dumps(parts).encode()})
+    with open(root.file("image.tar"), "wb") as f:
+        f.write(tar_of(**files))
+    begin = time.monotonic()
+    hyb("image", "load", root.file("image.tar"))
+    took = time.monotonic() - begin
+    os.unlink(root.file("image.tar"))
+    return took
 
 
 def build_reader(root):
@@ -430,32 +466,99 @@ def cached(path):
     return int(out)
 
 
-def image_cache():
-    """Ten VMs that read all of one image: what the host's page cache holds of it."""
-    vms, megabytes = 10, 64
+def store_files(root):
+    """What the image store has: path of each file."""
+    store = root.file("images/erofs")
+    return [os.path.join(store, f) for f in os.listdir(store)]
+
+
+def noise_layer(megabytes, most):
+    """A layer of files of random bytes, each of up to `most` bytes."""
+    files, left = {}, megabytes << 20
+    while left > 0:
+        n = min(left, random.randrange(1000, most))
+        files[f"usr/{len(files) % 97}/{len(files)}"] = os.urandom(n)
+        left -= n
+    return tar_of(**files)
+
+
+def container(name, image):
+    return f"      {name}: {{ image: {image}, command: sleep 100000, read_only: true, stop_grace_period: 0s }}\n"
+
+
+def image_second():
+    """Two images on one base, as the store has them and as a container reads them."""
+    megabytes, own, rounds = 64, 30, 8 * ROUNDS + 1
     with Root() as root:
         build_reader(root)
+        base = [image_root(root, megabytes), noise_layer(300 - megabytes, 200_000)]
+        hyb("image", "rm", "busybox")
+        loads = [load_image(root, name, *base, tar_of(own=os.urandom(own << 20))) for name in ("first", "second")]
+        rows = {r["name"].split("/")[-1]: r for r in json.loads(hyb("image", "ls", "-o", "json").stdout)}
+        first, second = (rows[name + ":latest"] for name in ("first", "second"))
+        if second["shared_size"] == 0:
+            print("bench: image_second FAILED: nothing is shared")
+            sys.exit(1)
+        figure("image_second", second["disk_size"] / 1e6, "MB", second["disk_size"] / second["size"],
+               f"a flat file, {second['size'] / 1e6:.1f} MB; a layer of {own} MiB on a base of 300 MiB that "
+               f"another image has too")
+        figure("image_second_load", loads[1], "s", loads[1] / loads[0],
+               f"the first, whose file is flat, {loads[0]:.2f} s")
+        with open(root.file("s.yaml"), "w") as f:
+            f.write("hyb: 1\nname: s\nvms:\n  vm:\n    restart: no\n    resources: { memory: 128m }\n    containers:\n"
+                    + container("first", "first") + container("second", "second"))
+        hyb("deploy", root.file("s.yaml"))
+
+        for key, path, how, text in (
+                ("seq", "/bench.bin", "seq", f"sequential, {megabytes} MiB of the base"),
+                ("rand", "/bench.bin", "rand", "random 4 KiB of the base, 4000 of them"),
+                ("own", "/own", "seq", f"sequential, {own} MiB of its own")):
+            pairs = []
+            for i in range(rounds):
+                got = {}
+                for name in ("first", "second") if i % 2 else ("second", "first"):
+                    out = hyb("exec", f"s/vm/{name}", "--", "reader", path, "alone", how, "1").stdout
+                    got[name] = float(out) / 1e6
+                pairs.append((got["second"], got["first"]))
+            a, b = (statistics.median(x) for x in zip(*pairs))
+            figure(f"image_second_{key}", a, "MB/s", statistics.median(x / y for x, y in pairs),
+                   f"the same from the first, which is flat, {b:.1f} MB/s; {text}, guest's page cache dropped before "
+                   f"each; median of {rounds} pairs in turns")
+
+
+def image_cache():
+    """Ten VMs that read all of two images on one base: what the host's page cache holds of both."""
+    vms, megabytes, own = 10, 64, 8
+    with Root() as root:
+        build_reader(root)
+        hyb("image", "rm", "busybox")
         restart_hybd()
-        import_image(root, "reader", megabytes)
-        store = root.file("images/erofs")
-        files = [os.path.join(store, f) for f in os.listdir(store)]
-        image = max(files, key=os.path.getsize)
+        base = image_root(root, megabytes)
+        for name in ("first", "second"):
+            load_image(root, name, base, tar_of(own=os.urandom(own << 20)))
+        files = store_files(root)
+        # Loading has left what it wrote there.
+        for path in files:
+            fd = os.open(path, os.O_RDONLY)
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+            os.close(fd)
         text = "hyb: 1\nname: s\nvms:\n"
         for i in range(vms):
-            text += (f"  v{i}:\n    restart: no\n    resources: {{ memory: 64m }}\n    containers:\n      c:\n"
-                     "        image: reader\n        command: [sleep, '100000']\n        stop_grace_period: 0s\n")
+            text += (f"  v{i}:\n    restart: no\n    resources: {{ memory: 64m }}\n    containers:\n"
+                     + container("c", ("first", "second")[i % 2]))
         with open(root.file("s.yaml"), "w") as f:
             f.write(text)
         hyb("deploy", "--timeout", "200s", root.file("s.yaml"))
         after = []
         for i in range(vms):
-            hyb("exec", f"s/v{i}/c", "--", "sh", "-c", "cat /bench.bin > /dev/null")
-            after.append(cached(image))
-        links = {os.stat(os.path.join(d, f)).st_ino for d, _, fs in os.walk(root.file("vms"))
-                 for f in fs if os.path.getsize(os.path.join(d, f)) == os.path.getsize(image)}
+            hyb("exec", f"s/v{i}/c", "--", "sh", "-c", "cat /bench.bin /own > /dev/null")
+            after.append(sum(cached(f) for f in files))
+        inodes = {os.stat(os.path.join(d, f)).st_ino for d, _, fs in os.walk(root.file("vms")) for f in fs}
+        used = [f for f in files if os.stat(f).st_ino in inodes]
         figure("image_cache", after[-1] / 1e6, "MB", after[-1] / after[0],
-               f"one VM that has read all of the image, {after[0] / 1e6:.1f} MB; {vms} VMs, image of "
-               f"{os.path.getsize(image) / 1e6:.1f} MB, {len(links)} file behind their disks")
+               f"one VM that has read all of one image, {after[0] / 1e6:.1f} MB; {vms} VMs, half of each of two images "
+               f"with {own} MiB each on a base of {megabytes} MiB; {len(used)} files behind their disks, of "
+               f"{' and '.join(f'{os.path.getsize(f) / 1e6:.1f}' for f in sorted(used))} MB")
 
 
 def engine_many_agent():
@@ -504,7 +607,7 @@ FIGURES = {"cold_deploy": cold_deploy, "exec": exec_, "logs": logs, "cp": cp,
            "guest_fixed_memory": guest_fixed_memory, "smallest_vm": smallest_vm,
            "host_memory": host_memory, "read_image": lambda: read_("image"),
            "read_volume": lambda: read_("volume"), "read_bind": read_bind,
-           "image_cache": image_cache,
+           "image_second": image_second, "image_cache": image_cache,
            "engine_many_agent": engine_many_agent}
 
 if __name__ == "__main__":
