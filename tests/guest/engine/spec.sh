@@ -94,6 +94,11 @@ full "echo ran" proc=',"capabilities":{"bounding":["CAP_KILL","CAP_TOMORROW"],"a
 is "an unknown capability is no error" "$st $out" "0 ran"
 like "but a warning" "$err" "process.capabilities.bounding: 'CAP_TOMORROW' is unknown"
 like "as is one that cannot be ambient" "$err" "process.capabilities.ambient"
+full "echo ran" top=',"windows":{"layerFolders":["x"]},"solaris":{},"freebsd":{},"zos":{},"vm":{}'
+is "sections of other platforms are no error" "$st $out" "0 ran"
+for section in windows solaris freebsd zos vm; do
+	like "but a warning: $section" "$err" "$section: left out: not of this platform"
+done
 gives "umask" "0027" "umask" proc=',"user":{"uid":0,"gid":0,"umask":23}'
 gives "additional groups" "0 5 6" "id -G" proc=',"user":{"uid":0,"gid":0,"additionalGids":[5,6]}'
 gives "oomScoreAdj" "123" "cat /proc/self/oom_score_adj" proc=',"oomScoreAdj":123'
