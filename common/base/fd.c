@@ -35,13 +35,17 @@ uint64_t now_realtime_ns(void)
 	return clock_ns(CLOCK_REALTIME);
 }
 
-ssize_t read_full(int fd, void *buf, size_t len)
+/* At *at of the file; NULL: where it is read from. */
+static ssize_t read_all(int fd, void *buf, size_t len, const uint64_t *at)
 {
 	size_t got = 0;
 	ssize_t n;
 
 	while (got < len) {
-		n = read(fd, (char *)buf + got, len - got);
+		char *p = (char *)buf + got;
+
+		n = at ? pread(fd, p, len - got, (off_t)(*at + got))
+		       : read(fd, p, len - got);
 		if (n == 0)
 			break;
 		if (n < 0) {
@@ -52,6 +56,16 @@ ssize_t read_full(int fd, void *buf, size_t len)
 		got += (size_t)n;
 	}
 	return (ssize_t)got;
+}
+
+ssize_t read_full(int fd, void *buf, size_t len)
+{
+	return read_all(fd, buf, len, NULL);
+}
+
+ssize_t pread_full(int fd, void *buf, size_t len, uint64_t at)
+{
+	return read_all(fd, buf, len, &at);
 }
 
 int fd_wait(int fd, short events, uint64_t deadline_ms)
@@ -127,25 +141,6 @@ int write_deadline(int fd, const void *buf, size_t len, uint64_t deadline_ms)
 int write_full(int fd, const void *buf, size_t len)
 {
 	return write_deadline(fd, buf, len, 0);
-}
-
-ssize_t pread_full(int fd, void *buf, size_t len, uint64_t at)
-{
-	size_t got = 0;
-	ssize_t n;
-
-	while (got < len) {
-		n = pread(fd, (char *)buf + got, len - got, (off_t)(at + got));
-		if (n == 0)
-			break;
-		if (n < 0) {
-			if (errno == EINTR)
-				continue;
-			return -errno;
-		}
-		got += (size_t)n;
-	}
-	return (ssize_t)got;
 }
 
 int pwrite_full(int fd, const void *buf, size_t len, uint64_t at)

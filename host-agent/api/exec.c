@@ -232,6 +232,20 @@ static int find_session(const struct vsock_addr *addr, const char *id,
 	return 0;
 }
 
+/* In the container of that name; *addr: its VM. */
+static int find_session_of(struct request *q, const char *name,
+			   const char *begin, struct vsock_addr *addr,
+			   struct agent_session *ret, struct err *e)
+{
+	struct target t;
+	char id[80];
+	int r = target_find(q, name, 3, &t, e);
+
+	if (r == 0)
+		r = guest_find(q, &t, false, addr, id, e);
+	return r < 0 ? r : find_session(addr, id, begin, name, ret, e);
+}
+
 /* One stream more; what its answer tells. */
 static int reattach(const struct vsock_addr *addr, const char *session,
 		    const char *stream, bool again, uint64_t deadline,
@@ -286,17 +300,11 @@ int on_exec_attach(void *ctx, struct vl_call *call, struct err *e)
 	struct attach_params p = {0};
 	struct request *q = ctx;
 	struct vsock_addr addr;
-	struct target t;
-	char id[80];
 	int r;
 
 	r = attach_read(call, &p, e);
 	if (r == 0)
-		r = target_find(q, p.name, 3, &t, e);
-	if (r == 0)
-		r = guest_find(q, &t, false, &addr, id, e);
-	if (r == 0)
-		r = find_session(&addr, id, p.session, p.name, &session, e);
+		r = find_session_of(q, p.name, p.session, &addr, &session, e);
 	if (r < 0)
 		return r;
 	if (!session.detached) {
@@ -332,8 +340,6 @@ int on_exec_kill(void *ctx, struct vl_call *call, struct err *e)
 	struct kill_params p = {0};
 	struct request *q = ctx;
 	struct vsock_addr addr;
-	struct target t;
-	char id[80];
 	int r;
 
 	r = vl_params_read(call->parameters, fields, ARRAY_SIZE(fields), true,
@@ -341,11 +347,7 @@ int on_exec_kill(void *ctx, struct vl_call *call, struct err *e)
 	if (r == 0)
 		r = check_session(p.session, e);
 	if (r == 0)
-		r = target_find(q, p.name, 3, &t, e);
-	if (r == 0)
-		r = guest_find(q, &t, false, &addr, id, e);
-	if (r == 0)
-		r = find_session(&addr, id, p.session, p.name, &session, e);
+		r = find_session_of(q, p.name, p.session, &addr, &session, e);
 	if (r == 0 && !session.running)
 		r = err_set(e, EBUSY, "session '%.12s' has ended", session.id);
 	if (r == 0)

@@ -31,19 +31,30 @@ static int read_row(const struct state_tenant *row, struct model_tenant **ret,
 	return r < 0 ? err_wrap(e, "tenant '%s'", row->name) : 0;
 }
 
+/* The row of that name, in t; *ret NULL: there is none. */
+static int find_row(struct request *q, const char *name, struct tenants *t,
+		    const struct state_tenant **ret, struct err *e)
+{
+	size_t i;
+	int r = state_tenant_list(q->api->state, &t->list, &t->n, e);
+
+	*ret = NULL;
+	for (i = 0; r == 0 && i < t->n; i++)
+		if (strcmp(t->list[i].name, name) == 0)
+			*ret = &t->list[i];
+	return r;
+}
+
 /* The declaration; *ret NULL: there is none. */
 static int find_tenant(struct request *q, const char *name,
 		       struct model_tenant **ret, struct err *e)
 {
 	_cleanup_tenants_ struct tenants t = {NULL, 0};
-	size_t i;
-	int r = state_tenant_list(q->api->state, &t.list, &t.n, e);
+	const struct state_tenant *row;
+	int r = find_row(q, name, &t, &row, e);
 
 	*ret = NULL;
-	for (i = 0; r == 0 && i < t.n; i++)
-		if (strcmp(t.list[i].name, name) == 0)
-			return read_row(&t.list[i], ret, e);
-	return r;
+	return r == 0 && row ? read_row(row, ret, e) : r;
 }
 
 /* Is it named by the declaration of one that the caller may act for? */
@@ -315,26 +326,29 @@ int on_tenant_list(void *ctx, struct vl_call *call, struct err *e)
 int on_tenant_inspect(void *ctx, struct vl_call *call, struct err *e)
 {
 	_cleanup_tenants_ struct tenants t = {NULL, 0};
+	const struct state_tenant *row = NULL;
 	struct request *q = ctx;
 	const char *name = "";
-	size_t i;
+	json_t *o;
 	int r = read_name(call, &name, e);
 
 	if (r == 0)
 		r = only_root(q, e);
 	if (r == 0)
-		r = state_tenant_list(q->api->state, &t.list, &t.n, e);
-	for (i = 0; r == 0 && i < t.n; i++) {
-		json_t *o;
-
-		if (strcmp(t.list[i].name, name) != 0)
-			continue;
-		o = tenant_row(q, &t.list[i], e);
-		return o ? request_reply(q, json_pack("{s:o}", "object", o),
-					 false, e)
-			 : -EIO;
+		r = find_row(q, name, &t, &row, e);
+	if (r < 0)
+		return r;
+	if (!row) {
+		r = tenant_check(q, name, e);
+		return r < 0 ? r
+			     : err_set(e, ENOENT,
+				       "tenant '%s' is not declared: it has no "
+				       "limits",
+				       name);
 	}
-	return r < 0 ? r : tenant_check(q, name, e);
+	o = tenant_row(q, row, e);
+	return o ? request_reply(q, json_pack("{s:o}", "object", o), false, e)
+		 : -EIO;
 }
 
 int on_tenant_remove(void *ctx, struct vl_call *call, struct err *e)

@@ -281,6 +281,22 @@ int client_call_more(struct vl_conn *c, const char *method, json_t *params,
 	return transport_status(r, e);
 }
 
+int client_list(const struct cli *cli, const char *verb, const char *method,
+		const char *key, enum out_format format,
+		const char *const *fields, const char *const *headings,
+		out_row_fn print_row)
+{
+	_cleanup_vl_reply_ struct vl_reply reply = VL_REPLY_INIT;
+	struct err e = ERR_INIT;
+	int st = client_one(cli, method, NULL, &reply, &e);
+
+	if (st)
+		return cli_fail(st, verb, &e);
+	out_rows(json_object_get(reply.parameters, key), format, false, fields,
+		 headings, print_row);
+	return CLI_DONE;
+}
+
 int client_each(const struct cli *cli, const char *verb, int n, char **words,
 		int (*fn)(struct vl_conn *c, const char *word))
 {
@@ -298,6 +314,23 @@ int client_each(const struct cli *cli, const char *verb, int n, char **words,
 			break;
 	}
 	return first;
+}
+
+int client_remove(struct vl_conn *c, const char *what, const char *method,
+		  const char *name)
+{
+	_cleanup_vl_reply_ struct vl_reply reply = VL_REPLY_INIT;
+	struct err e = ERR_INIT;
+	int st;
+
+	st = client_call(c, method, json_pack("{s:s}", "name", name),
+			 CLI_QUICK_MS, &reply, &e);
+	if (st)
+		return cli_fail(st, what, &e);
+	fputs("removed ", stdout);
+	out_text(stdout, name);
+	putchar('\n');
+	return 0;
 }
 
 int client_one(const struct cli *cli, const char *method, json_t *params,

@@ -51,10 +51,21 @@ int client_one(const struct cli *cli, const char *method, json_t *params,
  * JSON: for the verbs that inspect. */
 int client_inspect(const struct cli *cli, const char *verb, const char *method,
 		   const char *key, const char *word);
+/* Calls the method and prints the rows that it answers with as KEY: for the verbs
+ * that list. */
+int client_list(const struct cli *cli, const char *verb, const char *method,
+		const char *key, enum out_format format,
+		const char *const *fields, const char *const *headings,
+		out_row_fn print_row);
 /* Connects and calls fn for each word, all of them but where hybd is gone. fn
  * tells of its failure itself; the first exit status counts. */
 int client_each(const struct cli *cli, const char *verb, int n, char **words,
 		int (*fn)(struct vl_conn *c, const char *word));
+
+/* For the verbs that remove, within client_each(): calls the method with the name
+ * and says that it is gone, or that `what` failed. */
+int client_remove(struct vl_conn *c, const char *what, const char *method,
+		  const char *name);
 
 /* spawn.c: starts a hybd and waits until it serves. 0 or -errno. */
 int client_start(const struct cli *cli, struct err *e);

@@ -157,22 +157,10 @@ const struct verb cli_verb_disk_ls = {
 
 static int remove_one(struct vl_conn *c, const char *name)
 {
-	_cleanup_vl_reply_ struct vl_reply reply = VL_REPLY_INIT;
-	struct err e = ERR_INIT;
 	char what[320];
-	int st;
 
-	st = client_call(c, HOST_IFACE "DiskRemove",
-			 json_pack("{s:s}", "name", name), CLI_QUICK_MS, &reply,
-			 &e);
-	if (st) {
-		snprintf(what, sizeof(what), "disk rm '%.256s'", name);
-		return cli_fail(st, what, &e);
-	}
-	fputs("removed ", stdout);
-	out_text(stdout, name);
-	putchar('\n');
-	return 0;
+	snprintf(what, sizeof(what), "disk rm '%.256s'", name);
+	return client_remove(c, what, HOST_IFACE "DiskRemove", name);
 }
 
 static int run_rm(struct cli *cli, const void *args, int n, char **words)

@@ -116,19 +116,12 @@ static void print_row(struct out_table *t, const json_t *row, bool whole)
 static int run_ls(struct cli *cli, const void *args, int n, char **words)
 {
 	static const char *const headings[] = {"NAME", "VERSION", "SET", NULL};
-	_cleanup_vl_reply_ struct vl_reply reply = VL_REPLY_INIT;
 	const struct ls_args *a = args;
-	struct err e = ERR_INIT;
-	int st;
 
 	(void)n;
 	(void)words;
-	st = client_one(cli, HOST_IFACE "SecretList", NULL, &reply, &e);
-	if (st)
-		return cli_fail(st, "secret ls", &e);
-	out_rows(json_object_get(reply.parameters, "secrets"), a->format, false,
-		 fields, headings, print_row);
-	return CLI_DONE;
+	return client_list(cli, "secret ls", HOST_IFACE "SecretList", "secrets",
+			   a->format, fields, headings, print_row);
 }
 
 const struct verb cli_verb_secret_ls = {
@@ -145,17 +138,7 @@ const struct verb cli_verb_secret_ls = {
 
 static int remove_one(struct vl_conn *c, const char *name)
 {
-	_cleanup_vl_reply_ struct vl_reply reply = VL_REPLY_INIT;
-	struct err e = ERR_INIT;
-	int st;
-
-	st = client_call(c, HOST_IFACE "SecretRemove",
-			 json_pack("{s:s}", "name", name), CLI_QUICK_MS, &reply,
-			 &e);
-	if (st)
-		return cli_fail(st, "secret rm", &e);
-	printf("removed %s\n", name);
-	return 0;
+	return client_remove(c, "secret rm", HOST_IFACE "SecretRemove", name);
 }
 
 static int run_rm(struct cli *cli, const void *args, int n, char **words)

@@ -107,19 +107,12 @@ static int run_ls(struct cli *cli, const void *args, int n, char **words)
 	static const char *const headings[] = {"NAME",	 "VMS",	    "VCPUS",
 					       "MEMORY", "STORAGE", "VOLUMES",
 					       "PORTS",	 NULL};
-	_cleanup_vl_reply_ struct vl_reply reply = VL_REPLY_INIT;
 	const struct ls_args *a = args;
-	struct err e = ERR_INIT;
-	int st;
 
 	(void)n;
 	(void)words;
-	st = client_one(cli, HOST_IFACE "TenantList", NULL, &reply, &e);
-	if (st)
-		return cli_fail(st, "tenant ls", &e);
-	out_rows(json_object_get(reply.parameters, "tenants"), a->format, false,
-		 fields, headings, print_row);
-	return CLI_DONE;
+	return client_list(cli, "tenant ls", HOST_IFACE "TenantList", "tenants",
+			   a->format, fields, headings, print_row);
 }
 
 const struct verb cli_verb_tenant_ls = {
@@ -152,19 +145,7 @@ const struct verb cli_verb_tenant_show = {
 
 static int remove_one(struct vl_conn *c, const char *name)
 {
-	_cleanup_vl_reply_ struct vl_reply reply = VL_REPLY_INIT;
-	struct err e = ERR_INIT;
-	int st;
-
-	st = client_call(c, HOST_IFACE "TenantRemove",
-			 json_pack("{s:s}", "name", name), CLI_QUICK_MS, &reply,
-			 &e);
-	if (st)
-		return cli_fail(st, "tenant rm", &e);
-	fputs("removed ", stdout);
-	out_text(stdout, name);
-	putchar('\n');
-	return 0;
+	return client_remove(c, "tenant rm", HOST_IFACE "TenantRemove", name);
 }
 
 static int run_rm(struct cli *cli, const void *args, int n, char **words)

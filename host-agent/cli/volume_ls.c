@@ -35,19 +35,12 @@ static int run(struct cli *cli, const void *args, int n, char **words)
 {
 	static const char *const headings[] = {
 		"NAME", "SIZE", "ON DISK", "STATE", "USED BY", "CREATED", NULL};
-	_cleanup_vl_reply_ struct vl_reply reply = VL_REPLY_INIT;
 	const struct args *a = args;
-	struct err e = ERR_INIT;
-	int st;
 
 	(void)n;
 	(void)words;
-	st = client_one(cli, HOST_IFACE "VolumeList", NULL, &reply, &e);
-	if (st)
-		return cli_fail(st, "volume ls", &e);
-	out_rows(json_object_get(reply.parameters, "volumes"), a->format, false,
-		 fields, headings, print_row);
-	return CLI_DONE;
+	return client_list(cli, "volume ls", HOST_IFACE "VolumeList", "volumes",
+			   a->format, fields, headings, print_row);
 }
 
 const struct verb cli_verb_volume_ls = {

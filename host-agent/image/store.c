@@ -255,21 +255,18 @@ int image_store_list(struct image_store *s, struct image_info ***ret,
 
 int image_store_usage(struct image_store *s, uint64_t *ret_bytes, struct err *e)
 {
-	_cleanup_closedir_ DIR *d = NULL;
+	_cleanup_closedir_ DIR *d = store_open_files(s);
 	struct dirent *de;
 	uint64_t sum = 0;
-	int fd = openat(s->erofs_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-	d = fd < 0 ? NULL : fdopendir(fd);
-	if (!d) {
-		cleanup_close(&fd);
+	if (!d)
 		return err_sys(e, errno, "image store");
-	}
 	while ((de = readdir(d))) {
 		struct stat st;
 
 		if (de->d_name[0] != '.' &&
-		    fstatat(fd, de->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		    fstatat(s->erofs_fd, de->d_name, &st,
+			    AT_SYMLINK_NOFOLLOW) == 0)
 			sum += (uint64_t)st.st_blocks * 512;
 	}
 	*ret_bytes = sum;

@@ -92,18 +92,24 @@ bool store_find_whole(const struct image_store *s, const char *key,
 	return false;
 }
 
+DIR *store_open_files(const struct image_store *s)
+{
+	int fd = openat(s->erofs_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+
+	if (!d)
+		cleanup_close(&fd);
+	return d;
+}
+
 int store_sweep(struct image_store *s, struct err *e)
 {
-	_cleanup_closedir_ DIR *d = NULL;
+	_cleanup_closedir_ DIR *d = store_open_files(s);
 	struct dirent *de;
 	size_t i;
-	int fd = openat(s->erofs_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-	d = fd < 0 ? NULL : fdopendir(fd);
-	if (!d) {
-		cleanup_close(&fd);
+	if (!d)
 		return err_sys(e, errno, "image store");
-	}
 	while ((de = readdir(d))) {
 		if (de->d_name[0] == '.')
 			continue;

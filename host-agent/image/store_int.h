@@ -6,6 +6,7 @@
 #include "host-agent/image/image_found.h"
 #include "host-agent/image/store.h"
 
+#include <dirent.h>
 #include <pthread.h>
 
 /* The EROFS file that an image is a difference from. It stays as long as a
@@ -109,6 +110,8 @@ int store_check(const struct image_store *s, const struct stored *i,
 /* Is the whole EROFS file of this key there, an image's or a base? */
 bool store_find_whole(const struct image_store *s, const char *key,
 		      uint64_t *ret_size, int64_t *ret_mtime_ns);
+/* erofs/ to be read; NULL with errno. */
+DIR *store_open_files(const struct image_store *s);
 /* Removes files in erofs/ that no image uses. */
 int store_sweep(struct image_store *s, struct err *e);
 /* Bytes of files that only images use which `goes` knows: each once. */

@@ -90,10 +90,16 @@ static void ready_done(struct image_store *s, struct store_ready *y)
 	free(y->i.config_text);
 }
 
-/* The file that the image is to be: from now on it is as it will be. */
+/* The file that the image is to be. */
+static struct store_temp *own_file(struct store_ready *y)
+{
+	return y->i.base.key[0] ? &y->diff : &y->whole;
+}
+
+/* From now on that file is as it will be. */
 static int seal(struct store_ready *y, struct err *e)
 {
-	const struct store_temp *t = y->i.base.key[0] ? &y->diff : &y->whole;
+	const struct store_temp *t = own_file(y);
 	struct stat st;
 
 	if (fchmod(t->fd, 0444) < 0 || fsync(t->fd) < 0 ||
@@ -166,7 +172,7 @@ static int convert(struct image_store *s, const struct image_child *child,
  * there, a link does not. With the lock held. */
 static int publish(struct image_store *s, struct store_ready *y, struct err *e)
 {
-	struct store_temp *t = y->i.base.key[0] ? &y->diff : &y->whole;
+	struct store_temp *t = own_file(y);
 	struct store_file f[2];
 	char from[64];
 

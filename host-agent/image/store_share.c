@@ -27,16 +27,6 @@ struct choice {
 	int fd;
 };
 
-/* May an image of this owner be stored as a difference from that one? Its
- * owner could tell by the time it takes to read what the other one has. All
- * images belong to the host (NULL) as yet, so they may. */
-static bool may_share(const char *owner, const char *owner_of_base)
-{
-	if (!owner || !owner_of_base)
-		return owner == owner_of_base;
-	return strcmp(owner, owner_of_base) == 0;
-}
-
 /* The lowest layers that both have. */
 static uint32_t common_layers(const struct stored *x,
 			      const struct image_found *f)
@@ -108,8 +98,7 @@ static int open_base(struct image_store *s, const struct image_found *f,
 		return -1;
 	}
 	for (i = 0; i < s->n_images; i++) {
-		if (may_share(NULL, NULL) &&
-		    store_check(s, &s->images[i], NULL) == 0)
+		if (store_check(s, &s->images[i], NULL) == 0)
 			consider(&s->images[i], f, -1, &best);
 	}
 	for (i = 0; i < n; i++)

@@ -292,11 +292,11 @@ int world_settle(struct world *w, const char *tenant, const char *stack,
 		 int (*fn)(void *arg, const struct progress *p), void *arg,
 		 struct err *e);
 
-/* Is the stack wanted still, or has a request taken it down meanwhile? */
 /* Is there room for the stack in its tenant's quota? -EDQUOT. It is asked again
  * when it is stored. */
 int world_ask_quota(struct world *w, const struct model_stack *s,
 		    struct err *e);
+/* Is the stack wanted still, or has a request taken it down meanwhile? */
 bool world_is_wanted(struct world *w, const char *tenant, const char *stack);
 
 /* Is it there, of this tenant's stack, and of this name ("": any)? With the lock

@@ -55,9 +55,6 @@ int counter_next(struct state *s, const char *name, int64_t *ret,
  * it uses by then is looked at by quota_end(): -EDQUOT. */
 int quota_use_read(struct state *s, const char *tenant, struct quota_use *ret,
 		   struct err *e);
-int quota_check(struct state *s, const char *tenant,
-		const struct quota_use *before, const struct quota_use *after,
-		struct err *e);
 int quota_end(struct state *s, const char *tenant,
 	      const struct quota_use *before, struct err *e);
 int stack_use_write(struct state *s, const char *tenant, const char *name,

@@ -59,9 +59,9 @@ static int quota_exceeded(const char *tenant, enum quota_kind kind,
 	return -EDQUOT;
 }
 
-int quota_check(struct state *s, const char *tenant,
-		const struct quota_use *before, const struct quota_use *after,
-		struct err *e)
+static int quota_check(struct state *s, const char *tenant,
+		       const struct quota_use *before,
+		       const struct quota_use *after, struct err *e)
 {
 	_cleanup_(cleanup_stmt) sqlite3_stmt *st = NULL;
 	int r, step, kind;
@@ -108,10 +108,14 @@ int state_tenant_use(struct state *s, const char *name, struct quota_use *ret,
 int stack_use_write(struct state *s, const char *tenant, const char *name,
 		    const struct quota_use *use, struct err *e)
 {
+	/* At each start this is done for every stack: what is right already is
+	 * not written. */
 	return db_run(s, e,
 		      "UPDATE stacks SET vms = ?3, vcpus = ?4, memory = ?5,"
 		      " storage = ?6, ports = ?7"
-		      " WHERE tenant = ?1 AND name = ?2",
+		      " WHERE tenant = ?1 AND name = ?2"
+		      " AND (vms, vcpus, memory, storage, ports)"
+		      "  IS NOT (?3, ?4, ?5, ?6, ?7)",
 		      "ttiiiii", tenant, name, use->n[QUOTA_VMS],
 		      use->n[QUOTA_VCPUS], use->n[QUOTA_MEMORY],
 		      use->n[QUOTA_STORAGE], use->n[QUOTA_PORTS]);
