@@ -22,7 +22,7 @@
 struct api {
 	struct world *world;
 	struct state *state;
-	struct image_store *images;
+	struct image_stores *images;
 	struct volume_store *volumes;
 	struct secret_store *secrets;
 	struct disk_store *disks;
@@ -169,6 +169,10 @@ int tenant_check(struct request *q, const char *name, struct err *e);
 /* May the tenant use the image? -EPERM. */
 int tenant_image(struct request *q, const char *tenant, const char *reference,
 		 struct err *e);
+/* The store into which images for the tenant are pulled; given back with
+ * image_store_put(). -EPERM: it may not pull. */
+int tenant_pull(struct request *q, const char *tenant, struct image_store **ret,
+		struct err *e);
 /* What only root and the members of `default` may; -EPERM. */
 int tenant_operator(const struct request *q, const char *what, struct err *e);
 

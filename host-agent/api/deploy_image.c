@@ -71,8 +71,8 @@ int images_admit(struct request *q, const struct model_stack *s,
 
 			r = tenant_image(q, s->tenant, c->image, e);
 			if (r == 0)
-				r = image_store_get(q->api->images, c->image,
-						    &image, e);
+				r = image_stores_get(q->api->images, s->tenant,
+						     c->image, &image, e);
 			if (r < 0)
 				return err_wrap(e, "container '%s/%s'",
 						vm->name, c->name);

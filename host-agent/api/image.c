@@ -55,6 +55,7 @@ static int take_images(struct request *q, const struct vl_call *call,
 		 4096, true},
 	};
 	char source[512];
+	_cleanup_image_store_ struct image_store *store = NULL;
 	_cleanup_image_info_list_ struct image_info **list = NULL;
 	struct load_params p = {.name = NULL};
 	struct bytes_teller teller = {.q = q};
@@ -75,6 +76,8 @@ static int take_images(struct request *q, const struct vl_call *call,
 			   &p, NULL, e);
 	if (r == 0)
 		r = tenant_operator(q, "add images", e);
+	if (r == 0)
+		r = image_stores_take(q->api->images, q->tenant, &store, e);
 	if (r < 0)
 		return r;
 	text_escape(p.source && p.source[0] ? p.source : "image", source,
@@ -84,8 +87,8 @@ static int take_images(struct request *q, const struct vl_call *call,
 		return err_set(e, EINVAL,
 			       "%s: no descriptor came with the call",
 			       is_tree ? "ImageImport" : "ImageLoad");
-	r = is_tree ? image_store_import_fd(q->api->images, &in, &list, e)
-		    : image_store_load_fd(q->api->images, &in, &list, e);
+	r = is_tree ? image_store_import_fd(store, &in, &list, e)
+		    : image_store_load_fd(store, &in, &list, e);
 	close(in.fd);
 	if (r < 0)
 		return r;
@@ -158,6 +161,7 @@ int on_image_pull(void *ctx, struct vl_call *call, struct err *e)
 		{"tls_verify", VL_BOOL,
 		 offsetof(struct pull_params, tls_verify), 0, 0, true},
 	};
+	_cleanup_image_store_ struct image_store *store = NULL;
 	_cleanup_image_info_ struct image_info *image = NULL;
 	struct pull_params p = {.tls_verify = true};
 	struct request *q = ctx;
@@ -170,7 +174,7 @@ int on_image_pull(void *ctx, struct vl_call *call, struct err *e)
 	r = vl_params_read(call->parameters, fields, ARRAY_SIZE(fields), true,
 			   &p, NULL, e);
 	if (r == 0)
-		r = tenant_operator(q, "pull images", e);
+		r = tenant_pull(q, q->tenant, &store, e);
 	if (r < 0)
 		return r;
 	r = take_auth(q, &auth, e);
@@ -180,8 +184,7 @@ int on_image_pull(void *ctx, struct vl_call *call, struct err *e)
 				   .auth = auth,
 				   .platform = p.platform,
 				   .no_tls_verify = !p.tls_verify};
-	r = image_store_pull(q->api->images, &pull, bytes_tell, &teller, &image,
-			     e);
+	r = image_store_pull(store, &pull, bytes_tell, &teller, &image, e);
 	if (auth)
 		explicit_bzero(auth, strlen(auth));
 	if (r < 0)
@@ -195,13 +198,16 @@ int on_image_pull(void *ctx, struct vl_call *call, struct err *e)
 int on_image_list(void *ctx, struct vl_call *call, struct err *e)
 {
 	_cleanup_image_info_list_ struct image_info **list = NULL;
+	_cleanup_image_store_ struct image_store *store = NULL;
 	struct request *q = ctx;
 	json_t *rows;
 	size_t i;
 	int r;
 
 	(void)call;
-	r = image_store_list(q->api->images, &list, e);
+	r = image_stores_take(q->api->images, q->tenant, &store, e);
+	if (r == 0)
+		r = image_store_list(store, &list, e);
 	if (r < 0)
 		return r;
 	rows = json_array();
@@ -293,7 +299,8 @@ int on_image_inspect(void *ctx, struct vl_call *call, struct err *e)
 
 	r = read_ref(call, &p, e);
 	if (r == 0)
-		r = image_store_get(q->api->images, p.reference, &i, e);
+		r = image_stores_get(q->api->images, q->tenant, p.reference, &i,
+				     e);
 	if (r < 0)
 		return r;
 	o = image_row(i, i->names && i->names[0] ? i->names[0] : "");
@@ -328,6 +335,7 @@ static bool in_use(void *arg, const char *digest)
 
 int on_image_remove(void *ctx, struct vl_call *call, struct err *e)
 {
+	_cleanup_image_store_ struct image_store *store = NULL;
 	struct request *q = ctx;
 	struct ref_params p;
 	char **removed = NULL;
@@ -338,7 +346,9 @@ int on_image_remove(void *ctx, struct vl_call *call, struct err *e)
 	if (r == 0)
 		r = tenant_operator(q, "remove images", e);
 	if (r == 0)
-		r = image_store_remove(q->api->images, p.reference, in_use,
+		r = image_stores_take(q->api->images, q->tenant, &store, e);
+	if (r == 0)
+		r = image_store_remove(store, p.reference, in_use,
 				       q->api->world, &removed, e);
 	if (r < 0)
 		return r;
@@ -360,6 +370,7 @@ int on_image_prune(void *ctx, struct vl_call *call, struct err *e)
 		{"dry_run", VL_BOOL, offsetof(struct prune_params, dry_run), 0,
 		 0, true},
 	};
+	_cleanup_image_store_ struct image_store *store = NULL;
 	struct prune_params p = {.all = false};
 	struct request *q = ctx;
 	struct image_prune prune;
@@ -372,13 +383,15 @@ int on_image_prune(void *ctx, struct vl_call *call, struct err *e)
 			   &p, NULL, e);
 	if (r == 0)
 		r = tenant_operator(q, "remove images", e);
+	if (r == 0)
+		r = image_stores_take(q->api->images, q->tenant, &store, e);
 	if (r < 0)
 		return r;
 	prune = (struct image_prune){.all = p.all,
 				     .dry_run = p.dry_run,
 				     .in_use = in_use,
 				     .arg = q->api->world};
-	r = image_store_prune(q->api->images, &prune, &removed, &bytes, e);
+	r = image_store_prune(store, &prune, &removed, &bytes, e);
 	if (r < 0)
 		return r;
 	log_info("image prune: %llu bytes, by user %u%s",

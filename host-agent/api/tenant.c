@@ -172,6 +172,17 @@ int tenant_operator(const struct request *q, const char *what, struct err *e)
 	return -EPERM;
 }
 
+int tenant_pull(struct request *q, const char *tenant, struct image_store **ret,
+		struct err *e)
+{
+	if (q->peer->uid != 0 && strcmp(tenant, HYB_DEFAULT_TENANT) != 0) {
+		err_set(e, EPERM, "tenant '%s' may not pull images", tenant);
+		err_hint(e, "ask the operator: root may");
+		return -EPERM;
+	}
+	return image_stores_take(q->api->images, tenant, ret, e);
+}
+
 /* ------------------------------------------------------------------- calls */
 
 static int only_root(const struct request *q, struct err *e)

@@ -388,7 +388,7 @@ static int open_virt(const struct options *o, const struct paths *p,
 }
 
 static int open_images(const struct options *o, const struct paths *p,
-		       struct image_store **ret, struct err *e)
+		       struct image_stores **ret, struct err *e)
 {
 	char dir[300];
 	struct image_store_config cfg = {
@@ -399,7 +399,7 @@ static int open_images(const struct options *o, const struct paths *p,
 	};
 
 	snprintf(dir, sizeof(dir), "%s/images", o->root);
-	return image_store_open(&cfg, ret, e);
+	return image_stores_open(&cfg, ret, e);
 }
 
 static int open_volumes(const struct options *o, struct state *state,

@@ -132,6 +132,7 @@ int image_store_open(const struct image_store_config *config,
 		return err_sys(e, ENOMEM, "image store");
 	s->dir_fd = s->erofs_fd = s->meta_fd = s->tmp_fd = s->lock_fd = -1;
 	pthread_mutex_init(&s->lock, NULL);
+	atomic_init(&s->refs, 1);
 	store_pull_init(s);
 	r = set_config(s, config);
 	if (r < 0)
@@ -165,6 +166,18 @@ void image_store_close(struct image_store *s)
 	free(s->skopeo);
 	free(s->registries);
 	free(s);
+}
+
+struct image_store *image_store_ref(struct image_store *s)
+{
+	atomic_fetch_add(&s->refs, 1);
+	return s;
+}
+
+void image_store_put(struct image_store *s)
+{
+	if (s && atomic_fetch_sub(&s->refs, 1) == 1)
+		image_store_close(s);
 }
 
 /* --------------------------------------------------------------- looking */

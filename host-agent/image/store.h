@@ -87,6 +87,17 @@ int image_store_open(const struct image_store_config *config,
 		     struct image_store **ret, struct err *e);
 void image_store_close(struct image_store *s);
 
+/* Another holder of the store, which is closed when the last one puts it; the
+ * first is who opened it. */
+struct image_store *image_store_ref(struct image_store *s);
+void image_store_put(struct image_store *s);
+static inline void cleanup_image_store(struct image_store **s)
+{
+	if (*s)
+		image_store_put(*s);
+}
+#define _cleanup_image_store_ __attribute__((cleanup(cleanup_image_store)))
+
 /* What goes on, for people: phase is "fetch", "read", "convert" or "store";
  * total 0 where it is not known. Called from the thread that loads; a return
  * other than 0 cancels the work with -ECANCELED. */

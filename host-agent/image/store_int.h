@@ -8,6 +8,7 @@
 
 #include <dirent.h>
 #include <pthread.h>
+#include <stdatomic.h>
 
 /* The EROFS file that an image is a difference from. It stays as long as a
  * difference needs it, with or without an image of its own. */
@@ -60,6 +61,7 @@ struct store_name {
 struct image_store {
 	struct image_store_config c;
 	char *dir, *program, *skopeo, *registries; /* what c points to */
+	atomic_uint refs;
 	int dir_fd, erofs_fd, meta_fd, tmp_fd, lock_fd;
 	uint64_t next_tmp;
 

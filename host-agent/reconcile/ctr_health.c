@@ -157,7 +157,8 @@ int ctr_apply_checks(struct vm *vm, struct ctr *c,
 	world_unlock(vm->world);
 	if (done)
 		return 0;
-	r = image_store_get(vm->world->images, c->row.digest, &image, e);
+	r = image_stores_get(vm->world->images, vm->tenant, c->row.digest,
+			     &image, e);
 	if (r == 0)
 		r = health_check_of(m, image, &mem, shell, &health, e);
 	if (r == 0)

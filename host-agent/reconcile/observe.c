@@ -70,7 +70,8 @@ static void observe_vm(struct observed *o, struct observed_vm *ov,
 
 /* The digests that the images of the containers' models have now. Done without
  * the world's lock: the image store has its own. */
-static void resolve_digests(struct observed *o, struct world *w)
+static void resolve_digests(struct observed *o, struct world *w,
+			    const char *tenant)
 {
 	size_t i;
 
@@ -79,7 +80,8 @@ static void resolve_digests(struct observed *o, struct world *w)
 		const char *ref = json_string_value(
 			json_object_get(o->ctrs[i].applied, "image"));
 
-		if (ref && image_store_get(w->images, ref, &image, NULL) == 0)
+		if (ref &&
+		    image_stores_get(w->images, tenant, ref, &image, NULL) == 0)
 			snprintf(o->digests[i][1], sizeof(o->digests[i][1]),
 				 "%s", image->digest);
 	}
@@ -117,7 +119,7 @@ struct observed *observed_new(struct world *w, const char *tenant,
 		observed_free(o);
 		return NULL;
 	}
-	resolve_digests(o, w);
+	resolve_digests(o, w, tenant);
 	return o;
 }
 

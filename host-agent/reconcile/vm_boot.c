@@ -197,9 +197,9 @@ static bool disk_is_used(struct vm *vm, const char *serial)
 		if (!vm->ctrs[i].in_guest)
 			continue;
 		/* What cannot be told is taken for used. */
-		used = image_store_get(vm->world->images,
-				       vm->ctrs[i].row.digest, &image,
-				       NULL) < 0 ||
+		used = image_stores_get(vm->world->images, vm->tenant,
+					vm->ctrs[i].row.digest, &image,
+					NULL) < 0 ||
 		       strcmp(image->erofs_serial, serial) == 0;
 	}
 	return used;
@@ -263,7 +263,8 @@ int vm_attach_image(struct vm *vm, const char *reference,
 	size_t i;
 	int r;
 
-	r = image_store_get(vm->world->images, reference, &image, e);
+	r = image_stores_get(vm->world->images, vm->tenant, reference, &image,
+			     e);
 	if (r < 0)
 		return r;
 	for (i = 0; i < vm->n_disks; i++)

@@ -500,8 +500,8 @@ static int stop_signal_of(struct vm *vm, const struct ctr *c,
 	if (c->stop_signal)
 		return c->stop_signal;
 	if (c->row.digest[0] &&
-	    image_store_get(vm->world->images, c->row.digest, &image, NULL) ==
-		    0)
+	    image_stores_get(vm->world->images, vm->tenant, c->row.digest,
+			     &image, NULL) == 0)
 		image_defaults_of(image, &defaults);
 	return oci_config_stop_signal(&m, &defaults);
 }

@@ -455,7 +455,7 @@ static void keep_failed(struct vm *vm)
 }
 
 int world_open(const struct world_config *config, struct state *state,
-	       struct image_store *images, struct virt *virt,
+	       struct image_stores *images, struct virt *virt,
 	       struct world **ret, struct err *e)
 {
 	struct world *w = calloc(1, sizeof(*w));

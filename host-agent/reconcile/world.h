@@ -33,7 +33,7 @@
 
 #include "host-agent/disk/disk.h"
 #include "host-agent/guest/agent.h"
-#include "host-agent/image/store.h"
+#include "host-agent/image/stores.h"
 #include "host-agent/model/check.h"
 #include "host-agent/model/model.h"
 #include "host-agent/plan/plan.h"
@@ -222,7 +222,7 @@ struct world_config {
 struct world {
 	struct world_config config;
 	struct state *state;
-	struct image_store *images;
+	struct image_stores *images;
 	struct disk_store *disks;
 	struct virt *virt;
 	struct volume_store *volumes;
@@ -242,7 +242,7 @@ struct world {
 
 /* Loads the state, takes up what is running, starts an actor for every VM. */
 int world_open(const struct world_config *config, struct state *state,
-	       struct image_store *images, struct virt *virt,
+	       struct image_stores *images, struct virt *virt,
 	       struct world **ret, struct err *e);
 
 void world_lock(struct world *w);
