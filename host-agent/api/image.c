@@ -26,7 +26,7 @@ static json_t *image_row(const struct image_info *i, const char *name)
 
 	return json_pack("{s:s,s:s,s:I,s:I,s:I,s:s,s:s}", "name", name,
 			 "digest", i->digest, "size", (json_int_t)i->size,
-			 "disk_size", (json_int_t)i->file_size, "shared_size",
+			 "disk_size", (json_int_t)i->disk_size, "shared_size",
 			 (json_int_t)shared, "architecture", i->architecture,
 			 "created", i->created);
 }

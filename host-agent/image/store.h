@@ -43,6 +43,7 @@ struct image_info {
 	const char *base_digest; /* of the image that the base was */
 	uint64_t erofs_size;	 /* as a VM sees it */
 	uint64_t file_size;	 /* of `path` */
+	uint64_t disk_size;	 /* what that takes, without its holes */
 	char erofs_serial[21];	 /* disk serial, of the file's key */
 	const char *architecture;
 	const char *os;

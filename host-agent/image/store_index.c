@@ -561,10 +561,14 @@ static int info_files(const struct image_store *s, const struct stored *i,
 {
 	struct store_file f[2];
 	size_t n = store_files(i, f);
+	struct stat st;
 
 	info->file_size = i->file_size;
 	info->path =
 		arena_printf(info->arena, "%s/erofs/%s", s->dir, f[0].name);
+	info->disk_size = info->path && lstat(info->path, &st) == 0
+				  ? (uint64_t)st.st_blocks * 512
+				  : 0;
 	if (n > 1) {
 		info->base_path = arena_printf(info->arena, "%s/erofs/%s",
 					       s->dir, f[1].name);

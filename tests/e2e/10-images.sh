@@ -34,6 +34,18 @@ kill -9 "$(hybd_pid)"
 # A tree of the host's as an image, and what an image's configuration says.
 tar -C "$WORK/b/rootfs" -cf - . | gzip -1 | hyb image import - tree:1 >"$WORK/out" 2>&1
 like "import of a pipe" "$(cat "$WORK/out")" "^tree:1 "
+# Nearly a million files, and one of 5 GiB that is mostly a hole.
+mkdir "$WORK/huge"
+truncate -s 5G "$WORK/huge/huge"
+printf BEGIN | dd of="$WORK/huge/huge" conv=notrunc status=none
+printf END >>"$WORK/huge/huge"
+{
+	python3 "$(dirname "$0")/large_tar.py" 998000
+	tar -b1 -C "$WORK/b/rootfs" -cf - . | head -c -1024
+	tar -S -C "$WORK/huge" -cf - huge
+} | hyb image import - large:1 >"$WORK/out" 2>&1
+is "import of a million files, and of one of 5 GiB" $? 0
+is "of which the host has no holes" "$(hyb image inspect large:1 >/dev/null && hyb image ls -o json | jq '.[] | select(.name == "large:1").disk_size | . > 0 and . < 300000000')" true
 fails "import of what is no tar" 1 "^hyb: image import '/etc/hostname': layer 1 \(sha256:.*cut" hyb image import /etc/hostname x:1
 umoci config --image "$WORK/l:busybox:latest" --tag cfg --config.env FROM=image --config.env BOTH=image \
 	--config.user 1234:4321 --config.workingdir /made/up --config.volume /data --config.exposedports 80/tcp \
@@ -86,6 +98,7 @@ vms:
   v:
     containers:
       c: { image: "tree:1", command: sleep 1000, init: true, stop_grace_period: 0s }
+      large: { image: "large:1", command: sleep 1000, init: true, stop_grace_period: 0s }
       cfg: { image: "cfg:1", environment: { BOTH: manifest }, restart: no }
       kept: { image: "cfg:1", volumes: ["kept:/data"], command: "exit", restart: no }
       name: { image: "is-name:1", restart: no }
@@ -121,6 +134,9 @@ is "Healthcheck: CMD, CMD-SHELL, NONE, and the manifest's before them" \
 sed 's/is-uid:1/is-nobody:1/' "$WORK/s.yaml" >"$WORK/n.yaml"
 fails "a User that the image does not have" 1 "image 'is-nobody:1': .*user 'nosuch' is not in the image" hyb deploy "$WORK/n.yaml"
 is "the imported tree" "$(hyb exec s/v/c -- cat /version)" 9
+is "a million files in a container, and one of 5 GiB" \
+	"$(hyb exec s/v/large -- sh -c 'ls -d /d* | wc -l; ls /d0998 | wc -l; stat -c %s /d0998/file997999 /huge; head -c 5 /huge; tail -c 3 /huge' | tr '\n' ' ')" \
+	"1000 998 0 5368709123 BEGINEND"
 await "the command has spoken" 20 sh -c 'hyb logs s/v/cfg | grep -q manifest'
 is "User, WorkingDir, Env, Entrypoint and Cmd" "$(hyb logs s/v/cfg | tr '\n' ' ')" "1234 4321 /made/up image manifest "
 check "stop" hyb stop s/v/cfg
@@ -131,7 +147,7 @@ is "prune takes nothing that has a name" "$(hyb image prune -o json | jq -c .rem
 check "a name that moves" hyb image load "$WORK/o1" --name app:2
 is "prune asks" "$(hyb image prune --dry-run -o json | jq '.removed | length')" 1
 is "prune" "$(hyb image prune -o json | jq '.removed | length')" 1
-like "prune -a keeps what containers use" "$(hyb image prune -a >/dev/null 2>&1; hyb image ls -o json | jq -r '[.[].name | select(startswith("is-") | not)] | sort | join(" ")')" '^cfg:1 tree:1$'
+like "prune -a keeps what containers use" "$(hyb image prune -a >/dev/null 2>&1; hyb image ls -o json | jq -r '[.[].name | select(startswith("is-") | not)] | sort | join(" ")')" '^cfg:1 large:1 tree:1$'
 check "down" hyb down --volumes s
 is "prune -a" "$(hyb image prune -a >/dev/null; hyb image ls -o json | jq length)" 0
 is "and no file is left" "$(find "$HYB_ROOT/images/erofs" -type f | wc -l)" 0
