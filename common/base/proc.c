@@ -11,12 +11,14 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdint.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
 #define PROC_FDS_MAX 64
+#define LOG_SIZE     4096
 
 static const char *const default_env[] = {
 	"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -253,6 +255,29 @@ int proc_run(const struct proc_spec *spec, uint64_t deadline_ms, size_t max,
 	if (ret_errout && !(*ret_errout = buf_steal(&errout)))
 		return err_sys(e, ENOMEM, "run '%s'", spec->path);
 	return 0;
+}
+
+int proc_log_make(const char *name)
+{
+	_cleanup_close_ int fd =
+		memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+	if (fd < 0 || ftruncate(fd, LOG_SIZE) < 0 ||
+	    fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK) < 0)
+		return -errno;
+	return steal_fd(&fd);
+}
+
+void proc_log_line(int log, char *out, size_t size)
+{
+	ssize_t n = log >= 0 ? pread(log, out, size - 1, 0) : 0;
+	size_t i;
+
+	out[n > 0 ? n : 0] = '\0';
+	out[strcspn(out, "\n")] = '\0';
+	for (i = 0; out[i]; i++)
+		if ((unsigned char)out[i] < ' ' || (unsigned char)out[i] > '~')
+			out[i] = '?';
 }
 
 int proc_start_time(pid_t pid, uint64_t *ret)

@@ -40,6 +40,13 @@ int proc_wait(pid_t pid, int pidfd, uint64_t deadline_ms, int *ret_status,
 int proc_run(const struct proc_spec *spec, uint64_t deadline_ms, size_t max,
 	     char **ret_out, char **ret_errout, int *ret_status, struct err *e);
 
+/* A memfd of a fixed size for what a child says: one that is made to say much
+ * fills nothing. Its descriptor, or -errno. */
+int proc_log_make(const char *name);
+/* The first line of it, what is not printable as '?'; "" where there is none
+ * or log is negative. */
+void proc_log_line(int log, char *out, size_t size);
+
 /* Start time of a process in clock ticks since boot (field 22 of
  * /proc/PID/stat): with the pid it names one process for the life of the
  * host's boot. -ESRCH: no such process. */

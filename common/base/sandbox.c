@@ -20,6 +20,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 
 #if defined(__x86_64__)
@@ -92,7 +93,7 @@ int sandbox_start(unsigned int first, struct err *e)
 }
 
 /* Makes the new root at ROOT_POINT and turns to it. */
-static int change_root(const char *root, struct err *e)
+static int change_root(const char *root, bool tree, struct err *e)
 {
 	const unsigned long flags =
 		MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY;
@@ -103,7 +104,8 @@ static int change_root(const char *root, struct err *e)
 		if (mount("none", ROOT_POINT, "tmpfs", flags,
 			  "nr_inodes=2,nr_blocks=1,mode=0555") < 0)
 			return err_sys(e, errno, "mount an empty root");
-	} else if (mount(root, ROOT_POINT, NULL, MS_BIND, NULL) < 0 ||
+	} else if (mount(root, ROOT_POINT, NULL, MS_BIND | (tree ? MS_REC : 0),
+			 NULL) < 0 ||
 		   mount(NULL, ROOT_POINT, NULL, flags | MS_BIND | MS_REMOUNT,
 			 NULL) < 0) {
 		return err_sys(e, errno, "make '%s' the root", root);
@@ -116,16 +118,17 @@ static int change_root(const char *root, struct err *e)
 
 /* Before the ids change, with which CAP_SETPCAP goes. Without it the set
  * stays, and no_new_privs makes it moot. */
-static void drop_bounding_set(void)
+static void drop_bounding_set(uint64_t keep)
 {
 	int cap;
 
 	for (cap = 0; cap < 64; cap++)
-		if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0)
+		if (!(keep >> cap & 1) &&
+		    prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0)
 			return;
 }
 
-static int drop_capabilities(struct err *e)
+static int drop_capabilities(uint64_t keep, struct err *e)
 {
 	struct __user_cap_header_struct head = {
 		.version = _LINUX_CAPABILITY_VERSION_3};
@@ -133,6 +136,8 @@ static int drop_capabilities(struct err *e)
 
 	(void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
 	memset(data, 0, sizeof(data));
+	data[0].effective = data[0].permitted = (uint32_t)keep;
+	data[1].effective = data[1].permitted = (uint32_t)(keep >> 32);
 	if (syscall(SYS_capset, &head, data) < 0)
 		return err_sys(e, errno, "drop capabilities");
 	return 0;
@@ -170,30 +175,100 @@ static int set_limits(const struct sandbox_spec *s, struct err *e)
 int sandbox_enter(const struct sandbox_spec *spec, bool *ret_confined,
 		  struct err *e)
 {
-	const int flags =
-		CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS;
+	const int flags = CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS |
+			  (spec->keep_net ? 0 : CLONE_NEWNET);
 	int err;
 
 	*ret_confined = unshare(flags) == 0;
 	if (!*ret_confined && errno != EPERM)
 		return err_sys(e, errno, "make namespaces");
 	if (*ret_confined)
-		err = change_root(spec->root, e);
+		err = change_root(spec->root, spec->root_tree, e);
 	else
 		err = spec->root && chdir(spec->root) < 0
 			      ? err_sys(e, errno, "go to '%s'", spec->root)
 			      : 0;
-	drop_bounding_set();
+	drop_bounding_set(spec->keep_caps);
 	if (err == 0)
 		err = drop_ids(spec, e);
 	if (err == 0)
 		err = set_limits(spec, e);
 	if (err == 0)
-		err = drop_capabilities(e);
+		err = drop_capabilities(spec->keep_caps, e);
 	/* A change of ids may have set it again. */
 	if (err == 0 && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		err = err_sys(e, errno, "become non-dumpable");
 	return err;
+}
+
+static int write_map(pid_t pid, const char *file, const char *text)
+{
+	char path[48];
+	size_t n = strlen(text);
+	int fd;
+	bool ok;
+
+	snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, file);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	ok = fd >= 0 && write(fd, text, n) == (ssize_t)n;
+	if (fd >= 0)
+		close(fd);
+	return ok ? 0 : -errno;
+}
+
+/* Outside of the namespace, where the ids of the host can be given: once it is
+ * told that there is one. */
+__attribute__((noreturn)) static void
+mapper(pid_t pid, int go, const char *uid_map, const char *gid_map)
+{
+	char c;
+	int r;
+
+	if (read(go, &c, 1) != 1)
+		_exit(EIO);
+	r = write_map(pid, "uid_map", uid_map);
+	if (r == 0)
+		r = write_map(pid, "gid_map", gid_map);
+	_exit(-r);
+}
+
+int sandbox_user_namespace(const char *uid_map, const char *gid_map,
+			   struct err *e)
+{
+	int p[2], status = 0, r = 0;
+	pid_t self = getpid(), pid;
+
+	if (pipe2(p, O_CLOEXEC) < 0)
+		return err_sys(e, errno, "pipe");
+	pid = fork();
+	if (pid < 0) {
+		r = errno;
+		close(p[0]);
+		close(p[1]);
+		return err_sys(e, r, "fork");
+	}
+	if (pid == 0) {
+		close(p[1]);
+		mapper(self, p[0], uid_map, gid_map);
+	}
+	close(p[0]);
+	if (unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0)
+		r = err_sys(e, errno, "make a user namespace");
+	else if (write(p[1], "", 1) != 1)
+		r = err_sys(e, errno, "pipe");
+	close(p[1]);
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		continue;
+	if (r < 0)
+		return r;
+	if (!WIFEXITED(status) || WEXITSTATUS(status))
+		return err_sys(e,
+			       WIFEXITED(status) ? WEXITSTATUS(status) : ECHILD,
+			       "map its ids");
+	if (setgroups(0, NULL) < 0 || setresgid(0, 0, 0) < 0 ||
+	    setresuid(0, 0, 0) < 0)
+		return err_sys(e, errno, "take its ids");
+	return 0;
 }
 
 /* Rights by ABI version, for headers that are older than the kernel. */

@@ -33,6 +33,11 @@ int sandbox_start(unsigned int first, struct err *e);
 struct sandbox_spec {
 	/* The folder that becomes the root, read-only; NULL: an empty one. */
 	const char *root;
+	bool root_tree; /* with what is mounted below it, as it is mounted */
+	bool keep_net;	/* the network namespace stays */
+	/* Capabilities that stay, as bits (1ULL << CAP_X); across an exec where
+	 * the uid is 0. */
+	uint64_t keep_caps;
 	bool drop_ids;
 	uid_t uid;
 	gid_t gid;
@@ -51,6 +56,14 @@ struct sandbox_spec {
  * work, with the rights of the new ids. */
 int sandbox_enter(const struct sandbox_spec *spec, bool *ret_confined,
 		  struct err *e);
+
+/*
+ * A user namespace and a mount namespace that belongs to it (what is mounted
+ * before is locked in it), with these maps (lines as of /proc/PID/uid_map; 0 is
+ * in them), and 0 as the ids. Needs privileges, and /proc. It forks: before
+ * there are limits. */
+int sandbox_user_namespace(const char *uid_map, const char *gid_map,
+			   struct err *e);
 
 /* 0, or -EOPNOTSUPP where the kernel has no Landlock (that is no error). */
 int sandbox_landlock(struct err *e);

@@ -32,7 +32,6 @@
 
 #include <fcntl.h>
 #include <getopt.h>
-#include <grp.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -43,7 +42,6 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 
 #define EXIT_USAGE 2
 #define SHARED_FD  3
@@ -210,72 +208,18 @@ static int mount_shared(const struct options *o, struct err *e)
 
 /* ------------------------------------------------------------------- ids */
 
-static int write_map(pid_t pid, const char *file, const struct options *o,
-		     uint32_t owner)
-{
-	char path[48], text[128];
-	int fd, n;
-	bool ok;
-
-	snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, file);
-	n = snprintf(text, sizeof(text), "0 %u 1\n%u %u 1\n%u %u %u\n",
-		     o->own_id, o->base, owner, o->base + 1, o->range + 1,
-		     IDS - 1);
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	ok = fd >= 0 && write(fd, text, (size_t)n) == n;
-	if (fd >= 0)
-		close(fd);
-	return ok ? 0 : -errno;
-}
-
-/* Outside of the namespace, where the ids of the host can be given: once it is
- * told that there is one. */
-__attribute__((noreturn)) static void mapper(pid_t pid, int go,
-					     const struct options *o)
-{
-	char c;
-	int r;
-
-	if (read(go, &c, 1) != 1)
-		_exit(EIO);
-	r = write_map(pid, "uid_map", o, o->owner_uid);
-	if (r == 0)
-		r = write_map(pid, "gid_map", o, o->owner_gid);
-	_exit(-r);
-}
-
 static int enter_ids(const struct options *o, struct err *e)
 {
-	int p[2], status = 0;
-	pid_t self = getpid(), pid;
+	static const char map[] = "0 %u 1\n%u %u 1\n%u %u %u\n";
+	char uids[128], gids[128];
 
-	if (pipe2(p, O_CLOEXEC) < 0)
-		return err_sys(e, errno, "pipe");
-	pid = fork();
-	if (pid < 0)
-		return err_sys(e, errno, "fork");
-	if (pid == 0) {
-		close(p[1]);
-		mapper(self, p[0], o);
-	}
-	close(p[0]);
+	snprintf(uids, sizeof(uids), map, o->own_id, o->base, o->owner_uid,
+		 o->base + 1, o->range + 1, IDS - 1);
+	snprintf(gids, sizeof(gids), map, o->own_id, o->base, o->owner_gid,
+		 o->base + 1, o->range + 1, IDS - 1);
 	/* The mounts' flags are locked by going to a namespace of less
 	 * rights. */
-	if (unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0)
-		err_sys(e, errno, "make a user namespace");
-	else if (write(p[1], "", 1) != 1)
-		err_sys(e, errno, "pipe");
-	close(p[1]);
-	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		continue;
-	if (e->code)
-		return -e->code;
-	if (!WIFEXITED(status) || WEXITSTATUS(status))
-		return err_sys(e, WEXITSTATUS(status), "map its ids");
-	if (setgroups(0, NULL) < 0 || setresgid(0, 0, 0) < 0 ||
-	    setresuid(0, 0, 0) < 0)
-		return err_sys(e, errno, "take its ids");
-	return 0;
+	return sandbox_user_namespace(uids, gids, e);
 }
 
 /* ---------------------------------------------------------------- filter */

@@ -33,6 +33,10 @@
 struct net;
 
 struct net_config {
+	/* A descriptor of the mount namespace in which the namespaces are
+	 * pinned (/proc/self/ns/mnt of a process that outlives this one, or of
+	 * this one before it made one of its own); -1: the caller's. */
+	int mnt_fd;
 	const char *root;	/* ROOT; ROOT/net/ is made, 0700 */
 	const char *dhcpd_path; /* hyb-dhcpd */
 	uid_t dhcpd_uid;	/* reserved; owns no file and runs nothing */
@@ -46,7 +50,7 @@ void net_close(struct net *n);
  * The tenant's network is there and whole from then on: namespace, bridge,
  * filters, DHCP server. What is there already is left alone (machines that run
  * notice nothing), what is missing is made, a DHCP server that died is started
- * again. tenant is a name (name_valid()).
+ * again. tenant is a name (name_is_valid()).
  */
 int net_tenant_ensure(struct net *n, const char *tenant, struct err *e);
 /* Ends its DHCP server and removes the namespace and all files. A tap that a
@@ -69,7 +73,7 @@ void net_machine_address(unsigned int number, struct net_machine *ret);
  * is part of it); *ret_fd: its descriptor, O_CLOEXEC, non-blocking, with
  * IFF_TAP | IFF_NO_PI | IFF_VNET_HDR, one queue. The tap is gone with the last
  * descriptor: so give it to QEMU and close it. host_name is what DHCP tells
- * the guest it is called (a name_valid() name), NULL: nothing.
+ * the guest it is called (a name_is_valid() name), NULL: nothing.
  * -EBUSY: a QEMU has this machine's tap. ret may be NULL.
  */
 int net_machine_add(struct net *n, const char *tenant, unsigned int number,

@@ -20,38 +20,12 @@
 
 #include <fcntl.h>
 #include <poll.h>
-#include <sys/mman.h>
 #include <sys/wait.h>
 
-#define END_MS	 5000
-#define LOG_SIZE 4096
+#define END_MS 5000
 /* A VM whose QEMU is ending has shares that end: so long it may take until it
  * has. */
 #define SETTLE_MS 1500
-
-static int make_log(void)
-{
-	_cleanup_close_ int fd =
-		memfd_create("hyb-fsd", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-
-	if (fd < 0 || ftruncate(fd, LOG_SIZE) < 0 ||
-	    fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK) < 0)
-		return -errno;
-	return steal_fd(&fd);
-}
-
-/* The first line of what it said, or "". */
-static void log_text(int log, char *out, size_t size)
-{
-	ssize_t n = log >= 0 ? pread(log, out, size - 1, 0) : 0;
-	size_t i;
-
-	out[n > 0 ? n : 0] = '\0';
-	out[strcspn(out, "\n")] = '\0';
-	for (i = 0; out[i]; i++)
-		if ((unsigned char)out[i] < ' ' || (unsigned char)out[i] > '~')
-			out[i] = '?';
-}
 
 static int make_socket(const struct vm *vm, size_t i, struct err *e)
 {
@@ -111,7 +85,7 @@ static int start_one(struct virt *v, struct vm *vm, size_t i,
 		     const struct virt_share *s, struct err *e)
 {
 	_cleanup_close_ int listen_fd = make_socket(vm, i, e), go = -1;
-	_cleanup_close_ int log = make_log();
+	_cleanup_close_ int log = proc_log_make("hyb-fsd");
 	uint64_t start;
 	int pidfd, r;
 	pid_t pid;
@@ -268,7 +242,7 @@ void share_lost(struct virt *v, struct vm *vm)
 	lost = i >= 0 && vm->state == VIRT_RUNNING && !vm->destroying &&
 	       !vm->starting;
 	if (lost) {
-		log_text(vm->shares[i].log, text, sizeof(text));
+		proc_log_line(vm->shares[i].log, text, sizeof(text));
 		event_push(v, VIRT_EVENT_SHARE_LOST, vm);
 	}
 	pthread_mutex_unlock(&v->lock);
@@ -287,7 +261,7 @@ void shares_explain(struct virt *v, struct vm *vm, struct err *e)
 
 	pthread_mutex_lock(&v->lock);
 	for (i = 0; i < vm->n_shares && !text[0]; i++)
-		log_text(vm->shares[i].log, text, sizeof(text));
+		proc_log_line(vm->shares[i].log, text, sizeof(text));
 	pthread_mutex_unlock(&v->lock);
 	if (text[0])
 		err_wrap(e, "shared folder: %s", text);
