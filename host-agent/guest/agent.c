@@ -1,17 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "host-agent/guest/agent.h"
-
-#include <time.h>
-
-#include "common/base/cleanup.h"
-#include "common/base/parse.h"
-#include "common/varlink/params.h"
+#include "host-agent/guest/agent_int.h"
 
 #include <poll.h>
-#include <stddef.h>
 #include <sys/socket.h>
 
-#define IFACE "io.hyb.Agent."
+#include "common/base/parse.h"
 
 int agent_open(struct agent *a, const struct vsock_addr *addr,
 	       uint64_t deadline_ms, struct err *e)
@@ -30,11 +23,9 @@ void agent_close(struct agent *a)
 	vl_conn_done(&a->conn);
 }
 
-/* One call whose answer is read by a table (n 0: nothing is read). */
-static int call_fields(struct agent *a, const char *method, json_t *params,
-		       uint64_t deadline_ms, const struct vl_field *fields,
-		       size_t n, void *out, struct vl_reply *reply,
-		       struct err *e)
+int agent_call_read(struct agent *a, const char *method, json_t *params,
+		    uint64_t deadline_ms, const struct vl_field *fields,
+		    size_t n, void *out, struct vl_reply *reply, struct err *e)
 {
 	int r;
 
@@ -51,21 +42,19 @@ static int call_fields(struct agent *a, const char *method, json_t *params,
 	return 0;
 }
 
-static int call_plain(struct agent *a, const char *method, json_t *params,
-		      uint64_t deadline_ms, struct err *e)
+int agent_call(struct agent *a, const char *method, json_t *params,
+	       uint64_t deadline_ms, struct err *e)
 {
 	_cleanup_vl_reply_ struct vl_reply reply = VL_REPLY_INIT;
 
-	return call_fields(a, method, params, deadline_ms, NULL, 0, NULL,
-			   &reply, e);
+	return agent_call_read(a, method, params, deadline_ms, NULL, 0, NULL,
+			       &reply, e);
 }
 
 struct hello_reply {
 	int64_t protocol, uptime, memory_total, vcpus;
 	const char *version, *kernel, *instance;
 };
-
-#define AT(type, member) offsetof(struct type, member)
 
 int agent_hello(struct agent *a, uint64_t deadline_ms, struct agent_hello *ret,
 		struct err *e)
@@ -86,8 +75,8 @@ int agent_hello(struct agent *a, uint64_t deadline_ms, struct agent_hello *ret,
 	struct hello_reply h = {0};
 	int r;
 
-	r = call_fields(a, IFACE "Hello", NULL, deadline_ms, fields,
-			ARRAY_SIZE(fields), &h, &reply, e);
+	r = agent_call_read(a, IFACE "Hello", NULL, deadline_ms, fields,
+			    ARRAY_SIZE(fields), &h, &reply, e);
 	if (r < 0)
 		return r;
 	ret->protocol = h.protocol;
@@ -108,7 +97,7 @@ int agent_claim(struct agent *a, const struct agent_claim *c,
 
 	random_bytes(seed, sizeof(seed));
 	hex_format(seed, sizeof(seed), hex);
-	return call_plain(a, IFACE "Claim",
+	return agent_call(a, IFACE "Claim",
 			  json_pack("{s:s,s:s,s:s,s:I,s:s}", "instance",
 				    c->instance, "hostname", c->hostname,
 				    "machine_id", c->machine_id, "time",
@@ -119,7 +108,7 @@ int agent_claim(struct agent *a, const struct agent_claim *c,
 
 int agent_set_time(struct agent *a, uint64_t deadline_ms, struct err *e)
 {
-	return call_plain(
+	return agent_call(
 		a, IFACE "SetTime",
 		json_pack("{s:I}", "time", (json_int_t)now_realtime_ns()),
 		deadline_ms, e);
@@ -241,7 +230,7 @@ int agent_create(struct agent *a, const struct agent_create *c,
 	json_t *none = json_array();
 	int r;
 
-	r = call_plain(
+	r = agent_call(
 		a, IFACE "Create",
 		json_pack("{s:s,s:O,s:s,s:I,s:s*,s:I,s:s,s:b,s:I,s:O,s:I}",
 			  "id", c->id, "config", c->config, "image",
@@ -308,8 +297,9 @@ int agent_start(struct agent *a, const char *id, uint64_t deadline_ms,
 	int r;
 
 	*ret_exit_code = -1;
-	r = call_fields(a, IFACE "Start", json_pack("{s:s}", "id", id),
-			deadline_ms, fields, ARRAY_SIZE(fields), &s, &reply, e);
+	r = agent_call_read(a, IFACE "Start", json_pack("{s:s}", "id", id),
+			    deadline_ms, fields, ARRAY_SIZE(fields), &s, &reply,
+			    e);
 	if (r == -EREMOTEIO && strcmp(reply.error, IFACE "StartError") == 0)
 		return start_error_read(&reply, ret_exit_code, e);
 	if (r == 0)
@@ -320,7 +310,7 @@ int agent_start(struct agent *a, const char *id, uint64_t deadline_ms,
 int agent_signal(struct agent *a, const char *id, int sig, bool all,
 		 uint64_t deadline_ms, struct err *e)
 {
-	return call_plain(a, IFACE "Signal",
+	return agent_call(a, IFACE "Signal",
 			  json_pack("{s:s,s:i,s:b}", "id", id, "signal", sig,
 				    "all", (int)all),
 			  deadline_ms, e);
@@ -329,25 +319,20 @@ int agent_signal(struct agent *a, const char *id, int sig, bool all,
 int agent_pause(struct agent *a, const char *id, uint64_t deadline_ms,
 		struct err *e)
 {
-	return call_plain(a, IFACE "Pause", json_pack("{s:s}", "id", id),
+	return agent_call(a, IFACE "Pause", json_pack("{s:s}", "id", id),
 			  deadline_ms, e);
 }
 
 int agent_resume(struct agent *a, const char *id, uint64_t deadline_ms,
 		 struct err *e)
 {
-	return call_plain(a, IFACE "Resume", json_pack("{s:s}", "id", id),
+	return agent_call(a, IFACE "Resume", json_pack("{s:s}", "id", id),
 			  deadline_ms, e);
 }
 
-struct one_object {
-	json_t *value;
-};
-
-/* One that answers with the container that it is about. */
-static int call_container(struct agent *a, const char *method, json_t *params,
-			  const char *id, uint64_t deadline_ms,
-			  struct agent_container *ret, struct err *e)
+int agent_call_one(struct agent *a, const char *method, json_t *params,
+		   const char *id, uint64_t deadline_ms,
+		   struct agent_container *ret, struct err *e)
 {
 	static const struct vl_field fields[] = {
 		{"container", VL_OBJECT, AT(one_object, value), 0, 0, false},
@@ -356,8 +341,8 @@ static int call_container(struct agent *a, const char *method, json_t *params,
 	struct one_object o = {0};
 	int r;
 
-	r = call_fields(a, method, params, deadline_ms, fields, 1, &o, &reply,
-			e);
+	r = agent_call_read(a, method, params, deadline_ms, fields, 1, &o,
+			    &reply, e);
 	if (r == 0)
 		r = container_read(o.value, ret, e);
 	if (r == 0 && strcmp(ret->id, id) != 0)
@@ -368,124 +353,20 @@ static int call_container(struct agent *a, const char *method, json_t *params,
 int agent_wait(struct agent *a, const char *id, uint64_t deadline_ms,
 	       struct agent_container *ret, struct err *e)
 {
-	return call_container(a, IFACE "Wait", json_pack("{s:s}", "id", id), id,
+	return agent_call_one(a, IFACE "Wait", json_pack("{s:s}", "id", id), id,
 			      deadline_ms, ret, e);
 }
 
 int agent_delete(struct agent *a, const char *id, bool force,
 		 uint64_t deadline_ms, struct err *e)
 {
-	return call_plain(a, IFACE "Delete",
+	return agent_call(a, IFACE "Delete",
 			  json_pack("{s:s,s:b}", "id", id, "force", (int)force),
 			  deadline_ms, e);
 }
 
-/* ------------------------------------------------------------------- checks */
-
-int agent_set_checks(struct agent *a, const char *id, json_t *health,
-		     json_t *readiness, json_t *ports, uint64_t deadline_ms,
-		     struct agent_container *ret, struct err *e)
-{
-	json_t *params =
-		json_pack("{s:s,s:o,s:o,s:o}", "id", id, "health", health,
-			  "readiness", readiness, "ports", ports);
-
-	return call_container(a, IFACE "SetChecks", params, id, deadline_ms,
-			      ret, e);
-}
-
-/* 4096 bytes, of which each may have become a sign of three. */
-#define CHECK_OUTPUT_MAX 12288
-#define CHECK_LINES_MAX	 256
-
-struct check_reply {
-	const char *status, *message, *output;
-	int64_t failures, at, duration, exit_code;
-	bool passed;
-};
-
-static json_t *lines_json(const char *s)
-{
-	json_t *list = json_array();
-	size_t len, n;
-
-	for (n = 0; *s && n < CHECK_LINES_MAX; n++) {
-		_cleanup_buf_ struct buf b = BUF_INIT;
-
-		len = strcspn(s, "\n");
-		buf_put_escaped(&b, s, len);
-		json_array_append_new(list, json_string(buf_str(&b)));
-		s += len;
-		s += *s == '\n';
-	}
-	return list;
-}
-
-static int check_read(const json_t *j, json_t **ret, struct err *e)
-{
-	static const struct vl_field fields[] = {
-		{"status", VL_STRING, AT(check_reply, status), 0, 16, false},
-		{"failures", VL_INT, AT(check_reply, failures), 0, UINT32_MAX,
-		 false},
-		{"passed", VL_BOOL, AT(check_reply, passed), 0, 0, false},
-		{"at", VL_INT, AT(check_reply, at), 0, INT64_MAX, false},
-		{"duration", VL_INT, AT(check_reply, duration), 0, INT64_MAX,
-		 false},
-		{"exit_code", VL_INT, AT(check_reply, exit_code), -1, 255,
-		 false},
-		{"message", VL_STRING, AT(check_reply, message), 0, 1024,
-		 false},
-		{"output", VL_STRING, AT(check_reply, output), 0,
-		 CHECK_OUTPUT_MAX, false},
-	};
-	struct check_reply c = {0};
-	char status[32], message[256];
-	int r;
-
-	*ret = json_null();
-	if (!j || json_is_null(j))
-		return 0;
-	r = vl_params_read(j, fields, ARRAY_SIZE(fields), false, &c, NULL, e);
-	if (r < 0)
-		return r;
-	*ret = json_pack("{s:s,s:I,s:b,s:I,s:I,s:I,s:s,s:o}", "status",
-			 text_escape(c.status, status, sizeof(status)),
-			 "failures", (json_int_t)c.failures, "passed",
-			 (int)c.passed, "at", (json_int_t)c.at, "duration_ms",
-			 (json_int_t)c.duration, "exit_code",
-			 (json_int_t)c.exit_code, "message",
-			 text_escape(c.message, message, sizeof(message)),
-			 "output", lines_json(c.output));
-	return *ret ? 0 : err_set(e, ENOMEM, "no memory");
-}
-
-int agent_checks(struct agent *a, const char *id, uint64_t deadline_ms,
-		 json_t **ret, struct err *e)
-{
-	_cleanup_vl_reply_ struct vl_reply reply = VL_REPLY_INIT;
-	json_t *health = NULL, *readiness = NULL;
-	int r;
-
-	r = call_fields(a, IFACE "Checks", json_pack("{s:s}", "id", id),
-			deadline_ms, NULL, 0, NULL, &reply, e);
-	if (r == 0)
-		r = check_read(json_object_get(reply.parameters, "health"),
-			       &health, e);
-	if (r == 0)
-		r = check_read(json_object_get(reply.parameters, "readiness"),
-			       &readiness, e);
-	if (r < 0) {
-		json_decref(health);
-		return r;
-	}
-	*ret = json_pack("{s:o,s:o}", "health", health, "readiness", readiness);
-	return *ret ? 0 : err_set(e, ENOMEM, "no memory");
-}
-
-/* The `containers` of a method that asks for all; *ret is the reply's. */
-static int call_containers(struct agent *a, const char *method,
-			   uint64_t deadline_ms, struct vl_reply *reply,
-			   json_t **ret, struct err *e)
+int agent_call_all(struct agent *a, const char *method, uint64_t deadline_ms,
+		   struct vl_reply *reply, json_t **ret, struct err *e)
 {
 	static const struct vl_field fields[] = {
 		{"containers", VL_ARRAY, AT(one_object, value), 0,
@@ -494,7 +375,8 @@ static int call_containers(struct agent *a, const char *method,
 	struct one_object o = {0};
 	int r;
 
-	r = call_fields(a, method, NULL, deadline_ms, fields, 1, &o, reply, e);
+	r = agent_call_read(a, method, NULL, deadline_ms, fields, 1, &o, reply,
+			    e);
 	*ret = o.value;
 	return r;
 }
@@ -507,137 +389,9 @@ int agent_list(struct agent *a, uint64_t deadline_ms,
 	size_t i;
 	int r;
 
-	r = call_containers(a, IFACE "List", deadline_ms, &reply, &list, e);
+	r = agent_call_all(a, IFACE "List", deadline_ms, &reply, &list, e);
 	for (i = 0; r == 0 && i < json_array_size(list); i++)
 		r = container_read(json_array_get(list, i), &ret[i], e);
-	if (r == 0)
-		*ret_n = i;
-	return r;
-}
-
-int agent_stats(struct agent *a, uint64_t deadline_ms, struct agent_stats *ret,
-		struct err *e)
-{
-	static const struct vl_field fields[] = {
-		{"memory_total", VL_INT, AT(agent_stats, memory_total), 0,
-		 INT64_MAX, false},
-		{"memory_available", VL_INT, AT(agent_stats, memory_available),
-		 0, INT64_MAX, false},
-	};
-	_cleanup_vl_reply_ struct vl_reply reply = VL_REPLY_INIT;
-
-	return call_fields(a, IFACE "Stats", NULL, deadline_ms, fields,
-			   ARRAY_SIZE(fields), ret, &reply, e);
-}
-
-struct stats_reply {
-	const char *id;
-	struct agent_container_stats s;
-};
-
-static int stats_read(const json_t *j, struct agent_container_stats *ret,
-		      struct err *e)
-{
-#define FIELD(f, opt)                                               \
-	{                                                           \
-#f, VL_INT, AT(stats_reply, s.f), 0, INT64_MAX, opt \
-	}
-	static const struct vl_field fields[] = {
-		{"id", VL_STRING, AT(stats_reply, id), 0, 79, false},
-		FIELD(memory_current, false),
-		FIELD(memory_peak, false),
-		FIELD(memory_reclaimable, false),
-		FIELD(memory_max, true),
-		FIELD(cpu_usec, false),
-		FIELD(pids_current, false),
-		FIELD(oom_kills, false),
-		FIELD(io_read, true),
-		FIELD(io_written, true),
-		FIELD(memory_pressure, true),
-		FIELD(cpu_pressure, true),
-		FIELD(io_pressure, true),
-	};
-#undef FIELD
-	struct stats_reply s = {.s.memory_max = -1};
-	int r;
-
-	r = vl_params_read(j, fields, ARRAY_SIZE(fields), false, &s, NULL, e);
-	if (r < 0)
-		return r;
-	*ret = s.s;
-	text_escape(s.id, ret->id, sizeof(ret->id));
-	return 0;
-}
-
-int agent_container_stats(struct agent *a, uint64_t deadline_ms,
-			  struct agent_container_stats *ret, size_t *ret_n,
-			  struct err *e)
-{
-	_cleanup_vl_reply_ struct vl_reply reply = VL_REPLY_INIT;
-	json_t *list;
-	size_t i;
-	int r;
-
-	r = call_containers(a, IFACE "Stats", deadline_ms, &reply, &list, e);
-	for (i = 0; r == 0 && i < json_array_size(list); i++)
-		r = stats_read(json_array_get(list, i), &ret[i], e);
-	if (r == 0)
-		*ret_n = i;
-	return r;
-}
-
-struct process_reply {
-	const char *state, *command;
-	int64_t pid, uid, rss, cpu_usec, threads;
-};
-
-static int process_read(const json_t *j, struct agent_process *ret,
-			struct err *e)
-{
-	static const struct vl_field fields[] = {
-		{"pid", VL_INT, AT(process_reply, pid), 0, INT32_MAX, false},
-		{"uid", VL_INT, AT(process_reply, uid), 0, INT32_MAX, false},
-		{"state", VL_STRING, AT(process_reply, state), 0, 1, false},
-		{"rss", VL_INT, AT(process_reply, rss), 0, INT64_MAX, false},
-		{"cpu_usec", VL_INT, AT(process_reply, cpu_usec), 0, INT64_MAX,
-		 false},
-		{"threads", VL_INT, AT(process_reply, threads), 0, INT32_MAX,
-		 false},
-		{"command", VL_STRING, AT(process_reply, command), 0, 800,
-		 false},
-	};
-	struct process_reply p = {0};
-	int r;
-
-	r = vl_params_read(j, fields, ARRAY_SIZE(fields), false, &p, NULL, e);
-	if (r < 0)
-		return r;
-	ret->pid = p.pid;
-	ret->uid = p.uid;
-	ret->rss = p.rss;
-	ret->cpu_usec = p.cpu_usec;
-	ret->threads = p.threads;
-	text_escape(p.state, ret->state, sizeof(ret->state));
-	text_escape(p.command, ret->command, sizeof(ret->command));
-	return 0;
-}
-
-int agent_top(struct agent *a, const char *id, uint64_t deadline_ms,
-	      struct agent_process *ret, size_t *ret_n, struct err *e)
-{
-	static const struct vl_field fields[] = {
-		{"processes", VL_ARRAY, AT(one_object, value), 0,
-		 HYB_AGENT_TOP_MAX, false},
-	};
-	_cleanup_vl_reply_ struct vl_reply reply = VL_REPLY_INIT;
-	struct one_object o = {0};
-	size_t i;
-	int r;
-
-	r = call_fields(a, IFACE "Top", json_pack("{s:s}", "id", id),
-			deadline_ms, fields, 1, &o, &reply, e);
-	for (i = 0; r == 0 && i < json_array_size(o.value); i++)
-		r = process_read(json_array_get(o.value, i), &ret[i], e);
 	if (r == 0)
 		*ret_n = i;
 	return r;
@@ -646,7 +400,7 @@ int agent_top(struct agent *a, const char *id, uint64_t deadline_ms,
 int agent_shutdown(struct agent *a, uint64_t grace_ms, uint64_t deadline_ms,
 		   struct err *e)
 {
-	return call_plain(a, IFACE "Shutdown",
+	return agent_call(a, IFACE "Shutdown",
 			  json_pack("{s:I}", "grace", (json_int_t)grace_ms),
 			  deadline_ms, e);
 }
@@ -654,58 +408,9 @@ int agent_shutdown(struct agent *a, uint64_t grace_ms, uint64_t deadline_ms,
 int agent_update_files(struct agent *a, const char *id, json_t *files,
 		       uint64_t deadline_ms, struct err *e)
 {
-	return call_plain(a, IFACE "UpdateFiles",
+	return agent_call(a, IFACE "UpdateFiles",
 			  json_pack("{s:s,s:O}", "id", id, "files", files),
 			  deadline_ms, e);
-}
-
-/* ------------------------------------------------------------- volumes */
-
-int agent_mount_volume(struct agent *a, const struct agent_volume *v,
-		       uint64_t wait_ms, uint64_t deadline_ms, struct err *e)
-{
-	const struct timespec pause = {.tv_nsec = 10000000};
-	uint64_t until = now_ms() + wait_ms;
-	int r;
-
-	for (;;) {
-		_cleanup_vl_reply_ struct vl_reply reply = VL_REPLY_INIT;
-
-		r = call_fields(a, IFACE "MountVolume",
-				json_pack("{s:s,s:b,s:s,s:s}", "serial",
-					  v->serial, "read_only",
-					  (int)v->read_only, "image",
-					  v->image_serial, "path", v->path),
-				deadline_ms, NULL, 0, NULL, &reply, e);
-		if (r == 0 || strcmp(reply.error, IFACE "NotFound") != 0)
-			return r;
-		if (now_ms() >= until)
-			return err_set(e, ETIMEDOUT,
-				       "its disk does not come up in the "
-				       "guest");
-		nanosleep(&pause, NULL);
-	}
-}
-
-int agent_freeze_volume(struct agent *a, const char *serial,
-			uint64_t deadline_ms, struct err *e)
-{
-	return call_plain(a, IFACE "FreezeVolume",
-			  json_pack("{s:s}", "serial", serial), deadline_ms, e);
-}
-
-int agent_thaw_volume(struct agent *a, const char *serial, uint64_t deadline_ms,
-		      struct err *e)
-{
-	return call_plain(a, IFACE "ThawVolume",
-			  json_pack("{s:s}", "serial", serial), deadline_ms, e);
-}
-
-int agent_unmount_volume(struct agent *a, const char *serial,
-			 uint64_t deadline_ms, struct err *e)
-{
-	return call_plain(a, IFACE "UnmountVolume",
-			  json_pack("{s:s}", "serial", serial), deadline_ms, e);
 }
 
 /* -------------------------------------------------------------- events */

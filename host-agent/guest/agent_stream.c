@@ -1,16 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Calls to the agent whose answer is a stream, and those about sessions. */
-#include "host-agent/guest/agent.h"
+#include "host-agent/guest/agent_int.h"
 
-#include "common/base/cleanup.h"
 #include "common/base/fd.h"
 #include "common/base/parse.h"
-#include "common/varlink/params.h"
 
 #include <poll.h>
 #include <sys/socket.h>
-
-#define IFACE "io.hyb.Agent."
 
 /*
  * An upgrade call on a connection of its own. The answer is read byte by byte
@@ -147,13 +143,11 @@ int agent_reattach(const struct vsock_addr *addr, const char *session,
 		   const char *stream, bool again, uint64_t deadline_ms,
 		   struct agent_attached *ret, struct err *e)
 {
-#define AT(m) offsetof(struct agent_attached, m)
 	static const struct vl_field fields[] = {
-		{"tty", VL_BOOL, AT(tty), 0, 0, true},
-		{"stdin", VL_BOOL, AT(in), 0, 0, true},
-		{"lost", VL_INT, AT(lost), 0, INT64_MAX, true},
+		{"tty", VL_BOOL, AT(agent_attached, tty), 0, 0, true},
+		{"stdin", VL_BOOL, AT(agent_attached, in), 0, 0, true},
+		{"lost", VL_INT, AT(agent_attached, lost), 0, INT64_MAX, true},
 	};
-#undef AT
 	bool control = strcmp(stream, "control") == 0;
 	_cleanup_vl_reply_ struct vl_reply reply = VL_REPLY_INIT;
 	int r;
@@ -182,22 +176,27 @@ struct session_reply {
 static int session_read(const json_t *j, struct agent_session *ret,
 			struct err *e)
 {
-#define AT(m) offsetof(struct session_reply, m)
 	static const struct vl_field fields[] = {
-		{"session", VL_STRING, AT(id), 0, 32, false},
-		{"pid", VL_INT, AT(s.pid), 0, INT32_MAX, false},
-		{"tty", VL_BOOL, AT(s.tty), 0, 0, false},
-		{"stdin", VL_BOOL, AT(s.in), 0, 0, false},
-		{"attached", VL_BOOL, AT(s.attached), 0, 0, false},
-		{"detached", VL_BOOL, AT(s.detached), 0, 0, false},
-		{"running", VL_BOOL, AT(s.running), 0, 0, false},
-		{"exit_code", VL_INT, AT(s.exit_code), -1, 255, false},
-		{"started_at", VL_INT, AT(s.started_at), 0, INT64_MAX, false},
-		{"finished_at", VL_INT, AT(s.finished_at), 0, INT64_MAX, false},
-		{"waiting", VL_INT, AT(s.waiting), 0, INT32_MAX, false},
-		{"command", VL_STRING, AT(command), 0, 800, false},
+		{"session", VL_STRING, AT(session_reply, id), 0, 32, false},
+		{"pid", VL_INT, AT(session_reply, s.pid), 0, INT32_MAX, false},
+		{"tty", VL_BOOL, AT(session_reply, s.tty), 0, 0, false},
+		{"stdin", VL_BOOL, AT(session_reply, s.in), 0, 0, false},
+		{"attached", VL_BOOL, AT(session_reply, s.attached), 0, 0,
+		 false},
+		{"detached", VL_BOOL, AT(session_reply, s.detached), 0, 0,
+		 false},
+		{"running", VL_BOOL, AT(session_reply, s.running), 0, 0, false},
+		{"exit_code", VL_INT, AT(session_reply, s.exit_code), -1, 255,
+		 false},
+		{"started_at", VL_INT, AT(session_reply, s.started_at), 0,
+		 INT64_MAX, false},
+		{"finished_at", VL_INT, AT(session_reply, s.finished_at), 0,
+		 INT64_MAX, false},
+		{"waiting", VL_INT, AT(session_reply, s.waiting), 0, INT32_MAX,
+		 false},
+		{"command", VL_STRING, AT(session_reply, command), 0, 800,
+		 false},
 	};
-#undef AT
 	struct session_reply q = {0};
 	unsigned char raw[16];
 	int r;
