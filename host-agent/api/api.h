@@ -166,15 +166,47 @@ int tenant_default(struct request *q, struct err *e);
 /* May the caller act for it? Root, for each that is declared (-ENOENT); others
  * are never told whether there is such a tenant (-EPERM). */
 int tenant_check(struct request *q, const char *name, struct err *e);
-/* May the tenant use the image? -EPERM. */
+/* The declaration, freed with model_tenant_free(); *ret NULL: there is none. */
+int tenant_find(struct state *s, const char *name, struct model_tenant **ret,
+		struct err *e);
+/* What only root and the members of `default` may; -EPERM. */
+int tenant_operator(const struct request *q, const char *what, struct err *e);
+
+/* tenant_image.c: the image stores of all tenants that are declared. operators:
+ * of the operator's; first_uid: of n_uids that tenants' programs run as. */
+int tenant_images_open(struct state *s,
+		       const struct image_store_config *operators,
+		       uid_t first_uid, unsigned int n_uids,
+		       struct image_stores **ret, struct err *e);
+/* What the reference means to the tenant, for its containers; -EPERM, whether
+ * it is there or not, where `allow.images` says so. */
 int tenant_image(struct request *q, const char *tenant, const char *reference,
-		 struct err *e);
+		 struct image_info **ret, struct err *e);
+/* The same, only to look at: its own images it may always. */
+int tenant_image_look(struct request *q, const char *tenant,
+		      const char *reference, struct image_info **ret,
+		      struct err *e);
+/* What `image ls` shows to the tenant. Its own come first. */
+int tenant_image_rows(struct request *q, json_t *rows, struct err *e);
+/* What images the caller may put into the tenant's store; for image_may_load(),
+ * as long as *ret is there. */
+struct image_rights;
+int tenant_image_rights(struct request *q, const char *tenant,
+			struct image_rights **ret, struct err *e);
+void image_rights_free(struct image_rights *r);
+static inline void cleanup_image_rights(struct image_rights **r)
+{
+	image_rights_free(*r);
+}
+#define _cleanup_image_rights_ __attribute__((cleanup(cleanup_image_rights)))
+/* -EPERM, with a hint. image_may of image/store.h; arg: a struct image_rights. */
+int image_may_load(void *arg, const char *full, struct err *e);
 /* The store into which images for the tenant are pulled; given back with
  * image_store_put(). -EPERM: it may not pull. */
 int tenant_pull(struct request *q, const char *tenant, struct image_store **ret,
 		struct err *e);
-/* What only root and the members of `default` may; -EPERM. */
-int tenant_operator(const struct request *q, const char *what, struct err *e);
+/* image.c: appends a row for each name. */
+void image_rows_add(json_t *rows, const struct image_info *i);
 
 /* Handlers, by file. */
 int on_use(void *ctx, struct vl_call *call, struct err *e);

@@ -69,10 +69,7 @@ int images_admit(struct request *q, const struct model_stack *s,
 			const struct model_container *c = &vm->containers[k];
 			_cleanup_image_info_ struct image_info *image = NULL;
 
-			r = tenant_image(q, s->tenant, c->image, e);
-			if (r == 0)
-				r = image_stores_get(q->api->images, s->tenant,
-						     c->image, &image, e);
+			r = tenant_image(q, s->tenant, c->image, &image, e);
 			if (r < 0)
 				return err_wrap(e, "container '%s/%s'",
 						vm->name, c->name);

@@ -24,14 +24,14 @@ static json_t *image_row(const struct image_info *i, const char *name)
 {
 	uint64_t shared = i->base_path ? i->erofs_size - i->file_size : 0;
 
-	return json_pack("{s:s,s:s,s:I,s:I,s:I,s:s,s:s}", "name", name,
+	return json_pack("{s:s,s:s,s:I,s:I,s:I,s:s,s:s,s:s}", "name", name,
 			 "digest", i->digest, "size", (json_int_t)i->size,
 			 "disk_size", (json_int_t)i->disk_size, "shared_size",
 			 (json_int_t)shared, "architecture", i->architecture,
-			 "created", i->created);
+			 "created", i->created, "tenant", i->tenant);
 }
 
-static void add_rows(json_t *rows, const struct image_info *i)
+void image_rows_add(json_t *rows, const struct image_info *i)
 {
 	size_t k;
 
@@ -55,6 +55,7 @@ static int take_images(struct request *q, const struct vl_call *call,
 		 4096, true},
 	};
 	char source[512];
+	_cleanup_image_rights_ struct image_rights *rights = NULL;
 	_cleanup_image_store_ struct image_store *store = NULL;
 	_cleanup_image_info_list_ struct image_info **list = NULL;
 	struct load_params p = {.name = NULL};
@@ -75,7 +76,7 @@ static int take_images(struct request *q, const struct vl_call *call,
 	r = vl_params_read(call->parameters, fields, ARRAY_SIZE(fields), true,
 			   &p, NULL, e);
 	if (r == 0)
-		r = tenant_operator(q, "add images", e);
+		r = tenant_image_rights(q, q->tenant, &rights, e);
 	if (r == 0)
 		r = image_stores_take(q->api->images, q->tenant, &store, e);
 	if (r < 0)
@@ -83,6 +84,8 @@ static int take_images(struct request *q, const struct vl_call *call,
 	text_escape(p.source && p.source[0] ? p.source : "image", source,
 		    sizeof(source));
 	in.name = p.name;
+	in.may = image_may_load;
+	in.may_arg = rights;
 	if (vl_conn_take_fds(q->conn, &in.fd, 1) != 1)
 		return err_set(e, EINVAL,
 			       "%s: no descriptor came with the call",
@@ -94,7 +97,7 @@ static int take_images(struct request *q, const struct vl_call *call,
 		return r;
 	rows = json_array();
 	for (i = 0; list[i]; i++)
-		add_rows(rows, list[i]);
+		image_rows_add(rows, list[i]);
 	words = strings_json((const char *const *)skipped);
 	strv_free(skipped);
 	log_info("image %s: %zu images, by user %u",
@@ -191,28 +194,21 @@ int on_image_pull(void *ctx, struct vl_call *call, struct err *e)
 		return r;
 	log_info("image pull '%s': by user %u", p.reference, q->uid);
 	rows = json_array();
-	add_rows(rows, image);
+	image_rows_add(rows, image);
 	return request_reply(q, json_pack("{s:o}", "images", rows), false, e);
 }
 
 int on_image_list(void *ctx, struct vl_call *call, struct err *e)
 {
-	_cleanup_image_info_list_ struct image_info **list = NULL;
-	_cleanup_image_store_ struct image_store *store = NULL;
 	struct request *q = ctx;
-	json_t *rows;
-	size_t i;
-	int r;
+	json_t *rows = json_array();
+	int r = tenant_image_rows(q, rows, e);
 
 	(void)call;
-	r = image_stores_take(q->api->images, q->tenant, &store, e);
-	if (r == 0)
-		r = image_store_list(store, &list, e);
-	if (r < 0)
+	if (r < 0) {
+		json_decref(rows);
 		return r;
-	rows = json_array();
-	for (i = 0; list[i]; i++)
-		add_rows(rows, list[i]);
+	}
 	return request_reply(q, json_pack("{s:o}", "images", rows), false, e);
 }
 
@@ -299,8 +295,7 @@ int on_image_inspect(void *ctx, struct vl_call *call, struct err *e)
 
 	r = read_ref(call, &p, e);
 	if (r == 0)
-		r = image_stores_get(q->api->images, q->tenant, p.reference, &i,
-				     e);
+		r = tenant_image_look(q, q->tenant, p.reference, &i, e);
 	if (r < 0)
 		return r;
 	o = image_row(i, i->names && i->names[0] ? i->names[0] : "");
@@ -316,26 +311,87 @@ int on_image_inspect(void *ctx, struct vl_call *call, struct err *e)
 	return request_reply(q, json_pack("{s:o}", "object", o), false, e);
 }
 
-/* Is there a container made from it, or one that is to be? */
-static bool in_use(void *arg, const char *digest)
+struct use {
+	struct api *api;
+	const char *tenant; /* whose store it is */
+};
+
+/* Does the tenant have an image of its own that has this digest? Then its
+ * containers are not of the operator's. */
+static bool has_own(struct api *api, const char *tenant, const char *digest)
 {
-	struct world *w = arg;
+	_cleanup_image_store_ struct image_store *own = NULL;
+	_cleanup_image_info_ struct image_info *i = NULL;
+
+	return strcmp(tenant, HYB_DEFAULT_TENANT) != 0 &&
+	       image_stores_peek(api->images, tenant, &own, NULL) == 0 && own &&
+	       image_store_get(own, digest, &i, NULL) == 0;
+}
+
+/* The next tenant by name that has a container made from it, or one that is to
+ * be; false: there is none. */
+static bool next_user(struct world *w, const char *digest,
+		      char tenant[STATE_NAME_MAX])
+{
+	char best[STATE_NAME_MAX] = "";
 	const struct vm *vm;
-	bool used = false;
 	size_t i;
 
 	world_lock(w);
-	for (vm = w->vms; vm; vm = vm->next)
-		for (i = 0; !vm->gone && i < vm->n_ctrs; i++)
+	for (vm = w->vms; vm; vm = vm->next) {
+		if (vm->gone || strcmp(vm->tenant, tenant) <= 0 ||
+		    (best[0] && strcmp(vm->tenant, best) >= 0))
+			continue;
+		for (i = 0; i < vm->n_ctrs; i++)
 			if (strcmp(vm->ctrs[i].row.digest, digest) == 0)
-				used = true;
+				snprintf(best, sizeof(best), "%s", vm->tenant);
+	}
 	world_unlock(w);
-	return used;
+	memcpy(tenant, best, sizeof(best));
+	return best[0] != '\0';
+}
+
+/* The locks of tenants' stores are taken below that of the operator's, and the
+ * world's below none of another store's. */
+static bool in_use(void *arg, const char *digest)
+{
+	const struct use *u = arg;
+	char tenant[STATE_NAME_MAX] = "";
+	bool all = strcmp(u->tenant, HYB_DEFAULT_TENANT) == 0;
+
+	while (next_user(u->api->world, digest, tenant))
+		if (all ? !has_own(u->api, tenant, digest)
+			: strcmp(tenant, u->tenant) == 0)
+			return true;
+	return false;
+}
+
+/* What the tenant sees and has no store for is the operator's. */
+static int remove_image(struct request *q, const char *reference, char ***ret,
+			struct err *e)
+{
+	_cleanup_image_store_ struct image_store *own = NULL;
+	_cleanup_image_info_ struct image_info *i = NULL;
+	struct use u = {q->api, q->tenant};
+	int r = image_stores_peek(q->api->images, q->tenant, &own, e);
+
+	if (r == 0)
+		r = tenant_image_look(q, q->tenant, reference, &i, e);
+	/* A damaged one can be removed, too. */
+	if (own && (r == 0 ? strcmp(i->tenant, q->tenant) == 0 : r != -ENOENT))
+		return image_store_remove(own, reference, in_use, &u, ret, e);
+	if (r < 0)
+		return r;
+	err_set(e, EPERM,
+		"image '%s' is the operator's: tenant '%s' may not "
+		"remove it",
+		reference, q->tenant);
+	err_hint(e, "ask the operator: root may");
+	return -EPERM;
 }
 
 int on_image_remove(void *ctx, struct vl_call *call, struct err *e)
 {
-	_cleanup_image_store_ struct image_store *store = NULL;
 	struct request *q = ctx;
 	struct ref_params p;
 	char **removed = NULL;
@@ -344,12 +400,7 @@ int on_image_remove(void *ctx, struct vl_call *call, struct err *e)
 
 	r = read_ref(call, &p, e);
 	if (r == 0)
-		r = tenant_operator(q, "remove images", e);
-	if (r == 0)
-		r = image_stores_take(q->api->images, q->tenant, &store, e);
-	if (r == 0)
-		r = image_store_remove(store, p.reference, in_use,
-				       q->api->world, &removed, e);
+		r = remove_image(q, p.reference, &removed, e);
 	if (r < 0)
 		return r;
 	log_info("image rm '%s': by user %u", p.reference, q->uid);
@@ -373,6 +424,7 @@ int on_image_prune(void *ctx, struct vl_call *call, struct err *e)
 	_cleanup_image_store_ struct image_store *store = NULL;
 	struct prune_params p = {.all = false};
 	struct request *q = ctx;
+	struct use u = {q->api, q->tenant};
 	struct image_prune prune;
 	char **removed = NULL;
 	uint64_t bytes;
@@ -382,15 +434,13 @@ int on_image_prune(void *ctx, struct vl_call *call, struct err *e)
 	r = vl_params_read(call->parameters, fields, ARRAY_SIZE(fields), true,
 			   &p, NULL, e);
 	if (r == 0)
-		r = tenant_operator(q, "remove images", e);
-	if (r == 0)
 		r = image_stores_take(q->api->images, q->tenant, &store, e);
 	if (r < 0)
 		return r;
 	prune = (struct image_prune){.all = p.all,
 				     .dry_run = p.dry_run,
 				     .in_use = in_use,
-				     .arg = q->api->world};
+				     .arg = &u};
 	r = image_store_prune(store, &prune, &removed, &bytes, e);
 	if (r < 0)
 		return r;

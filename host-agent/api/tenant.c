@@ -32,11 +32,11 @@ static int read_row(const struct state_tenant *row, struct model_tenant **ret,
 }
 
 /* The row of that name, in t; *ret NULL: there is none. */
-static int find_row(struct request *q, const char *name, struct tenants *t,
+static int find_row(struct state *s, const char *name, struct tenants *t,
 		    const struct state_tenant **ret, struct err *e)
 {
 	size_t i;
-	int r = state_tenant_list(q->api->state, &t->list, &t->n, e);
+	int r = state_tenant_list(s, &t->list, &t->n, e);
 
 	*ret = NULL;
 	for (i = 0; r == 0 && i < t->n; i++)
@@ -45,13 +45,12 @@ static int find_row(struct request *q, const char *name, struct tenants *t,
 	return r;
 }
 
-/* The declaration; *ret NULL: there is none. */
-static int find_tenant(struct request *q, const char *name,
-		       struct model_tenant **ret, struct err *e)
+int tenant_find(struct state *s, const char *name, struct model_tenant **ret,
+		struct err *e)
 {
 	_cleanup_tenants_ struct tenants t = {NULL, 0};
 	const struct state_tenant *row;
-	int r = find_row(q, name, &t, &row, e);
+	int r = find_row(s, name, &t, &row, e);
 
 	*ret = NULL;
 	return r == 0 && row ? read_row(row, ret, e) : r;
@@ -148,21 +147,6 @@ int tenant_check(struct request *q, const char *name, struct err *e)
 	return err_set(e, EPERM, "you may not act for tenant '%s'", shown);
 }
 
-int tenant_image(struct request *q, const char *tenant, const char *reference,
-		 struct err *e)
-{
-	struct model_tenant *t = NULL;
-	int r = find_tenant(q, tenant, &t, e);
-
-	if (r == 0 && t && !access_image(t, reference)) {
-		r = err_set(e, EPERM, "tenant '%s' may not use image '%s'",
-			    tenant, reference);
-		err_hint(e, "`allow.images` of the tenant lists what it may");
-	}
-	model_tenant_free(t);
-	return r;
-}
-
 int tenant_operator(const struct request *q, const char *what, struct err *e)
 {
 	if (q->peer->uid == 0 || strcmp(q->tenant, HYB_DEFAULT_TENANT) == 0)
@@ -170,17 +154,6 @@ int tenant_operator(const struct request *q, const char *what, struct err *e)
 	err_set(e, EPERM, "tenant '%s' may not %s", q->tenant, what);
 	err_hint(e, "ask the operator: root may");
 	return -EPERM;
-}
-
-int tenant_pull(struct request *q, const char *tenant, struct image_store **ret,
-		struct err *e)
-{
-	if (q->peer->uid != 0 && strcmp(tenant, HYB_DEFAULT_TENANT) != 0) {
-		err_set(e, EPERM, "tenant '%s' may not pull images", tenant);
-		err_hint(e, "ask the operator: root may");
-		return -EPERM;
-	}
-	return image_stores_take(q->api->images, tenant, ret, e);
 }
 
 /* ------------------------------------------------------------------- calls */
@@ -346,7 +319,7 @@ int on_tenant_inspect(void *ctx, struct vl_call *call, struct err *e)
 	if (r == 0)
 		r = only_root(q, e);
 	if (r == 0)
-		r = find_row(q, name, &t, &row, e);
+		r = find_row(q->api->state, name, &t, &row, e);
 	if (r < 0)
 		return r;
 	if (!row) {
@@ -362,9 +335,22 @@ int on_tenant_inspect(void *ctx, struct vl_call *call, struct err *e)
 		 : -EIO;
 }
 
+struct removal {
+	struct state *state;
+	const char *name;
+};
+
+static int remove_row(void *arg, struct err *e)
+{
+	const struct removal *m = arg;
+
+	return state_tenant_remove(m->state, m->name, e);
+}
+
 int on_tenant_remove(void *ctx, struct vl_call *call, struct err *e)
 {
 	struct request *q = ctx;
+	struct removal m = {.state = q->api->state};
 	struct disk_info *disks = NULL;
 	const char *name = "";
 	size_t n = 0;
@@ -379,8 +365,10 @@ int on_tenant_remove(void *ctx, struct vl_call *call, struct err *e)
 	free(disks);
 	if (r == 0 && n)
 		r = err_set(e, EBUSY, "tenant '%s' still has disks", name);
+	m.name = name;
 	if (r == 0)
-		r = state_tenant_remove(q->api->state, name, e);
+		r = image_stores_remove(q->api->images, name, remove_row, &m,
+					e);
 	if (r < 0)
 		return r;
 	log_info("tenant rm '%s': by user %u", name, q->peer->uid);

@@ -5,9 +5,9 @@
 #include "host-agent/cli/cli.h"
 
 /* The objects of `-o json`, promised in docs/cli.md. */
-static const char *const fields[] = {
-	"name",		"digest",  "size",	  "disk_size",
-	"architecture", "created", "shared_size", NULL};
+static const char *const fields[] = {"name",	    "digest",	    "size",
+				     "disk_size",   "architecture", "created",
+				     "shared_size", "tenant",	    NULL};
 
 /* "sha256:0123…" as its first 12 digits. */
 static void digest_cell(struct out_table *t, const char *digest, bool whole)
@@ -34,13 +34,14 @@ static void print_row(struct out_table *t, const json_t *row, bool whole)
 	out_table_size(t, row, "shared_size");
 	out_table_cell(t, out_str(row, "architecture"));
 	out_table_cell(t, out_age(out_str(row, "created"), age));
+	out_table_cell(t, out_str(row, "tenant"));
 }
 
 void image_print(const json_t *rows, enum out_format format, bool whole)
 {
 	static const char *const headings[] = {"NAME",	  "DIGEST", "SIZE",
 					       "ON DISK", "SHARED", "ARCH",
-					       "CREATED", NULL};
+					       "CREATED", "TENANT", NULL};
 
 	out_rows(rows, format, whole, fields, headings, print_row);
 }

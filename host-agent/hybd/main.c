@@ -30,7 +30,8 @@
 #define GROUP	       "hyb"
 /* Uids for VMs: a range that adduser and systemd leave alone. The first is
  * the accelerator probe's, then come hyb-image's and qemu-img's, and those of
- * what VMs do in the host's folders (docs/decisions/binds.md). */
+ * what VMs do in the host's folders (docs/decisions/binds.md); behind the VMs'
+ * those of tenants' image stores. */
 #define UID_BASE     1878000000u
 #define UID_IMAGE    (UID_BASE + 1)
 #define UID_DISK     (UID_BASE + 2)
@@ -38,6 +39,8 @@
 #define UID_NOBODY   (UID_BASE + 4)
 #define UID_VMS	     (UID_BASE + 16)
 #define UID_VM_COUNT 60000u
+#define UID_STORES   (UID_VMS + UID_VM_COUNT)
+#define UID_N_STORES 4096u
 #define UID_FOREIGN  (UID_BASE + 65536)
 #define UID_LAST     (UID_FOREIGN + 65535)
 #define NOFILE_WANT  65536
@@ -388,7 +391,8 @@ static int open_virt(const struct options *o, const struct paths *p,
 }
 
 static int open_images(const struct options *o, const struct paths *p,
-		       struct image_stores **ret, struct err *e)
+		       struct state *state, struct image_stores **ret,
+		       struct err *e)
 {
 	char dir[300];
 	struct image_store_config cfg = {
@@ -399,7 +403,8 @@ static int open_images(const struct options *o, const struct paths *p,
 	};
 
 	snprintf(dir, sizeof(dir), "%s/images", o->root);
-	return image_stores_open(&cfg, ret, e);
+	return tenant_images_open(state, &cfg, UID_STORES, UID_N_STORES, ret,
+				  e);
 }
 
 static int open_volumes(const struct options *o, struct state *state,
@@ -449,7 +454,7 @@ static int serve(const struct options *o, const struct paths *p, struct err *e)
 	snprintf(state_path, sizeof(state_path), "%s/state.db", o->root);
 	r = state_open(state_path, &api.state, e);
 	if (r == 0)
-		r = open_images(o, p, &api.images, e);
+		r = open_images(o, p, api.state, &api.images, e);
 	if (r == 0)
 		r = open_volumes(o, api.state, &api.volumes, e);
 	if (r == 0)

@@ -104,16 +104,20 @@ static int set_config(struct image_store *s, const struct image_store_config *c)
 	s->dir = strdup(c->dir);
 	s->program = strdup(c->hyb_image);
 	s->skopeo = strdup(c->skopeo ? c->skopeo : "skopeo");
+	s->tenant = strdup(c->tenant ? c->tenant : "");
 	s->registries = strdup(c->registries ? c->registries : IMAGE_SHORT_DIR);
 	s->c.registries = s->registries;
 	s->c.dir = s->dir;
+	s->c.tenant = s->tenant;
 	s->c.hyb_image = s->program;
 	s->c.skopeo = s->skopeo;
 	if (!s->c.max_bytes)
 		s->c.max_bytes = BYTES_MAX;
 	if (!s->c.timeout_ms)
 		s->c.timeout_ms = TIMEOUT_MS;
-	return s->dir && s->program && s->skopeo && s->registries ? 0 : -ENOMEM;
+	return s->dir && s->program && s->skopeo && s->registries && s->tenant
+		       ? 0
+		       : -ENOMEM;
 }
 
 int image_store_open(const struct image_store_config *config,
@@ -165,6 +169,7 @@ void image_store_close(struct image_store *s)
 	free(s->program);
 	free(s->skopeo);
 	free(s->registries);
+	free(s->tenant);
 	free(s);
 }
 
@@ -205,7 +210,7 @@ static int get_locked(struct image_store *s, const char *reference,
 		return r;
 	r = store_check(s, i, &base);
 	if (r == 0)
-		return store_make_info(s, i, ret, e);
+		return store_make_info(s, i, name, ret, e);
 	why = r == -ENOENT ? "is gone" : "was changed since it was written";
 	if (base) {
 		err_set(e, EUCLEAN,
@@ -256,7 +261,7 @@ int image_store_list(struct image_store *s, struct image_info ***ret,
 	if (!list)
 		r = err_sys(e, ENOMEM, "image store");
 	for (i = 0; r == 0 && i < s->n_images; i++)
-		r = store_make_info(s, &s->images[i], &list[i], e);
+		r = store_make_info(s, &s->images[i], -1, &list[i], e);
 	if (r == 0)
 		qsort(list, s->n_images, sizeof(struct image_info *), by_name);
 	pthread_mutex_unlock(&s->lock);

@@ -34,8 +34,11 @@ struct image_store;
 /* Immutable; all memory is the arena's, which goes with it. */
 struct image_info {
 	struct arena *arena;
+	const char *tenant; /* whose store it is in */
 	const char **names; /* "busybox:latest", NULL-ended, perhaps none */
-	const char *digest; /* of the manifest, "sha256:..." */
+	/* By which it was found, canonical; NULL: by a digest, or not asked. */
+	const char *found;
+	const char *digest;	   /* of the manifest, "sha256:..." */
 	const char *config_digest; /* what Docker calls the image's id */
 	/* Its file, absolute: the EROFS, or, with base_path, a qcow2 of what
 	 * differs from the EROFS there. */
@@ -73,6 +76,7 @@ static inline void cleanup_image_info_list(struct image_info ***l)
 
 struct image_store_config {
 	const char *dir;       /* ROOT/images, made where it is missing */
+	const char *tenant;    /* whose it is, for image_info; NULL: "" */
 	const char *hyb_image; /* path of the program */
 	const char *skopeo;    /* NULL: "skopeo" */
 	/* Where registries.conf is, for short names; NULL: /etc/containers */
@@ -105,6 +109,10 @@ static inline void cleanup_image_store(struct image_store **s)
 typedef int (*image_progress)(void *arg, const char *phase, uint64_t done,
 			      uint64_t total);
 
+/* May there be an image of this canonical name? NULL: may it be one without a
+ * name? -errno with a reason. */
+typedef int (*image_may)(void *arg, const char *full, struct err *e);
+
 /* Loads all images of an OCI layout, an oci-archive or a docker-archive (plain
  * or compressed): told apart by content. name: what the image is to be called
  * in place of its own names (an error where there are several images).
@@ -123,6 +131,8 @@ struct image_input {
 	gid_t caller_gid; /* rights, not ours */
 	image_progress progress;
 	void *arg;
+	image_may may; /* asked before anything is converted; may be NULL */
+	void *may_arg;
 	/* Unless NULL: a sentence about each image that was left out,
 	 * strv_free(). */
 	char ***ret_skipped;
@@ -145,6 +155,10 @@ struct image_pull {
 	bool no_tls_verify;
 	const char *platform; /* OS/ARCHITECTURE[/VARIANT]; NULL: the host's */
 	uint64_t timeout_ms;  /* 0: the store's */
+	/* Asked of each image that the reference may mean, before any is
+	 * fetched; may be NULL. */
+	image_may may;
+	void *may_arg;
 };
 
 /* Fetches with skopeo (a name without a registry as registries.conf has it:

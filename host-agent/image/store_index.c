@@ -579,7 +579,7 @@ static int info_files(const struct image_store *s, const struct stored *i,
 	return info->path ? 0 : -ENOMEM;
 }
 
-int store_make_info(struct image_store *s, const struct stored *i,
+int store_make_info(struct image_store *s, const struct stored *i, int name,
 		    struct image_info **ret, struct err *e)
 {
 	_cleanup_arena_ struct arena *a = arena_new(0);
@@ -593,6 +593,8 @@ int store_make_info(struct image_store *s, const struct stored *i,
 				   &info->config, e);
 	if (r < 0)
 		return r;
+	info->tenant = arena_strdup(a, s->tenant);
+	info->found = name < 0 ? NULL : arena_strdup(a, s->names[name].full);
 	info->digest = arena_strdup(a, i->digest);
 	info->config_digest = arena_strdup(a, i->config_digest);
 	info->erofs_size = i->erofs_size;
@@ -603,8 +605,9 @@ int store_make_info(struct image_store *s, const struct stored *i,
 	info->size = i->size;
 	info->max_uid = i->max_uid;
 	info->max_gid = i->max_gid;
-	if (!info->digest || !info->config_digest ||
-	    info_files(s, i, info) < 0 || info_names(s, i, info) < 0)
+	if (!info->tenant || (name >= 0 && !info->found) || !info->digest ||
+	    !info->config_digest || info_files(s, i, info) < 0 ||
+	    info_names(s, i, info) < 0)
 		return no_memory(e);
 	steal_ptr(a);
 	*ret = info;

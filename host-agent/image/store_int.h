@@ -60,12 +60,14 @@ struct store_name {
 
 struct image_store {
 	struct image_store_config c;
-	char *dir, *program, *skopeo, *registries; /* what c points to */
+	/* What c points to. */
+	char *dir, *program, *skopeo, *registries, *tenant;
 	atomic_uint refs;
 	int dir_fd, erofs_fd, meta_fd, tmp_fd, lock_fd;
 	uint64_t next_tmp;
 
 	pthread_mutex_t lock; /* of all below */
+	bool gone; /* its folder is to go: nothing is put in any more */
 	struct stored *images;
 	size_t n_images, cap_images;
 	struct store_name *names;
@@ -121,7 +123,8 @@ uint64_t store_count_freed(const struct image_store *s,
 			   bool (*goes)(const void *arg, const char *digest),
 			   const void *arg);
 
-int store_make_info(struct image_store *s, const struct stored *i,
+/* name: by which it was found, or -1. */
+int store_make_info(struct image_store *s, const struct stored *i, int name,
 		    struct image_info **ret, struct err *e);
 
 /* ---- store_diff.c, store_share.c, without the lock ---- */

@@ -285,8 +285,8 @@ static int commit(struct image_store *s, struct store_ready *y,
 	if (r == 0)
 		r = store_sweep(s, e);
 	return r < 0 ? r
-		     : store_make_info(s, store_find_digest(s, i->digest), ret,
-				       e);
+		     : store_make_info(s, store_find_digest(s, i->digest), -1,
+				       ret, e);
 }
 
 /* Number n of the list. */
@@ -321,6 +321,8 @@ static int commit_all(struct image_store *s, struct store_ready *list,
 	int r = 0;
 
 	pthread_mutex_lock(&s->lock);
+	if (s->gone)
+		r = err_set(e, ENOENT, "its tenant is gone");
 	for (i = 0; r == 0 && i < n; i++)
 		r = commit(s, &list[i], l->name ? given : found[i].names,
 			   &infos[i], e);
@@ -330,16 +332,41 @@ static int commit_all(struct image_store *s, struct store_ready *list,
 	return r;
 }
 
+/* What the images are to be called. */
+static int check_names(const struct load *l, const struct image_found *found,
+		       size_t n, struct err *e)
+{
+	const char *const *names;
+	size_t i;
+	int r = 0;
+
+	if (!l->may)
+		return 0;
+	if (l->name)
+		return l->may(l->may_arg, l->name, e);
+	for (i = 0; r == 0 && i < n; i++) {
+		names = found[i].names;
+		if (!names[0])
+			r = l->may(l->may_arg, NULL, e);
+		for (; r == 0 && *names; names++)
+			r = l->may(l->may_arg, *names, e);
+	}
+	return r;
+}
+
 static int load_images(struct image_store *s, const struct load *l,
 		       const struct image_child *child,
 		       const struct image_found *found, size_t n,
 		       struct image_info ***ret, struct err *e)
 {
 	_cleanup_image_info_list_ struct image_info **infos = NULL;
-	struct store_ready *list = calloc(n, sizeof(*list));
+	struct store_ready *list = NULL;
 	size_t i;
-	int r = 0;
+	int r = check_names(l, found, n, e);
 
+	if (r < 0)
+		return r;
+	list = calloc(n, sizeof(*list));
 	infos = calloc(n + 1, sizeof(struct image_info *));
 	if (!list || !infos) {
 		free(list);
@@ -568,6 +595,8 @@ static int load_input(struct image_store *s, const struct image_input *in,
 		.arg = in->arg,
 		.is_tree = is_tree,
 		.ret_skipped = in->ret_skipped,
+		.may = in->may,
+		.may_arg = in->may_arg,
 	};
 
 	return load_named(s, &l, in->name, in->source_name, ret, e);

@@ -17,6 +17,8 @@ struct load {
 	void *arg;
 	bool is_tree;	     /* a tar of a root file system */
 	char ***ret_skipped; /* may be NULL */
+	image_may may;	     /* may be NULL */
+	void *may_arg;
 };
 
 int store_load(struct image_store *s, const struct load *l,

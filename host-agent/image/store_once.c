@@ -266,6 +266,21 @@ static int pull_each(struct image_store *s, const struct image_pull *p,
 	return r;
 }
 
+static int check_may(const struct image_pull *p,
+		     const struct image_short *names, struct err *e)
+{
+	struct image_ref ref;
+	size_t i;
+	int r = 0;
+
+	for (i = 0; p->may && r == 0 && names->refs[i]; i++) {
+		r = image_ref_parse(names->refs[i], &ref, e);
+		if (r == 0)
+			r = p->may(p->may_arg, ref.full, e);
+	}
+	return r < 0 ? err_wrap(e, "pull '%s'", p->reference) : 0;
+}
+
 int image_store_pull(struct image_store *s, const struct image_pull *p,
 		     image_progress progress, void *arg,
 		     struct image_info **ret, struct err *e)
@@ -279,6 +294,8 @@ int image_store_pull(struct image_store *s, const struct image_pull *p,
 	if (r == 0)
 		r = image_short_resolve(s->c.registries, p->reference, &names,
 					e);
+	if (r == 0)
+		r = check_may(p, &names, e);
 	if (r < 0)
 		return r;
 	if (names.refs[1] && names.enforced)

@@ -24,7 +24,7 @@ as() {
 	local u=$1 g=$2
 	shift 2
 	setpriv --reuid="$u" --regid=nogroup --groups="$g" \
-		env PATH="$WORK/bin:$PATH" HOME=/nonexistent "$@"
+		env PATH="$WORK/bin:$PATH" HOME=/nonexistent XDG_RUNTIME_DIR=/nonexistent "$@"
 }
 a() { as "$A" hyb hyb "$@"; }
 b() { as "$B" "hyb,$G" hyb "$@"; }
@@ -33,6 +33,16 @@ m() { as "$M" hyb hyb "$@"; }
 n() { as "$N" hyb hyb "$@"; }
 
 load_images
+# Root file systems that say whose they are.
+mkdir "$WORK/oci" "$WORK/fs"
+tar -C "$WORK/oci" -xf build/images/busybox.tar
+blob() { printf %s "$WORK/oci/blobs/sha256/${1#sha256:}"; }
+layer=$(jq -r '.layers[0].digest' "$(blob "$(jq -r '.manifests[0].digest' "$WORK/oci/index.json")")")
+tar -C "$WORK/fs" -xf "$(blob "$layer")"
+for t in acme globex; do
+	echo $t >"$WORK/fs/id"
+	tar -C "$WORK/fs" -cf "$WORK/$t.tar" .
+done
 cat >"$WORK/tenants.yaml" <<Y
 hyb: 1
 kind: tenant
@@ -54,8 +64,20 @@ vms:
     containers:
       c:
         image: busybox
-        command: [sh, -c, "trap 'exit 0' TERM; while :; do sleep 0.1; done"]
+        command: &run [sh, -c, "trap 'exit 0' TERM; while :; do sleep 0.1; done"]
         storage_opt: { size: 16m }
+      own: { image: "local/id:1", command: *run, storage_opt: { size: 16m } }
+Y
+cat >"$WORK/own.yaml" <<'Y'
+hyb: 1
+name: own
+vms:
+  v:
+    containers:
+      own:
+        image: local/id:1
+        command: [sh, -c, "trap 'exit 0' TERM; while :; do sleep 0.1; done"]
+        read_only: true
 Y
 sed 's/^name: s/tenant: globex\nname: s/' "$WORK/s.yaml" >"$WORK/foreign.yaml"
 sed 's/^name: s/name: second/' "$WORK/s.yaml" >"$WORK/second.yaml"
@@ -84,6 +106,33 @@ is "not one's own: denied" $? 5
 two=$(b --tenant nobody ps 2>&1)
 is "in the words of one that is not there" "${one/acme/X}" "${two/nobody/X}"
 fails "who is not in the group hyb is kept out" 5 "group 'hyb'" as "$A" "$G" hyb ps
+
+# Images of their own: one name, two contents.
+check "a takes an image in" sh -c "setpriv --reuid=$A --regid=nogroup --groups=hyb $WORK/bin/hyb image import - local/id:1 <$WORK/acme.tar"
+check "b has another of that name" b image import "$WORK/globex.tar" local/id:1
+images() { "$@" image ls -o json | jq -r '[.[] | .tenant + "/" + .name] | join(" ")'; }
+is "a sees its own and the operator's" "$(images a)" "acme/local/id:1 default/busybox:latest"
+is "b of these what allow.images has" "$(images b)" "globex/local/id:1"
+is "root the operator's alone" "$(images hyb)" "default/busybox:latest"
+DIGEST=$(a image inspect local/id:1 | jq -r .digest)
+NONE=sha256:$(printf '%064d' 0)
+foreign() {
+	local x y
+	x=$(b "$@" "$DIGEST" 2>&1) && echo "$* passes"
+	y=$(b "$@" "$NONE" 2>&1)
+	[ "${x//$DIGEST/X}" = "${y//$NONE/X}" ] || printf '%s\n%s\n' "$x" "$y"
+}
+is "b has no use of a's digest" "$(foreign image inspect; foreign image rm)" ""
+sed "s|local/id:1|local/id@$DIGEST|" "$WORK/own.yaml" >"$WORK/digest.yaml"
+fails "nor behind a name that it may have" 4 "not in the store" b deploy "$WORK/digest.yaml"
+BUSYBOX=$(hyb image inspect busybox | jq -r .digest)
+sed "s|local/id:1|local/id@$BUSYBOX|" "$WORK/own.yaml" >"$WORK/digest.yaml"
+fails "nor the operator's so, past allow.images" 4 "not in the store" b deploy "$WORK/digest.yaml"
+fails "b brings no other name" 5 "may not have an image called 'busybox:latest'" b image import "$WORK/globex.tar" busybox
+fails "nor by an archive" 5 "may not have an image called" b image load - <build/images/busybox.tar
+fails "nor none" 5 "without a name" b image import "$WORK/globex.tar"
+fails "pulls are the operator's" 5 "may not pull images" b image pull 127.0.0.1:9/ok/x
+fails "the operator's stay" 5 "is the operator's" a image rm busybox
 
 # What one has the other does not see, nor touch.
 check "a deploys" a deploy "$WORK/s.yaml"
@@ -125,7 +174,10 @@ like "completion has none" "[$(b __complete -- logs '')]" '^\[\]$'
 is "a's has lost nothing" "$(a ps -o json | jq -r '.[0] | .state + " \(.restarts)"')" "running 0"
 fails "a deploys for b: denied" 5 "may not act for tenant 'globex'" a deploy "$WORK/foreign.yaml"
 fails "b may not use this image" 5 "may not use image 'busybox'" b deploy "$WORK/s.yaml"
-fails "images are the operator's" 5 "may not remove images" a image rm busybox
+check "b deploys its own" b deploy "$WORK/own.yaml"
+is "each runs its own of that name" "$(a exec s/v/own -- cat /id) $(b exec own/v/own -- cat /id)" "acme globex"
+fails "what runs stays" 1 "is in use" a image rm local/id:1
+check "b goes" b down own
 fails "disks too" 5 "may not import disks" a disk import --format raw "$WORK/s.yaml" d
 
 # Quota.
@@ -146,5 +198,9 @@ is "the next hybd knows all of it" "$(a ps -o json | jq -r '.[0].tenant') $(hyb 
 check "down" a down s
 for v in mine other; do check "volume $v goes" a volume rm $v; done
 check "the secret too" a secret rm key
+is "their images are where they were" "$(images a) $(images b)" "acme/local/id:1 default/busybox:latest globex/local/id:1"
+fails "with images they stay" 1 "still has images \(1\)" hyb tenant rm acme
+for t in acme globex; do check "$t's go" hyb --tenant $t image prune -a; done
 check "then the tenants can go" hyb tenant rm acme globex
+is "nothing of them is left" "$(ls -A "$HYB_ROOT/images/tenants")" ""
 is "who was in one is in default" "$(a volume ls -o json)" '[]'

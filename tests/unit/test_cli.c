@@ -98,7 +98,7 @@ static void test_images(void **state)
 			 {"{\"images\":[{\"name\":\"busybox:latest\","
 			  "\"digest\":\"sha256:dc9faa4fea2bd939762f\","
 			  "\"size\":1036800,\"disk_size\":2048000,\"shared_size\":0,"
-			  "\"architecture\":\"amd64\",\"created\":\"\"}]}"}},
+			  "\"architecture\":\"amd64\",\"tenant\":\"default\",\"created\":\"\"}]}"}},
 		{.method = "ImageInspect",
 		 .replies = {"{\"object\":{\"name\":\"x\",\"layers\":[1,2]}}"}},
 		{.method = "ImageRemove",

@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The image stores of several tenants. */
+#include <setjmp.h>
+
+#include "host-agent/image/stores.h"
+#include "tests/unit/image_layout.h"
+
+#include <cmocka.h>
+
+static struct image_stores *stores;
+static char declared[200]; /* " acme globex " */
+static char problem[1024];
+
+static int find(void *arg, const char *tenant, struct err *err)
+{
+	char word[80];
+
+	(void)arg;
+	snprintf(word, sizeof(word), " %s ", tenant);
+	return strstr(declared, word)
+		       ? 0
+		       : err_set(err, ENOENT, "there is no tenant '%s'",
+				 tenant);
+}
+
+static void on_problem(void *arg, const char *tenant, const struct err *err)
+{
+	(void)arg;
+	snprintf(problem, sizeof(problem), "%s: %s", tenant, err->msg);
+}
+
+static void open_all(void)
+{
+	const struct image_stores_config c = {
+		.operators = {.dir = at("images"),
+			      .hyb_image = program(),
+			      .uid = 64998,
+			      .gid = 64998},
+		.tenant = "default",
+		.first_uid = 70000,
+		.n_uids = 3,
+		.find = find,
+		.on_problem = on_problem,
+	};
+
+	image_stores_close(stores);
+	stores = NULL;
+	problem[0] = '\0';
+	err_clear(&e);
+	if (image_stores_open(&c, &stores, &e) < 0)
+		fail_msg("%s", e.msg);
+}
+
+/* One store at a time is `store`, which load_ok() and the like take. */
+static int setup_all(void **state)
+{
+	int r = setup(state);
+
+	image_store_put(store);
+	store = NULL;
+	snprintf(declared, sizeof(declared), " acme globex ");
+	open_all();
+	return r;
+}
+
+static int teardown_all(void **state)
+{
+	image_store_put(store);
+	store = NULL;
+	image_stores_close(stores);
+	stores = NULL;
+	return teardown(state);
+}
+
+static void use(const char *tenant)
+{
+	image_store_put(store);
+	store = NULL;
+	err_clear(&e);
+	if (image_stores_take(stores, tenant, &store, &e) < 0)
+		fail_msg("%s: %s", tenant, e.msg);
+}
+
+static void put_image(const char *tenant, const char *dir, const char *ref,
+		      const char *lines)
+{
+	struct layout l;
+
+	use(tenant);
+	layout_make(&l, dir, ref, lines, NULL);
+	load_ok(l.dir, NULL, l.manifest_digest);
+	layout_done(&l);
+}
+
+static void drop(const char *tenant, const char *ref)
+{
+	char **gone = NULL;
+
+	use(tenant);
+	assert_int_equal(image_store_remove(store, ref, NULL, NULL, &gone, &e),
+			 0);
+	strv_free(gone);
+}
+
+/* "TENANT NAME" of what the reference means, or what went wrong. */
+static const char *means(const char *tenant, const char *ref, image_shown shown)
+{
+	_cleanup_image_info_ struct image_info *i = NULL;
+	static char out[200];
+
+	err_clear(&e);
+	if (image_stores_find(stores, tenant, ref, shown, NULL, &i, &e) < 0)
+		snprintf(out, sizeof(out), "%s", e.msg);
+	else
+		snprintf(out, sizeof(out), "%s %s", i->tenant,
+			 i->found ? i->found : "-");
+	return out;
+}
+
+static bool none_shown(void *arg, const struct image_info *i)
+{
+	(void)arg;
+	(void)i;
+	return false;
+}
+
+static bool is_there(const char *path)
+{
+	return access(at(path), F_OK) == 0;
+}
+
+static void test_own_first(void **state)
+{
+	struct image_store *s = NULL;
+
+	(void)state;
+	put_image("default", "a", "web:1", "f x operator");
+	put_image("default", "b", "base:1", "f y 1");
+	/* Looking makes nothing. */
+	assert_string_equal(means("acme", "web:1", NULL),
+			    "default docker.io/library/web:1");
+	assert_int_equal(image_stores_peek(stores, "acme", &s, &e), 0);
+	assert_null(s);
+	assert_int_equal(count_files("images/tenants"), 0);
+	put_image("acme", "c", "web:1", "f x acme");
+	put_image("globex", "d", "web:1", "f x globex");
+	assert_string_equal(means("acme", "web:1", NULL),
+			    "acme docker.io/library/web:1");
+	assert_string_equal(means("globex", "web:1", none_shown),
+			    "globex docker.io/library/web:1");
+	assert_string_equal(means("default", "web:1", NULL),
+			    "default docker.io/library/web:1");
+	assert_string_equal(means("acme", "base:1", NULL),
+			    "default docker.io/library/base:1");
+	/* What is not shown is not there, in the words of what is not. */
+	assert_string_equal(means("acme", "base:1", none_shown),
+			    "image 'base:1' is not in the store");
+	assert_string_equal(means("acme", "nots:1", none_shown),
+			    "image 'nots:1' is not in the store");
+	assert_string_equal(means("initech", "base:1", none_shown),
+			    "image 'base:1' is not in the store");
+	assert_null(strstr(e.hint, "base"));
+	drop("acme", "web:1");
+	assert_string_equal(means("acme", "web:1", NULL),
+			    "default docker.io/library/web:1");
+	assert_string_equal(means("globex", "web:1", NULL),
+			    "globex docker.io/library/web:1");
+}
+
+static void test_damaged(void **state)
+{
+	struct image_store *s = NULL;
+
+	(void)state;
+	put_image("default", "a", "web:1", "f x operator");
+	put_image("acme", "c", "web:1", "f x acme");
+	put_image("globex", "d", "web:1", "f x globex");
+	/* Its own that is damaged is not the operator's of that name. */
+	sh("rm %s/images/tenants/acme/erofs/*", top);
+	assert_non_null(strstr(means("acme", "web:1", NULL), "is gone"));
+	/* A store that cannot be opened is its tenant's trouble. */
+	write_file(at("images/tenants/acme/names.json"), "x", 1);
+	open_all();
+	assert_non_null(strstr(problem, "acme: tenant 'acme': image store"));
+	assert_int_equal(image_stores_take(stores, "acme", &s, &e), -EUCLEAN);
+	assert_string_equal(means("globex", "web:1", NULL),
+			    "globex docker.io/library/web:1");
+	unlink(at("images/tenants/acme/names.json"));
+	use("acme");
+}
+
+static void test_users(void **state)
+{
+	struct image_store *one = NULL, *two = NULL;
+	struct stat st;
+
+	(void)state;
+	assert_int_equal(image_stores_take(stores, "initech", &one, &e),
+			 -ENOENT);
+	assert_int_equal(image_stores_take(stores, "../x", &one, &e), -EINVAL);
+	assert_int_equal(count_files("images/tenants"), 0);
+	assert_int_equal(image_stores_take(stores, "acme", &one, &e), 0);
+	assert_int_equal(image_stores_take(stores, "globex", &two, &e), 0);
+	assert_ptr_not_equal(one, two);
+	assert_int_equal(stat(at("images/tenants"), &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0710);
+	image_store_put(one);
+	image_store_put(two);
+}
+
+static int result; /* of commit() */
+
+static int commit(void *arg, struct err *err)
+{
+	(void)arg;
+	if (result == 0)
+		snprintf(declared, sizeof(declared), " globex ");
+	return result == 0 ? 0 : err_set(err, -result, "not now");
+}
+
+static void test_remove(void **state)
+{
+	struct image_info **list = NULL;
+	struct layout l;
+
+	(void)state;
+	put_image("acme", "c", "web:1", "f x acme");
+	assert_int_equal(image_stores_remove(stores, "acme", commit, NULL, &e),
+			 -EBUSY);
+	assert_string_equal(e.msg, "tenant 'acme' still has images (1)");
+	drop("acme", "web:1");
+	/* The tenant has something else: it can go on. */
+	result = -EBUSY;
+	assert_int_equal(image_stores_remove(stores, "acme", commit, NULL, &e),
+			 -EBUSY);
+	assert_string_equal(e.msg, "not now");
+	put_image("acme", "c", "web:1", "f x acme");
+	drop("acme", "web:1");
+	/* Who was loading meanwhile has it nowhere. */
+	result = 0;
+	assert_int_equal(image_stores_remove(stores, "acme", commit, NULL, &e),
+			 0);
+	assert_int_equal(count_files("images/tenants"), 0);
+	layout_make(&l, "c", "web:1", "f x acme", NULL);
+	assert_true(load(l.dir, NULL, &list) < 0);
+	layout_done(&l);
+	assert_false(is_there("images/tenants/acme"));
+	/* One without a store. */
+	assert_int_equal(image_stores_remove(stores, "acme", commit, NULL, &e),
+			 0);
+	/* A new one of that name begins with nothing. */
+	snprintf(declared, sizeof(declared), " acme globex ");
+	put_image("acme", "c", "new:1", "f x acme");
+	assert_string_equal(means("acme", "web:1", NULL),
+			    "image 'web:1' is not in the store");
+}
+
+/* kill -9 between the removal's steps, by what it leaves on disk. */
+static void test_interrupted(void **state)
+{
+	(void)state;
+	put_image("globex", "d", "web:1", "f x globex");
+	put_image("acme", "c", "web:1", "f x acme");
+	drop("acme", "web:1");
+	use("default");
+	/* Before the tenant was removed: it is as it was. */
+	sh("cd %s/images/tenants && mv acme .gone-acme", top);
+	open_all();
+	assert_string_equal(problem, "");
+	assert_true(is_there("images/tenants/acme/erofs"));
+	put_image("acme", "c", "web:1", "f x acme");
+	use("default");
+	sh("cd %s/images/tenants && mv acme .gone-acme", top);
+	open_all();
+	assert_string_equal(means("acme", "web:1", NULL),
+			    "acme docker.io/library/web:1");
+	/* After: the rest of it goes. */
+	sh("cd %s/images/tenants && mv acme .gone-acme", top);
+	snprintf(declared, sizeof(declared), " globex ");
+	open_all();
+	assert_string_equal(problem, "");
+	assert_int_equal(count_files("images/tenants"), 1);
+	assert_false(is_there("images/tenants/.gone-acme"));
+	/* What nobody has declared and has images is not thrown away. */
+	snprintf(declared, sizeof(declared), " ");
+	open_all();
+	assert_non_null(strstr(problem, "globex: there is no such tenant: "
+					"tenant 'globex' still has images"));
+	assert_true(is_there("images/tenants/globex/erofs"));
+	snprintf(declared, sizeof(declared), " globex ");
+	open_all();
+	assert_string_equal(means("globex", "web:1", NULL),
+			    "globex docker.io/library/web:1");
+	drop("globex", "web:1");
+	use("default");
+	snprintf(declared, sizeof(declared), " ");
+	open_all();
+	assert_string_equal(problem, "");
+	assert_int_equal(count_files("images/tenants"), 0);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup_all, teardown_all)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_own_first), TEST(test_damaged),     TEST(test_users),
+		TEST(test_remove),    TEST(test_interrupted),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
