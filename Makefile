@@ -49,7 +49,7 @@ ALL_LDFLAGS := -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--gc-sections \
 STATIC_LDFLAGS := $(if $(SAN),$(ALL_LDFLAGS),-static-pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--gc-sections $(LDFLAGS))
 
 LIBS_COMMON := -ljansson -lpthread
-LIBS_HOST := -lvirt -lvirt-qemu -lyaml -lsqlite3 -lcrypto $(LIBS_COMMON)
+LIBS_HOST := -lvirt -lvirt-qemu -lyaml -lsqlite3 -lcrypto -lnftables -lnl-3 $(LIBS_COMMON)
 LIBS_IMAGE := -lisal -lcrypto -lzstd $(LIBS_COMMON)
 LIBS_DEVICE := $(LIBS_COMMON)
 LIBS_GUEST := -lseccomp $(LIBS_COMMON)
@@ -67,17 +67,20 @@ IMAGE_SRC := $(call src,host-agent/image/convert)
 VSOCKD_SRC := $(call src,host-agent/vsockd)
 PORTD_SRC := $(call src,host-agent/portd)
 FSD_SRC := $(call src,host-agent/fsd)
+DHCPD_SRC := $(call src,host-agent/dhcpd)
 GUEST_SRC := $(call lib,guest-agent/container guest-agent/sys)
 AGENT_SRC := $(call src,guest-agent/init guest-agent/rpc)
 RUNTIME_SRC := $(call src,guest-agent/runtime)
 ALL_SRC := $(COMMON_SRC) $(HOST_SRC) $(HYBD_SRC) $(CLI_SRC) $(IMAGE_SRC) \
-	$(VSOCKD_SRC) $(PORTD_SRC) $(FSD_SRC) $(GUEST_SRC) $(AGENT_SRC) $(RUNTIME_SRC)
+	$(VSOCKD_SRC) $(PORTD_SRC) $(FSD_SRC) $(DHCPD_SRC) $(GUEST_SRC) $(AGENT_SRC) \
+	$(RUNTIME_SRC)
 
 IDL_SRC := $(wildcard common/idl/*.varlink)
 IDL_C := $(patsubst common/idl/%.varlink,$(GEN)/idl_%.c,$(IDL_SRC))
 IDL_OBJ := $(patsubst $(GEN)/%.c,$(B)/obj/gen/%.o,$(IDL_C))
 
-PROGRAMS := hyb hybd hyb-image hyb-vsockd hyb-portd hyb-fsd hyb-agent hyb-runtime
+PROGRAMS := hyb hybd hyb-image hyb-vsockd hyb-portd hyb-fsd hyb-dhcpd hyb-agent \
+	hyb-runtime
 BINS := $(addprefix $(B)/bin/,$(PROGRAMS))
 
 .PHONY: all help deps programs guest examples check check-unit check-san \
@@ -103,6 +106,8 @@ $(B)/obj/gen/%.o: $(GEN)/%.c
 	$(call say,CC,$<)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) -Wno-overlength-strings -MMD -MP -c $< -o $@
+
+$(B)/obj/host-agent/net/%.o: ALL_CFLAGS += -isystem /usr/include/libnl3
 
 $(B)/obj/%.o: %.c Makefile
 	$(call say,CC,$<)
@@ -138,6 +143,7 @@ $(eval $(call program_rule,hyb-image,$(IMAGE_SRC),libcommon.a,$(LIBS_IMAGE),$(AL
 $(eval $(call program_rule,hyb-vsockd,$(VSOCKD_SRC),libcommon.a,$(LIBS_DEVICE),$(STATIC_LDFLAGS)))
 $(eval $(call program_rule,hyb-portd,$(PORTD_SRC),libcommon.a,$(LIBS_DEVICE),$(STATIC_LDFLAGS)))
 $(eval $(call program_rule,hyb-fsd,$(FSD_SRC),libcommon.a,$(LIBS_DEVICE),$(STATIC_LDFLAGS)))
+$(eval $(call program_rule,hyb-dhcpd,$(DHCPD_SRC),libcommon.a,$(LIBS_DEVICE),$(STATIC_LDFLAGS)))
 $(eval $(call program_rule,hyb-agent,$(AGENT_SRC),libguest.a libcommon.a,$(LIBS_GUEST),$(STATIC_LDFLAGS)))
 $(eval $(call program_rule,hyb-runtime,$(RUNTIME_SRC),libguest.a libcommon.a,$(LIBS_GUEST),$(STATIC_LDFLAGS)))
 
@@ -259,7 +265,7 @@ D := $(DESTDIR)$(PREFIX)
 install: all $(MAN) ## install under DESTDIR and PREFIX
 	install -d $(D)/bin $(D)/libexec/hyb $(D)/lib/hyb $(D)/share/doc/hyb/examples $(D)/share/doc/hyb/decisions
 	install -m 0755 $(B)/bin/hyb $(D)/bin/
-	install -m 0755 $(addprefix $(B)/bin/,hybd hyb-image hyb-vsockd hyb-portd hyb-fsd hyb-runtime) $(D)/libexec/hyb/
+	install -m 0755 $(addprefix $(B)/bin/,hybd hyb-image hyb-vsockd hyb-portd hyb-fsd hyb-dhcpd hyb-runtime) $(D)/libexec/hyb/
 	install -m 0444 $(GUEST)/vmlinux $(GUEST)/initramfs.cpio kernel-config/cmdline $(D)/lib/hyb/
 	install -m 0644 README.md LICENSE docs/*.md $(D)/share/doc/hyb/
 	install -m 0644 docs/decisions/*.md $(D)/share/doc/hyb/decisions/

@@ -8,6 +8,7 @@ packages="
 	libvirt-clients qemu-system-x86 qemu-utils seabios
 	libyaml-dev libseccomp-dev libcmocka-dev libjansson-dev libsqlite3-dev
 	libssl-dev libzstd-dev libisal-dev
+	libnl-3-dev libnftables-dev dnsmasq-base nftables
 	linux-source-6.12 bc bison flex libelf-dev xz-utils zstd cpio rsync
 	busybox-static umoci skopeo erofs-utils jq curl strace python3
 	procps iproute2 patch e2fsprogs scdoc crun runc mmdebstrap

@@ -13,7 +13,7 @@ below() {
 	host-agent/plan) echo common host-agent/model ;;
 	host-agent/state | host-agent/tenant) echo common host-agent/model ;;
 	host-agent/image | host-agent/image/convert | host-agent/disk | host-agent/virt | host-agent/net | host-agent/guest) echo common ;;
-	host-agent/vsockd | host-agent/portd | host-agent/fsd) echo common ;;
+	host-agent/vsockd | host-agent/portd | host-agent/fsd | host-agent/dhcpd) echo common ;;
 	host-agent/volume | host-agent/secret) echo common host-agent/state ;;
 	host-agent/reconcile) echo common host-agent/model host-agent/plan host-agent/state host-agent/volume host-agent/secret host-agent/tenant host-agent/image host-agent/disk host-agent/virt host-agent/net host-agent/guest ;;
 	host-agent/api) echo common host-agent/manifest host-agent/model host-agent/plan host-agent/state host-agent/volume host-agent/secret host-agent/tenant host-agent/image host-agent/disk host-agent/virt host-agent/net host-agent/guest host-agent/reconcile ;;

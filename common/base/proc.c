@@ -274,6 +274,8 @@ void proc_log_line(int log, char *out, size_t size)
 	size_t i;
 
 	out[n > 0 ? n : 0] = '\0';
+	i = strspn(out, "\n");
+	memmove(out, out + i, strlen(out + i) + 1);
 	out[strcspn(out, "\n")] = '\0';
 	for (i = 0; out[i]; i++)
 		if ((unsigned char)out[i] < ' ' || (unsigned char)out[i] > '~')

@@ -43,7 +43,7 @@ int proc_run(const struct proc_spec *spec, uint64_t deadline_ms, size_t max,
 /* A memfd of a fixed size for what a child says: one that is made to say much
  * fills nothing. Its descriptor, or -errno. */
 int proc_log_make(const char *name);
-/* The first line of it, what is not printable as '?'; "" where there is none
+/* The first line of it that is not empty, what is not printable as '?'; "" where there is none
  * or log is negative. */
 void proc_log_line(int log, char *out, size_t size);
 

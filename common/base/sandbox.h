@@ -77,7 +77,7 @@ struct sandbox_call {
 };
 
 /* At most this many calls. */
-#define SANDBOX_CALLS_MAX 64
+#define SANDBOX_CALLS_MAX 80
 
 /* The process is killed at any system call that is not in the list, or of
  * another architecture. Does nothing in a build with a sanitizer, which makes
