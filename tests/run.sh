@@ -166,6 +166,7 @@ checks() {
 	say "layout"
 	run layers 60 tests/layers.sh
 	run format 120 tests/format.sh
+	run docs 120 tests/docs.py
 }
 
 case $mode in
