@@ -200,16 +200,26 @@ int on_image_pull(void *ctx, struct vl_call *call, struct err *e)
 
 int on_image_list(void *ctx, struct vl_call *call, struct err *e)
 {
+	_cleanup_image_store_ struct image_store *own = NULL;
 	struct request *q = ctx;
+	struct image_usage usage = {.layers = 0};
 	json_t *rows = json_array();
 	int r = tenant_image_rows(q, rows, e);
 
 	(void)call;
+	if (r == 0)
+		r = image_stores_peek(q->api->images, q->tenant, &own, e);
+	if (r == 0 && own)
+		r = image_store_usage(own, &usage, e);
 	if (r < 0) {
 		json_decref(rows);
 		return r;
 	}
-	return request_reply(q, json_pack("{s:o}", "images", rows), false, e);
+	return request_reply(q,
+			     json_pack("{s:o,s:I,s:I}", "images", rows,
+				       "layers", (json_int_t)usage.n_layers,
+				       "layers_size", (json_int_t)usage.layers),
+			     false, e);
 }
 
 struct ref_params {
@@ -427,7 +437,7 @@ int on_image_prune(void *ctx, struct vl_call *call, struct err *e)
 	struct use u = {q->api, q->tenant};
 	struct image_prune prune;
 	char **removed = NULL;
-	uint64_t bytes;
+	uint64_t bytes, layers;
 	json_t *names;
 	int r;
 
@@ -439,6 +449,7 @@ int on_image_prune(void *ctx, struct vl_call *call, struct err *e)
 		return r;
 	prune = (struct image_prune){.all = p.all,
 				     .dry_run = p.dry_run,
+				     .ret_layers = &layers,
 				     .in_use = in_use,
 				     .arg = &u};
 	r = image_store_prune(store, &prune, &removed, &bytes, e);
@@ -450,7 +461,8 @@ int on_image_prune(void *ctx, struct vl_call *call, struct err *e)
 	names = strings_json((const char *const *)removed);
 	strv_free(removed);
 	return request_reply(q,
-			     json_pack("{s:o,s:I}", "removed", names, "bytes",
+			     json_pack("{s:o,s:I,s:I}", "removed", names,
+				       "layers", (json_int_t)layers, "bytes",
 				       (json_int_t)bytes),
 			     false, e);
 }

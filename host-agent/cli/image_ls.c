@@ -17,6 +17,17 @@ static const struct opt opts[] = {
 	 "whole digests"},
 };
 
+static void tell_layers(const json_t *reply)
+{
+	int64_t n = out_int(reply, "layers", 0);
+	int64_t bytes = out_int(reply, "layers_size", 0);
+	char text[24];
+
+	if (n > 0 && bytes >= 0)
+		printf("%lld layer%s kept for pulls: %s\n", (long long)n,
+		       n == 1 ? "" : "s", out_size((uint64_t)bytes, text));
+}
+
 static int run(struct cli *cli, const void *args, int n, char **words)
 {
 	_cleanup_vl_reply_ struct vl_reply reply = VL_REPLY_INIT;
@@ -31,6 +42,8 @@ static int run(struct cli *cli, const void *args, int n, char **words)
 		return cli_fail(st, "image ls", &e);
 	image_print(json_object_get(reply.parameters, "images"), a->format,
 		    a->no_trunc);
+	if (a->format == OUT_TABLE)
+		tell_layers(reply.parameters);
 	return CLI_DONE;
 }
 

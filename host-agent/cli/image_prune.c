@@ -22,6 +22,7 @@ static void print(const struct args *a, const json_t *reply)
 {
 	const json_t *name, *removed = json_object_get(reply, "removed");
 	int64_t bytes = out_int(reply, "bytes", 0);
+	int64_t layers = out_int(reply, "layers", 0);
 	char text[24];
 	size_t i;
 
@@ -36,6 +37,10 @@ static void print(const struct args *a, const json_t *reply)
 		out_text(stdout, json_string_value(name));
 		putchar('\n');
 	}
+	if (layers > 0)
+		printf("%s %lld layer%s kept for pulls\n",
+		       a->dry_run ? "would remove" : "removed",
+		       (long long)layers, layers == 1 ? "" : "s");
 	printf("%s %s\n", out_size(bytes < 0 ? 0 : (uint64_t)bytes, text),
 	       a->dry_run ? "would be freed" : "freed");
 }

@@ -55,6 +55,7 @@ struct options {
 	int ready_fd;
 	bool kernel_vsock;
 	struct bind_policy binds;
+	uint64_t layer_cache; /* 0: the store's default */
 };
 
 static _Atomic(struct world *) the_world;
@@ -103,11 +104,13 @@ static void usage(FILE *f)
 		"usage: hybd [--root DIR] [--connect URI] [--accel auto|kvm|tcg]\n"
 		"            [--socket PATH] [--vsock device|kernel]\n"
 		"            [--allow-bind PATH[:ro|:rw]]...\n"
+		"            [--layer-cache SIZE]\n"
 		"            [--log-level error|warning|info|debug]\n"
 		"            [--daemon-ready-fd N] [--version]\n"
 		"\n"
 		"The host agent of hyb. Environment: HYB_ROOT, HYB_CONNECT,\n"
-		"HYB_ACCEL, HYB_KERNEL, HYB_INITRAMFS, HYB_ALLOW_BIND.\n");
+		"HYB_ACCEL, HYB_KERNEL, HYB_INITRAMFS, HYB_ALLOW_BIND,\n"
+		"HYB_LAYER_CACHE.\n");
 }
 
 static int bad_option(const char *name, const char *value)
@@ -126,6 +129,15 @@ static int bind_take(struct options *o, const char *value, bool many)
 	if (r < 0)
 		fprintf(stderr, "hybd: %s\n", e.msg);
 	return r;
+}
+
+static int layer_cache_take(struct options *o, const char *value)
+{
+	if (parse_size(value, &o->layer_cache) < 0)
+		return bad_option("layer-cache", value);
+	if (o->layer_cache == 0)
+		o->layer_cache = IMAGE_NO_LAYER_CACHE;
+	return 0;
 }
 
 static int option_take(struct options *o, int c, const char *value)
@@ -158,6 +170,8 @@ static int option_take(struct options *o, int c, const char *value)
 		return 0;
 	case 'b':
 		return bind_take(o, value, false);
+	case 'L':
+		return layer_cache_take(o, value);
 	case 'R':
 		if (parse_u64(value, 0, 1u << 20, &n) < 0)
 			return bad_option("daemon-ready-fd", value);
@@ -179,6 +193,7 @@ static int options_read(int argc, char **argv, struct options *o)
 		{"vsock", required_argument, NULL, 'v'},
 		{"log-level", required_argument, NULL, 'l'},
 		{"allow-bind", required_argument, NULL, 'b'},
+		{"layer-cache", required_argument, NULL, 'L'},
 		{"daemon-ready-fd", required_argument, NULL, 'R'},
 		{"version", no_argument, NULL, 'V'},
 		{"help", no_argument, NULL, 'h'},
@@ -186,6 +201,7 @@ static int options_read(int argc, char **argv, struct options *o)
 	};
 	const char *root = getenv("HYB_ROOT"), *accel = getenv("HYB_ACCEL");
 	const char *binds = getenv("HYB_ALLOW_BIND");
+	const char *layers = getenv("HYB_LAYER_CACHE");
 	int c;
 
 	snprintf(o->root, sizeof(o->root), "%s",
@@ -194,6 +210,8 @@ static int options_read(int argc, char **argv, struct options *o)
 	if (accel && accel[0] && virt_accel_parse(accel, &o->accel) < 0)
 		return bad_option("accel (HYB_ACCEL)", accel);
 	if (binds && bind_take(o, binds, true) < 0)
+		return -EINVAL;
+	if (layers && layers[0] && layer_cache_take(o, layers) < 0)
 		return -EINVAL;
 	while ((c = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
 		if (c == 'V') {
@@ -400,6 +418,7 @@ static int open_images(const struct options *o, const struct paths *p,
 		.hyb_image = p->image,
 		.uid = UID_IMAGE,
 		.gid = UID_IMAGE,
+		.layer_cache = o->layer_cache,
 	};
 
 	snprintf(dir, sizeof(dir), "%s/images", o->root);

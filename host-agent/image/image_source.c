@@ -25,6 +25,9 @@
 /* Links from one name of an archive to the next. */
 #define LINKS_MAX 4
 
+/* Bytes that are hashed at once. */
+#define HASH_CHUNK ((size_t)1 << 20)
+
 struct entry {
 	const char *name;
 	const char *link; /* or NULL */
@@ -51,6 +54,44 @@ void image_digest(const void *data, size_t len, char *out)
 	EVP_Digest(data, len, md, NULL, EVP_sha256(), NULL);
 	memcpy(out, "sha256:", 7);
 	hex_format(md, sizeof(md), out + 7);
+}
+
+int image_digest_part(const struct image_part *p,
+		      int (*tick)(void *arg, uint64_t done), void *arg,
+		      char digest[72], struct err *e)
+{
+	_cleanup_free_ uint8_t *buf = malloc(HASH_CHUNK);
+	EVP_MD_CTX *md = EVP_MD_CTX_new();
+	uint8_t sum[32] = {0};
+	uint64_t done = 0;
+	int r = buf && md && EVP_DigestInit_ex(md, EVP_sha256(), NULL) == 1
+			? 0
+			: err_sys(e, ENOMEM, "image store");
+
+	while (r == 0 && done < p->size) {
+		const uint64_t left = p->size - done;
+		ssize_t n = pread(p->fd, buf,
+				  left < HASH_CHUNK ? (size_t)left : HASH_CHUNK,
+				  (off_t)(p->offset + done));
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0) {
+			r = n < 0 ? err_sys(e, errno, "read the file")
+				  : err_set(e, ENODATA, "the file is cut");
+			break;
+		}
+		EVP_DigestUpdate(md, buf, (size_t)n);
+		done += (uint64_t)n;
+		if (tick)
+			r = tick(arg, done);
+	}
+	if (r == 0)
+		EVP_DigestFinal_ex(md, sum, NULL);
+	EVP_MD_CTX_free(md);
+	memcpy(digest, "sha256:", 7);
+	hex_format(sum, sizeof(sum), digest + 7);
+	return r;
 }
 
 /* --------------------------------------------------------------- folders */

@@ -59,4 +59,10 @@ int image_source_read(struct image_source *s, const char *path, size_t max,
 /* "sha256:..." of data, out[72]. */
 void image_digest(const void *data, size_t len, char *out);
 
+/* The same of a part of a file. tick (may be NULL) is told how many bytes have
+ * been read; what it returns other than 0 ends it. */
+int image_digest_part(const struct image_part *p,
+		      int (*tick)(void *arg, uint64_t done), void *arg,
+		      char digest[72], struct err *e);
+
 #endif

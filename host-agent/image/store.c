@@ -15,6 +15,7 @@
 #include "common/base/parse.h"
 #include "host-agent/image/image_ref.h"
 #include "host-agent/image/image_short.h"
+#include "host-agent/image/store_layers.h"
 
 #define TIMEOUT_MS (3600ull * 1000)
 #define BYTES_MAX  (64ull << 30)
@@ -95,6 +96,8 @@ static int open_folders(struct image_store *s, struct err *e)
 		r = open_dir(s, "erofs", 0700, &s->erofs_fd, e);
 	if (r == 0)
 		r = open_dir(s, "meta", 0700, &s->meta_fd, e);
+	if (r == 0)
+		r = open_dir(s, "layers", 0700, &s->layers_fd, e);
 	return r < 0 ? r : sweep_tmp(s, e);
 }
 
@@ -134,7 +137,8 @@ int image_store_open(const struct image_store_config *config,
 	s = calloc(1, sizeof(*s));
 	if (!s)
 		return err_sys(e, ENOMEM, "image store");
-	s->dir_fd = s->erofs_fd = s->meta_fd = s->tmp_fd = s->lock_fd = -1;
+	s->dir_fd = s->erofs_fd = s->meta_fd = s->layers_fd = -1;
+	s->tmp_fd = s->lock_fd = -1;
 	pthread_mutex_init(&s->lock, NULL);
 	atomic_init(&s->refs, 1);
 	store_pull_init(s);
@@ -161,6 +165,7 @@ void image_store_close(struct image_store *s)
 	cleanup_close(&s->dir_fd);
 	cleanup_close(&s->erofs_fd);
 	cleanup_close(&s->meta_fd);
+	cleanup_close(&s->layers_fd);
 	cleanup_close(&s->tmp_fd);
 	cleanup_close(&s->lock_fd);
 	pthread_cond_destroy(&s->pulled);
@@ -271,9 +276,10 @@ int image_store_list(struct image_store *s, struct image_info ***ret,
 	return 0;
 }
 
-int image_store_usage(struct image_store *s, uint64_t *ret_bytes, struct err *e)
+int image_store_usage(struct image_store *s, struct image_usage *ret,
+		      struct err *e)
 {
-	_cleanup_closedir_ DIR *d = store_open_files(s);
+	_cleanup_closedir_ DIR *d = store_open_folder(s->erofs_fd);
 	struct dirent *de;
 	uint64_t sum = 0;
 
@@ -287,7 +293,8 @@ int image_store_usage(struct image_store *s, uint64_t *ret_bytes, struct err *e)
 			    AT_SYMLINK_NOFOLLOW) == 0)
 			sum += (uint64_t)st.st_blocks * 512;
 	}
-	*ret_bytes = sum;
+	ret->images = sum;
+	layers_usage(s, ret);
 	return 0;
 }
 
@@ -448,7 +455,9 @@ static int prune_locked(struct image_store *s, const struct image_prune *p,
 	n_doomed = find_unused(s, p, doomed);
 	d.digests = (const char(*)[72])doomed;
 	d.n = n_doomed;
-	*ret_bytes = store_count_freed(s, is_doomed, &d);
+	*ret_bytes = store_count_freed(s, is_doomed, &d) +
+		     layers_prune(s, p->all ? NULL : is_doomed, &d, p->dry_run,
+				  p->ret_layers);
 	for (i = 0; r == 0 && i < n_doomed; i++) {
 		if (p->dry_run)
 			tell_doomed(s, doomed[i], list, &n);

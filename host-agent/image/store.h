@@ -6,6 +6,7 @@
  *     erofs/KEY.erofs     0444 root; the folder is 0700: VMs get hard links
  *     erofs/KEY.diff      the same, of what differs from another KEY.erofs
  *     meta/DIGEST.json    what is known of an image, its configuration too
+ *     layers/HEX          0444 root: compressed layers, for later pulls
  *     names.json          name -> digest
  *     tmp/                what is being fetched; swept when the store is opened
  *     lock                held by the one process that has the store open
@@ -74,6 +75,8 @@ static inline void cleanup_image_info_list(struct image_info ***l)
 #define _cleanup_image_info_list_ \
 	__attribute__((cleanup(cleanup_image_info_list)))
 
+#define IMAGE_NO_LAYER_CACHE UINT64_MAX
+
 struct image_store_config {
 	const char *dir;       /* ROOT/images, made where it is missing */
 	const char *tenant;    /* whose it is, for image_info; NULL: "" */
@@ -85,6 +88,9 @@ struct image_store_config {
 	gid_t gid;
 	uint64_t max_bytes;  /* of an image, uncompressed; 0: 64 GiB */
 	uint64_t timeout_ms; /* of one load or pull; 0: one hour */
+	/* Bytes of layers that are kept for later pulls; 0: a tenth of the file
+	 * system, at most 8 GiB */
+	uint64_t layer_cache;
 };
 
 /* -EBUSY: another process has it open. */
@@ -193,20 +199,28 @@ int image_store_remove(struct image_store *s, const char *reference,
 		       struct err *e);
 
 struct image_prune {
-	bool all;     /* images with a name too */
-	bool dry_run; /* nothing is removed */
+	bool all;	      /* images with a name too */
+	bool dry_run;	      /* nothing is removed */
+	uint64_t *ret_layers; /* unless NULL: how many of the cache went */
 	image_in_use in_use;
 	void *arg;
 };
 
 /* Removes the images that in_use does not know; *ret: what went, or would, as
  * of image_store_remove(); *ret_bytes: of their files that no other image
- * needs. */
+ * needs, and of layers in the cache that no image has, or, with all, of all. */
 int image_store_prune(struct image_store *s, const struct image_prune *p,
 		      char ***ret, uint64_t *ret_bytes, struct err *e);
 
-/* Bytes of disk that the store takes. */
-int image_store_usage(struct image_store *s, uint64_t *ret_bytes,
+/* What the store takes of the disk, in bytes: its images' files, and the layers
+ * that are kept for later pulls. */
+struct image_usage {
+	uint64_t images;
+	uint64_t layers, layers_max;
+	size_t n_layers;
+};
+
+int image_store_usage(struct image_store *s, struct image_usage *ret,
 		      struct err *e);
 
 #endif

@@ -92,19 +92,19 @@ bool store_find_whole(const struct image_store *s, const char *key,
 	return false;
 }
 
-DIR *store_open_files(const struct image_store *s)
+DIR *store_open_folder(int fd)
 {
-	int fd = openat(s->erofs_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	int own = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = own < 0 ? NULL : fdopendir(own);
 
 	if (!d)
-		cleanup_close(&fd);
+		cleanup_close(&own);
 	return d;
 }
 
 int store_sweep(struct image_store *s, struct err *e)
 {
-	_cleanup_closedir_ DIR *d = store_open_files(s);
+	_cleanup_closedir_ DIR *d = store_open_folder(s->erofs_fd);
 	struct dirent *de;
 	size_t i;
 

@@ -29,12 +29,19 @@ static int no_memory(struct err *e)
 	return err_set(e, ENOMEM, "image store: no memory");
 }
 
+void stored_done(struct stored *i)
+{
+	free(i->config_text);
+	free(i->layers);
+	i->config_text = i->layers = NULL;
+}
+
 void store_index_free(struct image_store *s)
 {
 	size_t i;
 
 	for (i = 0; i < s->n_images; i++)
-		free(s->images[i].config_text);
+		stored_done(&s->images[i]);
 	for (i = 0; i < s->n_names; i++)
 		free(s->names[i].full);
 	free(s->images);
@@ -58,7 +65,7 @@ struct stored *store_find_digest(struct image_store *s, const char *digest)
 	return NULL;
 }
 
-static int grow(void **list, size_t size, size_t n, size_t *cap)
+int store_grow(void **list, size_t size, size_t n, size_t *cap)
 {
 	size_t want = *cap ? *cap * 2 : 16;
 	void *p;
@@ -77,7 +84,7 @@ static int add_image(struct image_store *s, const struct stored *i)
 {
 	void *list = s->images;
 
-	if (grow(&list, sizeof(*i), s->n_images, &s->cap_images) < 0)
+	if (store_grow(&list, sizeof(*i), s->n_images, &s->cap_images) < 0)
 		return -ENOMEM;
 	s->images = list;
 	s->images[s->n_images++] = *i;
@@ -102,7 +109,8 @@ static int set_name(struct image_store *s, const char *full, const char *digest)
 	char *copy;
 
 	if (at < 0) {
-		if (grow(&list, sizeof(*s->names), s->n_names, &s->cap_names))
+		if (store_grow(&list, sizeof(*s->names), s->n_names,
+			       &s->cap_names))
 			return -ENOMEM;
 		s->names = list;
 		copy = strdup(full);
@@ -122,7 +130,7 @@ int store_put(struct image_store *s, const struct stored *i,
 	struct stored *old = store_find_digest(s, i->digest);
 
 	if (old) {
-		free(old->config_text);
+		stored_done(old);
 		*old = *i;
 	} else if (add_image(s, i) < 0) {
 		return no_memory(e);
@@ -142,7 +150,7 @@ void store_drop_name(struct image_store *s, size_t i)
 
 void store_drop_image(struct image_store *s, struct stored *i)
 {
-	free(i->config_text);
+	stored_done(i);
 	*i = s->images[--s->n_images];
 }
 
@@ -307,12 +315,13 @@ int store_save_meta(struct image_store *s, const struct stored *i,
 		    struct err *e)
 {
 	_cleanup_json_ json_t *o = json_pack(
-		"{s:i, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I}", "version",
-		1, "digest", i->digest, "config_digest", i->config_digest,
-		"key", i->key, "config", i->config_text, "size",
-		(json_int_t)i->size, "erofs_size", (json_int_t)i->erofs_size,
-		"erofs_mtime_ns", (json_int_t)i->file_mtime_ns, "max_uid",
-		(json_int_t)i->max_uid, "max_gid", (json_int_t)i->max_gid);
+		"{s:i, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I}",
+		"version", 1, "digest", i->digest, "config_digest",
+		i->config_digest, "key", i->key, "config", i->config_text,
+		"layers", i->layers, "size", (json_int_t)i->size, "erofs_size",
+		(json_int_t)i->erofs_size, "erofs_mtime_ns",
+		(json_int_t)i->file_mtime_ns, "max_uid", (json_int_t)i->max_uid,
+		"max_gid", (json_int_t)i->max_gid);
 	_cleanup_free_ char *text = NULL;
 	char path[4096];
 
@@ -394,8 +403,8 @@ static bool take_meta(json_t *o, const char *name, struct stored *i)
 {
 	json_int_t size, erofs_size, mtime, uid, gid;
 	const char *config = json_string_value(json_object_get(o, "config"));
+	const char *layers = json_string_value(json_object_get(o, "layers"));
 
-	memset(i, 0, sizeof(*i));
 	if (!get_text(o, "digest", i->digest, sizeof(i->digest)) ||
 	    !get_text(o, "config_digest", i->config_digest,
 		      sizeof(i->config_digest)) ||
@@ -417,7 +426,8 @@ static bool take_meta(json_t *o, const char *name, struct stored *i)
 	if (!take_base(o, i))
 		return false;
 	i->config_text = strdup(config);
-	return i->config_text != NULL;
+	i->layers = strdup(layers ? layers : "");
+	return i->config_text && i->layers;
 }
 
 /* One file of meta/. One that is broken is removed: the image is gone, and a
@@ -426,7 +436,7 @@ static int load_meta(struct image_store *s, const char *name, struct err *e)
 {
 	_cleanup_free_ char *text = NULL;
 	_cleanup_json_ json_t *o = NULL;
-	struct stored i;
+	struct stored i = {.config_text = NULL};
 	size_t len;
 	int r = file_read(s->meta_fd, name, META_MAX, &text, &len, e);
 
@@ -434,11 +444,12 @@ static int load_meta(struct image_store *s, const char *name, struct err *e)
 		return r;
 	o = json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL);
 	if (strlen(name) != 69 || !o || !take_meta(o, name, &i)) {
+		stored_done(&i);
 		unlinkat(s->meta_fd, name, 0);
 		return 0;
 	}
 	if (add_image(s, &i) < 0) {
-		free(i.config_text);
+		stored_done(&i);
 		return no_memory(e);
 	}
 	return 0;
@@ -449,18 +460,12 @@ static int each_file(int dir_fd,
 			       struct err *e),
 		     struct image_store *s, struct err *e)
 {
-	_cleanup_closedir_ DIR *d = NULL;
+	_cleanup_closedir_ DIR *d = store_open_folder(dir_fd);
 	struct dirent *de;
-	int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	int r = 0;
 
-	if (fd < 0)
+	if (!d)
 		return err_sys(e, errno, "image store");
-	d = fdopendir(fd);
-	if (!d) {
-		close(fd);
-		return err_sys(e, errno, "image store");
-	}
 	while (r == 0 && (de = readdir(d))) {
 		if (de->d_name[0] != '.')
 			r = fn(s, de->d_name, e);

@@ -26,6 +26,7 @@ struct stored {
 	char config_digest[72];
 	char key[65]; /* of the EROFS */
 	char *config_text;
+	char *layers; /* digits of the compressed ones' digests, "HEX HEX" */
 	uint64_t size;
 	uint64_t erofs_size; /* as VMs see it */
 	uint64_t file_size;  /* of its own file: the same, or a difference */
@@ -33,6 +34,8 @@ struct stored {
 	struct stored_base base;
 	uint32_t max_uid, max_gid;
 };
+
+void stored_done(struct stored *i);
 
 /* A file in erofs/ as it was when it got its name. */
 struct store_file {
@@ -63,7 +66,7 @@ struct image_store {
 	/* What c points to. */
 	char *dir, *program, *skopeo, *registries, *tenant;
 	atomic_uint refs;
-	int dir_fd, erofs_fd, meta_fd, tmp_fd, lock_fd;
+	int dir_fd, erofs_fd, meta_fd, layers_fd, tmp_fd, lock_fd;
 	uint64_t next_tmp;
 
 	pthread_mutex_t lock; /* of all below */
@@ -73,6 +76,7 @@ struct image_store {
 	struct store_name *names;
 	size_t n_names, cap_names;
 	struct pulling *pulls; /* those under way */
+	struct layers *layers; /* theirs */
 	pthread_cond_t pulled; /* one of them has ended */
 };
 
@@ -85,6 +89,9 @@ void store_pull_init(struct image_store *s);
  * that no image uses. */
 int store_index_load(struct image_store *s, struct err *e);
 void store_index_free(struct image_store *s);
+
+/* Room for one more than n. */
+int store_grow(void **list, size_t size, size_t n, size_t *cap);
 
 struct stored *store_find_digest(struct image_store *s, const char *digest);
 /* By what a user wrote; *ret_name: the name that matched, or -1. */
@@ -114,8 +121,8 @@ int store_check(const struct image_store *s, const struct stored *i,
 /* Is the whole EROFS file of this key there, an image's or a base? */
 bool store_find_whole(const struct image_store *s, const char *key,
 		      uint64_t *ret_size, int64_t *ret_mtime_ns);
-/* erofs/ to be read; NULL with errno. */
-DIR *store_open_files(const struct image_store *s);
+/* A folder of the store to be read; NULL with errno. */
+DIR *store_open_folder(int fd);
 /* Removes files in erofs/ that no image uses. */
 int store_sweep(struct image_store *s, struct err *e);
 /* Bytes of files that only images use which `goes` knows: each once. */

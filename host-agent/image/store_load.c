@@ -15,17 +15,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/base/buf.h"
 #include "common/base/cleanup.h"
 #include "common/base/fd.h"
 #include "common/base/parse.h"
 #include "host-agent/image/image_ref.h"
+#include "host-agent/image/store_layers.h"
 #include "host-agent/image/store_load.h"
 
 /* Goes up whenever hyb-image would write other bytes for the same layers. */
 #define EROFS_VERSION "hyb-erofs 1"
-
-/* Bytes of a tar that are hashed at once. */
-#define HASH_CHUNK ((size_t)1 << 20)
 
 static void make_key(const struct image_found *f, char out[65])
 {
@@ -87,7 +86,7 @@ static void ready_done(struct image_store *s, struct store_ready *y)
 {
 	drop_file(s, &y->whole);
 	drop_file(s, &y->diff);
-	free(y->i.config_text);
+	stored_done(&y->i);
 }
 
 /* The file that the image is to be. */
@@ -279,7 +278,7 @@ static int commit(struct image_store *s, struct store_ready *y,
 		r = store_put(s, i, names, e);
 	if (r < 0)
 		return r;
-	i->config_text = NULL; /* the store's now */
+	i->config_text = i->layers = NULL; /* the store's now */
 	r = store_save_names(s, e);
 	/* What the image was before. */
 	if (r == 0)
@@ -287,6 +286,20 @@ static int commit(struct image_store *s, struct store_ready *y,
 	return r < 0 ? r
 		     : store_make_info(s, store_find_digest(s, i->digest), -1,
 				       ret, e);
+}
+
+/* The caller frees it; NULL: no memory. */
+static char *list_layers(const struct image_found *f)
+{
+	_cleanup_buf_ struct buf b = BUF_INIT;
+	size_t i;
+
+	for (i = 0; i < f->n_layers; i++) {
+		if (f->layers[i].digest)
+			buf_printf(&b, "%s%s", b.len ? " " : "",
+				   f->layers[i].digest + 7);
+	}
+	return buf_error(&b) < 0 ? NULL : strdup(buf_str(&b));
 }
 
 /* Number n of the list. */
@@ -299,6 +312,13 @@ static int make_ready(struct image_store *s, const struct image_child *child,
 
 	y->i.size = f->size;
 	r = convert(s, child, f, y, e);
+	if (r == -ENOSPC && layers_give_way(s) > 0) {
+		drop_file(s, &y->whole);
+		err_clear(e);
+		r = convert(s, child, f, y, e);
+	}
+	if (r == -ENOSPC)
+		return err_wrap(e, "image store '%s'", s->dir);
 	if (r == 0)
 		r = make_diff(s, f, list, n, y, e);
 	if (r < 0)
@@ -307,7 +327,10 @@ static int make_ready(struct image_store *s, const struct image_child *child,
 	memcpy(y->i.config_digest, f->config_digest,
 	       sizeof(y->i.config_digest));
 	y->i.config_text = strndup(f->config_text, f->config_len);
-	return y->i.config_text ? 0 : err_sys(e, ENOMEM, "image store");
+	y->i.layers = list_layers(f);
+	return y->i.config_text && y->i.layers
+		       ? 0
+		       : err_sys(e, ENOMEM, "image store");
 }
 
 /* All images of a source at once: none is seen before all are right. */
@@ -438,44 +461,22 @@ static int load_source(struct image_store *s, const struct load *l,
 
 /* ----------------------------------------------------------------- trees */
 
-/* A layer's digest is known before it is converted, which checks it: so the
- * tar is read twice. It may change between the two; that is an error then. */
-static int hash_part(const struct load *l, const struct image_part *p,
-		     char digest[72], struct err *e)
+struct hashing {
+	const struct load *l;
+	uint64_t total;
+	struct err *e;
+};
+
+static int on_hashed(void *arg, uint64_t done)
 {
-	_cleanup_free_ uint8_t *buf = malloc(HASH_CHUNK);
-	EVP_MD_CTX *md = EVP_MD_CTX_new();
-	uint8_t sum[32] = {0};
-	uint64_t done = 0;
-	int r = buf && md && EVP_DigestInit_ex(md, EVP_sha256(), NULL) == 1
-			? 0
-			: err_sys(e, ENOMEM, "image store");
+	const struct hashing *h = arg;
 
-	while (r == 0 && done < p->size) {
-		ssize_t n = pread(p->fd, buf, HASH_CHUNK,
-				  (off_t)(p->offset + done));
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0) {
-			r = n < 0 ? err_sys(e, errno, "read the tar")
-				  : err_set(e, ENODATA, "the tar is cut");
-			break;
-		}
-		EVP_DigestUpdate(md, buf, (size_t)n);
-		done += (uint64_t)n;
-		if (now_ms() > l->deadline_ms)
-			r = err_set(e, ETIMEDOUT, "it took too long");
-		else if (l->progress &&
-			 l->progress(l->arg, "read", done, p->size) != 0)
-			r = err_set(e, ECANCELED, "cancelled");
-	}
-	if (r == 0)
-		EVP_DigestFinal_ex(md, sum, NULL);
-	EVP_MD_CTX_free(md);
-	memcpy(digest, "sha256:", 7);
-	hex_format(sum, sizeof(sum), digest + 7);
-	return r;
+	if (now_ms() > h->l->deadline_ms)
+		return err_set(h->e, ETIMEDOUT, "it took too long");
+	if (h->l->progress &&
+	    h->l->progress(h->l->arg, "read", done, h->total) != 0)
+		return err_set(h->e, ECANCELED, "cancelled");
+	return 0;
 }
 
 static int load_tree(struct image_store *s, const struct load *l,
@@ -495,7 +496,11 @@ static int load_tree(struct image_store *s, const struct load *l,
 		.names = (const char **)(uintptr_t)none,
 		.config_text = config,
 	};
-	int r = hash_part(l, &p, diff_id, e);
+	struct hashing h = {l, p.size, e};
+	/* A layer's digest is known before it is converted, which checks it: so
+	 * the tar is read twice. It may change between the two; that is an
+	 * error then. */
+	int r = image_digest_part(&p, on_hashed, &h, diff_id, e);
 
 	if (r < 0)
 		return r;

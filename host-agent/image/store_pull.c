@@ -2,8 +2,7 @@
 /*
  * Registries, by skopeo: it knows their protocols, credentials, mirrors and
  * signature policies. It runs as the store's own user, in a folder that is
- * removed afterwards, and writes its "dir" format, which keeps the manifest
- * byte for byte, and so the digest.
+ * removed afterwards.
  */
 #include "host-agent/image/store_load.h"
 
@@ -27,23 +26,7 @@
 #include "common/base/proc.h"
 #include "host-agent/image/image_found.h"
 #include "host-agent/image/image_ref.h"
-#include "host-agent/image/pull_size.h"
-
-#define ERRORS_MAX 65536
-#define TICK_MS	   250
-
-struct pull {
-	struct image_store *s;
-	const struct image_pull *p;
-	struct image_ref ref;
-	char dir[4096]; /* private to skopeo */
-	char out[4110]; /* what it writes */
-	char auth[4110];
-	char arch[24], variant[24]; /* that were asked for; "": the host's */
-	uint64_t deadline_ms;
-	image_progress progress;
-	void *arg;
-};
+#include "host-agent/image/store_fetch.h"
 
 /* Other platforms' images are of no use: their programs run on no VM here. */
 static int read_platform(struct pull *u, struct err *e)
@@ -136,176 +119,27 @@ static int check_auth(const char *text, struct err *e)
 		       "the credentials are no object of \"auths\" alone");
 }
 
-/* The caller's credentials become a file of skopeo's user. */
+/* The caller's credentials, none where there are none, become a file of
+ * skopeo's user. */
 static int write_auth(const struct pull *u, struct err *e)
 {
 	_cleanup_close_ int fd = -1;
 	int r;
 
-	if (!u->p->auth)
-		return 0;
-	r = check_auth(u->p->auth, e);
-	if (r < 0)
-		return r;
+	if (u->p->auth) {
+		r = check_auth(u->p->auth, e);
+		if (r < 0)
+			return r;
+	}
 	fd = open(u->auth, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return err_sys(e, errno, "write credentials");
-	r = write_full(fd, u->p->auth, strlen(u->p->auth));
+	r = write_full(fd, u->auth_text, strlen(u->auth_text));
 	if (r < 0)
 		return err_sys(e, -r, "write credentials");
 	if (geteuid() == 0 && fchown(fd, u->s->c.uid, u->s->c.gid) < 0)
 		return err_sys(e, errno, "write credentials");
 	return 0;
-}
-
-/* ---------------------------------------------------------------- skopeo */
-
-static int judge(const struct pull *u, int status, const char *errors,
-		 struct err *e)
-{
-	char why[700];
-
-	if (status == 0)
-		return 0;
-	if (status > 128)
-		return err_set(e, EIO, "skopeo was killed by signal %d",
-			       status - 128);
-	skopeo_reason(errors, why, sizeof(why));
-	if (strstr(why, "manifest unknown") || strstr(why, "name unknown") ||
-	    strstr(why, "not found"))
-		return err_set(e, ENOENT, "%s", why);
-	if (strstr(why, " is blocked in "))
-		return err_set(e, EACCES, "%s", why);
-	if (strstr(why, "unauthorized") || strstr(why, "denied") ||
-	    strstr(why, "authentication required")) {
-		err_set(e, EACCES, "%s", why);
-		err_hint(e, "`skopeo login %.*s`, then pull again",
-			 (int)strcspn(u->ref.name, "/"), u->ref.name);
-		return -EACCES;
-	}
-	err_set(e, EIO, "%s", why);
-	if (strstr(why, "HTTP response to HTTPS") || strstr(why, "x509:"))
-		err_hint(e, "where you trust the network to that registry: "
-			    "--tls-verify=false");
-	return -EIO;
-}
-
-static uint64_t bytes_in(const char *path)
-{
-	_cleanup_closedir_ DIR *d = opendir(path);
-	struct dirent *de;
-	uint64_t sum = 0;
-
-	while (d && (de = readdir(d))) {
-		struct stat st;
-
-		if (fstatat(dirfd(d), de->d_name, &st, AT_SYMLINK_NOFOLLOW) ==
-			    0 &&
-		    S_ISREG(st.st_mode))
-			sum += (uint64_t)st.st_size;
-	}
-	return sum;
-}
-
-/* Collects what it says until it ends; looks after limits meanwhile. */
-static int watch(const struct pull *u, const struct skopeo *k, int fd,
-		 struct buf *errors, struct err *e)
-{
-	_cleanup_pull_size_ struct pull_size size = {
-		.skopeo = k, .name = u->ref.name, .full = u->ref.full};
-	char chunk[4096];
-
-	pull_size_init(&size);
-	for (;;) {
-		uint64_t bytes, total;
-		ssize_t n;
-		int r = fd_wait(fd, POLLIN, now_ms() + TICK_MS);
-
-		if (r < 0 && r != -ETIMEDOUT)
-			return err_sys(e, -r, "skopeo");
-		if (r == 0) {
-			n = read(fd, chunk, sizeof(chunk));
-			if (n < 0 && errno != EINTR)
-				return err_sys(e, errno, "skopeo");
-			if (n == 0)
-				return 0;
-			if (n > 0 && errors->len < ERRORS_MAX)
-				buf_append(errors, chunk, (size_t)n);
-		}
-		bytes = bytes_in(u->out);
-		if (bytes > u->s->c.max_bytes)
-			return err_set(e, EFBIG,
-				       "the image is larger than the limit");
-		if (now_ms() > u->deadline_ms)
-			return err_set(e, ETIMEDOUT,
-				       "the registry did not deliver in time");
-		if (!u->progress)
-			continue;
-		total = pull_size_ask(&size);
-		if (u->progress(u->arg, "fetch",
-				total && bytes > total ? total : bytes,
-				total) != 0)
-			return err_set(e, ECANCELED, "cancelled");
-	}
-}
-
-static int run(const struct pull *u, const struct skopeo *k,
-	       const char *const *words, struct err *e)
-{
-	_cleanup_buf_ struct buf errors = BUF_INIT;
-	_cleanup_close_ int rd = -1, wr = -1, pidfd = -1;
-	struct err ignored = ERR_INIT;
-	int pair[2], status = 0, r;
-	pid_t pid;
-
-	if (pipe2(pair, O_CLOEXEC) < 0)
-		return err_sys(e, errno, "run skopeo");
-	rd = pair[0];
-	wr = pair[1];
-	r = skopeo_spawn(k, words, -1, wr, &pid, &pidfd, e);
-	if (r < 0)
-		return r;
-	cleanup_close(&wr);
-	r = watch(u, k, rd, &errors, e);
-	if (r < 0)
-		syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
-	proc_wait(pid, pidfd, 0, &status, &ignored);
-	return r < 0 ? r : judge(u, status, buf_str(&errors), e);
-}
-
-static int fetch(const struct pull *u, struct err *e)
-{
-	char from[600], to[4120];
-	const char *words[12];
-	struct skopeo k = {
-		.program = u->s->skopeo,
-		.home = u->dir,
-		.uid = u->s->c.uid,
-		.gid = u->s->c.gid,
-		.arch = u->arch,
-		.variant = u->variant,
-	};
-	size_t n = 0;
-
-	/* The image of a registry's mirror settings is skopeo's business; a
-	 * tag beside a digest it does not take. */
-	snprintf(from, sizeof(from), "docker://%s", u->ref.full);
-	snprintf(to, sizeof(to), "dir:%s", u->out);
-	words[n++] = "copy";
-	words[n++] = "--quiet";
-	words[n++] = "--retry-times=2";
-	if (u->p->auth) {
-		k.authfile = u->auth;
-		words[n++] = "--src-authfile";
-		words[n++] = u->auth;
-	}
-	k.no_tls_verify = u->p->no_tls_verify;
-	if (u->p->no_tls_verify)
-		words[n++] = "--src-tls-verify=false";
-	words[n++] = from;
-	words[n++] = to;
-	words[n] = NULL;
-	return run(u, &k, words, e);
 }
 
 static int load_fetched(const struct pull *u, struct image_info **ret,
@@ -335,15 +169,47 @@ static int load_fetched(const struct pull *u, struct image_info **ret,
 	return r;
 }
 
+/* A layer of the cache that is damaged is out of it then; so the second time it
+ * is fetched. */
+static int fetch_and_load(struct pull *u, struct image_info **ret,
+			  struct err *e)
+{
+	bool again = true;
+
+	u->skopeo = (struct skopeo){
+		.program = u->s->skopeo,
+		.home = u->dir,
+		.uid = u->s->c.uid,
+		.gid = u->s->c.gid,
+		.arch = u->arch,
+		.variant = u->variant,
+		.authfile = u->auth,
+		.no_tls_verify = u->p->no_tls_verify,
+	};
+	pull_plan_start(&u->plan, &u->skopeo, u->ref.name, u->ref.full);
+	for (;;) {
+		int r = store_fetch(u, e);
+
+		if (r == 0)
+			r = load_fetched(u, ret, e);
+		if (r == 0 || r == -ECANCELED || r == -ETIMEDOUT || !again ||
+		    !u->layers || layers_check(u->s, u->layers) == 0)
+			return r;
+		again = false;
+	}
+}
+
 int store_pull_now(struct image_store *s, const struct image_pull *p,
 		   uint64_t deadline_ms, image_progress progress, void *arg,
 		   struct image_info **ret, struct err *e)
 {
 	struct pull u = {.s = s,
 			 .p = p,
+			 .auth_text = p->auth ? p->auth : "{\"auths\":{}}",
 			 .deadline_ms = deadline_ms,
 			 .progress = progress,
-			 .arg = arg};
+			 .arg = arg,
+			 .plan = {.pidfd = -1, .answer = -1}};
 	struct err ignored = ERR_INIT;
 	int r = image_ref_parse(p->reference, &u.ref, e);
 
@@ -358,9 +224,9 @@ int store_pull_now(struct image_store *s, const struct image_pull *p,
 	if (r == 0)
 		r = write_auth(&u, e);
 	if (r == 0)
-		r = fetch(&u, e);
-	if (r == 0)
-		r = load_fetched(&u, ret, e);
+		r = fetch_and_load(&u, ret, e);
+	pull_plan_done(&u.plan);
+	layers_end(s, u.layers);
 	path_remove(u.dir, &ignored);
 	if (r < 0)
 		return err_wrap(e, "pull '%s'", image_ref_familiar(u.ref.full));

@@ -133,12 +133,13 @@ check "the same when it is asked for" hyb image pull --authfile good.json --plat
 is "by its digest, too" "$(hyb image inspect "$R/lib/two:1" | jq -r '.digest + " " + .architecture')" "$(cat ours) amd64"
 fails "another machine's" 1 "programs for 'linux/s390x' do not run here" hyb image pull --authfile good.json --platform linux/s390x "$R/lib/two:1"
 fails "what is no platform" 2 "must be OS/ARCHITECTURE" hyb image pull --authfile good.json --platform amd64 "$R/lib/two:1"
-hyb image rm "$digest" >/dev/null 2>&1
+hyb image prune -a >/dev/null
 check "cut twice, and there in the end" hyb image pull --authfile good.json "$CUT/lib/web:1"
 is "the same image" "$(hyb image inspect "$CUT/lib/web:1" | jq -r .digest)" "$digest"
 like "it was cut" "$(cat cuts)" '^([3-9]|[1-9][0-9]+)$'
 
 # How much there is to come is told while it does not come.
+hyb image prune -a >/dev/null
 hyb image pull --authfile good.json "$SLOW/lib/web:1" >/dev/null 2>slow &
 slow=$!
 await "the size of a pull is told" 60 grep -E 'fetch  [1-9].* of .* \([0-9]+%\)$' slow

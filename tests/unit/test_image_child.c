@@ -286,6 +286,11 @@ static void expect_pull_error(const char *what, int code, const char *part)
 	assert_int_equal(count_files("images/tmp"), 0);
 }
 
+static void forget_layers(void)
+{
+	assert_int_equal(sh("rm -f %s/images/layers/*", top), 0);
+}
+
 static void test_pull(void **state)
 {
 	_cleanup_image_info_ struct image_info *i = NULL;
@@ -302,6 +307,7 @@ static void test_pull(void **state)
 	get_ok(ref, l.manifest_digest);
 	check_clean(1);
 	expect_pull_error("good:other", -ENOENT, "manifest unknown");
+	forget_layers();
 	expect_pull_error("broken", -EIO, "igest did not match");
 	expect_pull_error("locked", -EACCES, "pull '");
 	assert_non_null(strstr(e.hint, "skopeo login"));
@@ -367,6 +373,7 @@ static void test_pull_size(void **state)
 	assert_int_equal(pull("good", 0, &i), 0);
 	size = i->size + l.config.len;
 	image_info_free(i);
+	forget_layers();
 	on_pull = until_total;
 	assert_int_equal(pull("stalled", 60000, &i), -ECANCELED);
 	on_pull = NULL;

@@ -333,10 +333,16 @@ static void test_old_store(void **state)
 	snprintf(path, sizeof(path), "%s/images/meta/%s.json", top,
 		 i->digest + 7);
 	o = json_load_file(path, 0, NULL);
-	assert_int_equal(json_object_size(o), 10);
+	assert_int_equal(json_object_size(o), 11);
 	assert_null(json_object_get(o, "base"));
 	assert_null(json_object_get(o, "file_size"));
+	/* An older one does not name the layers. */
+	assert_int_equal(json_object_del(o, "layers"), 0);
+	assert_int_equal(json_dump_file(o, path, 0), 0);
 	json_decref(o);
+	reopen();
+	image_info_free(i);
+	i = info("base:1");
 	/* A description that is not whole counts for nothing. */
 	make("one", 1, 2);
 	image_info_free(i);

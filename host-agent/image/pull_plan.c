@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host-agent/image/pull_plan.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "common/base/cleanup.h"
+#include "common/base/fd.h"
+#include "common/base/proc.h"
+#include "host-agent/image/image_found.h"
+
+#define ASKED_MAX 2
+
+static void ask(struct pull_plan *p, const char *full)
+{
+	const struct skopeo *k = p->skopeo;
+	struct err ignored = ERR_INIT;
+	const char *words[8];
+	_cleanup_close_ int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	char from[600];
+	size_t n = 0;
+
+	p->asked++;
+	p->answer = memfd_create("manifest", MFD_CLOEXEC);
+	if (p->answer < 0 || null < 0)
+		return;
+	snprintf(from, sizeof(from), "docker://%s", full);
+	words[n++] = "inspect";
+	words[n++] = "--raw";
+	if (k->authfile) {
+		words[n++] = "--authfile";
+		words[n++] = k->authfile;
+	}
+	if (k->no_tls_verify)
+		words[n++] = "--tls-verify=false";
+	words[n++] = from;
+	words[n] = NULL;
+	if (skopeo_spawn(k, words, p->answer, null, &p->pid, &p->pidfd,
+			 &ignored) < 0)
+		p->pidfd = -1;
+}
+
+void pull_plan_start(struct pull_plan *p, const struct skopeo *skopeo,
+		     const char *name, const char *full)
+{
+	*p = (struct pull_plan){
+		.skopeo = skopeo, .name = name, .pidfd = -1, .answer = -1};
+	p->arena = arena_new(0);
+	if (p->arena)
+		ask(p, full);
+}
+
+/* A manifest is the answer; an index leads to the next question. */
+static void read_answer(struct pull_plan *p, const char *text, size_t len)
+{
+	const struct oci_descriptor *d;
+	struct err ignored = ERR_INIT;
+	struct oci_index index;
+	char full[600];
+
+	if (oci_manifest_parse(text, len, p->arena, &p->manifest, &ignored) ==
+	    0) {
+		p->known = true;
+		return;
+	}
+	if (p->asked >= ASKED_MAX ||
+	    oci_index_parse(text, len, p->arena, &index, &ignored) < 0)
+		return;
+	d = image_found_choose(&index);
+	if (!d)
+		return;
+	snprintf(full, sizeof(full), "%s@%s", p->name, d->digest);
+	ask(p, full);
+}
+
+/* It has ended. */
+static void take_answer(struct pull_plan *p)
+{
+	_cleanup_close_ int fd = p->answer;
+	_cleanup_free_ char *text = malloc(HYB_OCI_IMAGE_JSON_MAX);
+	struct err ignored = ERR_INIT;
+	int status = 0;
+	ssize_t n;
+
+	proc_wait(p->pid, p->pidfd, 0, &status, &ignored);
+	cleanup_close(&p->pidfd);
+	p->answer = -1;
+	if (status != 0 || !text || lseek(fd, 0, SEEK_SET) < 0)
+		return;
+	n = read_full(fd, text, HYB_OCI_IMAGE_JSON_MAX);
+	if (n > 0)
+		read_answer(p, text, (size_t)n);
+}
+
+bool pull_plan_ended(struct pull_plan *p)
+{
+	struct pollfd w = {.fd = p->pidfd, .events = POLLIN};
+
+	if (p->pidfd >= 0 && poll(&w, 1, 0) > 0)
+		take_answer(p);
+	return p->pidfd < 0;
+}
+
+void pull_plan_done(struct pull_plan *p)
+{
+	struct err ignored = ERR_INIT;
+	int status;
+
+	if (p->pidfd >= 0) {
+		syscall(SYS_pidfd_send_signal, p->pidfd, SIGKILL, NULL, 0);
+		proc_wait(p->pid, p->pidfd, 0, &status, &ignored);
+	}
+	cleanup_close(&p->pidfd);
+	cleanup_close(&p->answer);
+	if (p->arena)
+		arena_free(p->arena);
+	p->arena = NULL;
+}
