@@ -38,10 +38,6 @@ static int change_one(struct vl_conn *c, const char *verb, const char *method,
 	progress_init(&p);
 	params = json_pack("{s:s,s:I}", "name", name, "timeout",
 			   (json_int_t)timeout);
-	if (!params) {
-		progress_done(&p);
-		return cli_usage(verb, "the name is not UTF-8");
-	}
 	st = client_call_more(c, method, params, NULL, 0, timeout + GRACE_MS,
 			      progress_on_event, &p, &reply, &e);
 	if (st == 0) {

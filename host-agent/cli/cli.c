@@ -2,6 +2,7 @@
 #include "host-agent/cli/cli.h"
 
 #include "common/base/cleanup.h"
+#include "host-agent/manifest/text.h"
 
 #include <limits.h>
 #include <signal.h>
@@ -39,6 +40,13 @@ int cli_usage(const char *verb, const char *fmt, ...)
 	va_end(ap);
 	err_hint(&e, "`hyb help %s` shows how it is used", verb);
 	return cli_fail(CLI_USAGE, verb, &e);
+}
+
+int cli_text(const char *verb, const char *word)
+{
+	return text_is_clean(word, strlen(word))
+		       ? 0
+		       : cli_usage(verb, "'%s' is not UTF-8", word);
 }
 
 int cli_end_signals(void)
@@ -108,6 +116,9 @@ int cli_settle(struct cli *cli, struct err *e)
 		cli->accel = env_or_null("HYB_ACCEL");
 	if (!cli->tenant)
 		cli->tenant = env_or_null("HYB_TENANT");
+	if (cli->tenant && !text_is_clean(cli->tenant, strlen(cli->tenant)))
+		return err_set(e, EINVAL, "--tenant: '%s' is not UTF-8",
+			       cli->tenant);
 	for (i = 0; cli->accel && i < ARRAY_SIZE(accels); i++)
 		if (strcmp(cli->accel, accels[i]) == 0)
 			break;
@@ -249,6 +260,16 @@ static int check_words(const struct verb *v, int n, char **words)
 	return 0;
 }
 
+/* What goes to hybd is text. A file's name may be of any bytes. */
+static int check_text(const struct verb *v, int n, char **words)
+{
+	int i, st = 0;
+
+	for (i = 0; v->kind != WORDS_FILES && i < n && st == 0; i++)
+		st = cli_text(v->name, words[i]);
+	return st;
+}
+
 static int run_verb(struct cli *cli, const struct verb *v, int argc,
 		    char **argv, char **words)
 {
@@ -273,6 +294,8 @@ static int run_verb(struct cli *cli, const struct verb *v, int argc,
 		r = 0;
 	} else {
 		r = check_words(v, n, words);
+		if (r == 0)
+			r = check_text(v, n, words);
 		if (r == 0 && cli_settle(cli, &e) < 0)
 			r = cli_fail(CLI_USAGE, v->name, &e);
 		if (r == 0)

@@ -96,6 +96,9 @@ int cli_fail(int status, const char *what, const struct err *e);
 int cli_usage(const char *verb, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 
+/* 0, or as cli_usage() where a word that names something is not UTF-8. */
+int cli_text(const char *verb, const char *word);
+
 /* A signalfd of SIGINT, SIGTERM and SIGHUP, which are blocked from then on: for
  * verbs that wait in poll() until they are ended. -1: errno. */
 int cli_end_signals(void);

@@ -74,6 +74,8 @@ static int unreachable(int r, const struct cli *cli, struct err *e)
 	return CLI_UNREACHABLE;
 }
 
+#define DEFAULT_CONNECT "qemu:///embed"
+
 /* "qemu:///embed?root=..." is the same connection as "qemu:///embed". */
 static bool same_uri(const char *a, const char *b)
 {
@@ -95,12 +97,14 @@ static int check_settings(const struct cli *cli, struct vl_conn *c,
 		return st;
 	accel = out_str(reply.parameters, "accelerator");
 	connect = out_str(reply.parameters, "connect");
+	if (!*connect)
+		connect = DEFAULT_CONNECT;
 	if (cli->accel && strcmp(cli->accel, "auto") != 0 &&
 	    strcmp(cli->accel, accel) != 0)
 		err_set(e, EINVAL,
 			"the hybd of '%s' runs with accelerator '%s', not '%s'",
 			cli->root, accel, cli->accel);
-	else if (cli->connect && *connect && !same_uri(cli->connect, connect))
+	else if (cli->connect && !same_uri(cli->connect, connect))
 		err_set(e, EINVAL,
 			"the hybd of '%s' is connected to '%s', not "
 			"'%s'",

@@ -273,6 +273,9 @@ static int run(struct cli *cli, const void *args, int n, char **words)
 	st = job_parse(j, args, words);
 	if (st)
 		return st;
+	if (j->dst.stream && isatty(STDOUT_FILENO))
+		return cli_usage("cp", "an archive is not written to a "
+				       "terminal: name a path, or use a pipe");
 	snprintf(what, sizeof(what), "cp '%.120s' '%.120s'", words[0],
 		 words[1]);
 	st = open_stream(cli, j, &fd, &e);

@@ -94,6 +94,9 @@ static int run_import(struct cli *cli, const void *args, int n, char **words)
 	if (!a->file_format)
 		return cli_usage("disk import",
 				 "--format is missing: raw or qcow2");
+	st = cli_text("disk import", words[1]);
+	if (st)
+		return st;
 	st = import(cli, a, words[0], words[1], &e);
 	if (st == CLI_DONE)
 		return st;

@@ -84,8 +84,6 @@ static int run(struct cli *cli, const void *args, int n, char **words)
 		return cli_fail(CLI_USAGE, "events", &e);
 	params = json_pack("{s:s,s:b,s:I}", "name", n ? words[0] : "", "follow",
 			   (int)a->follow, "since", (json_int_t)since);
-	if (!params)
-		return cli_usage("events", "the name is not UTF-8");
 	if (a->follow)
 		return run_follow(cli, a, params);
 	st = client_one(cli, HOST_IFACE "Events", params, &reply, &e);

@@ -91,26 +91,16 @@ static int make_env(const struct opt_list *list, json_t *env)
 	return 0;
 }
 
-static int make_args(int n, char **words, json_t *args)
-{
-	int i;
-
-	for (i = 0; i < n; i++)
-		if (json_array_append_new(args, json_string(words[i])) < 0)
-			return cli_usage("exec", "'%s' is not UTF-8", words[i]);
-	return 0;
-}
-
 static int make_params(const struct exec_args *a, const char *name, int n,
 		       char **cmd, json_t **ret)
 {
 	json_t *argv = json_array(), *env = json_array(), *params;
 	struct winsize ws = {.ws_row = 24, .ws_col = 80};
-	int st;
+	int i, st;
 
-	st = make_args(n, cmd, argv);
-	if (st == 0)
-		st = make_env(&a->env, env);
+	for (i = 0; i < n; i++)
+		json_array_append_new(argv, json_string(cmd[i]));
+	st = make_env(&a->env, env);
 	if (st) {
 		json_decref(argv);
 		json_decref(env);

@@ -75,8 +75,6 @@ static int run(struct cli *cli, const void *args, int n, char **words)
 		return st;
 	params = json_pack("{s:s,s:b}", "reference", words[0], "tls_verify",
 			   verify);
-	if (!params)
-		return cli_usage("image pull", "the reference is not UTF-8");
 	if (a->platform && json_object_set_new(params, "platform",
 					       json_string(a->platform)) < 0) {
 		json_decref(params);

@@ -47,8 +47,8 @@ static int read_manifest(const char *file, char **ret, size_t *ret_len,
 		return read_stdin(ret, ret_len, e);
 	if (stat(file, &st) == 0 && S_ISDIR(st.st_mode))
 		return err_sys(e, EISDIR, "read '%s'", file);
-	return file_read(AT_FDCWD, file, HYB_MANIFEST_SIZE_MAX + 1, ret,
-			 ret_len, e);
+	return file_read(AT_FDCWD, file, HYB_MANIFEST_SIZE_MAX, ret, ret_len,
+			 e);
 }
 
 /* Paths in a manifest count from its folder; of standard input from here. */

@@ -32,8 +32,6 @@ static int kill_one(struct vl_conn *c, const char *name, int sig, uint64_t ms)
 
 	params = json_pack("{s:s,s:i,s:I}", "name", name, "signal", sig,
 			   "timeout", (json_int_t)ms);
-	if (!params)
-		return cli_usage("kill", "the name is not UTF-8");
 	st = client_call(c, HOST_IFACE "Kill", params, ms + GRACE_MS, &reply,
 			 &e);
 	if (st == 0) {

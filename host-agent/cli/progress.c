@@ -73,14 +73,16 @@ static void draw_row(const struct progress *p, const struct progress_row *r,
 {
 	enum out_tone tone = tone_of(r->phase);
 	uint64_t took = (r->end_ms ? r->end_ms : now);
+	/* A narrow terminal shows the phase and the time all the same. */
+	int n, width = cols < 72 ? cols / 2 - 4 : 30;
 	char line[512], span[24];
-	int n;
 
 	out_elapsed(took > r->begin_ms && !r->end_ms ? took - r->begin_ms
 						     : took,
 		    span);
-	n = snprintf(line, sizeof(line), "  %-30s %-10s %8s  %s", r->object,
-		     r->phase, span, r->message);
+	n = snprintf(line, sizeof(line), "  %-*s %-10s %8s  %s",
+		     width > 0 ? width : 0, r->object, r->phase, span,
+		     r->message);
 	if (n >= cols)
 		line[cols - 1] = '\0';
 	fprintf(stderr, "%s%s%s\x1b[K\n", out_tone_on(tone, p->colour), line,

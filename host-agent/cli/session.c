@@ -23,6 +23,7 @@
 struct flow {
 	int from, to; /* -1: that end is over */
 	bool whole;   /* `to` takes any amount without blocking */
+	int failed;   /* errno of a write that failed; its reader left: 0 */
 	size_t at, len;
 	char data[PIPE_SIZE + TTY_KEYS_MAX];
 };
@@ -273,8 +274,10 @@ static void flow_write(struct flow *f)
 	if (w < 0 && errno == ENOTSOCK)
 		w = write(f->to, f->data + f->at, n);
 	if (w < 0) {
-		if (errno != EAGAIN && errno != EINTR)
-			flow_break(f);
+		if (errno == EAGAIN || errno == EINTR)
+			return;
+		f->failed = errno == EPIPE ? 0 : errno;
+		flow_break(f);
 		return;
 	}
 	f->at += (size_t)w;
@@ -472,6 +475,19 @@ static int run_loop(struct loop *l, struct err *e)
 	return conclude(l, e);
 }
 
+/* Output that was lost on a full disk must not look like success. A terminal
+ * that hung up is a reader that left; who closed standard error wants none. */
+static int check_written(const struct loop *l, struct err *e)
+{
+	if (l->s->tty)
+		return 0;
+	if (l->out.failed)
+		return err_sys(e, l->out.failed, "write to standard output");
+	if (l->errout.failed && l->errout.failed != EBADF)
+		return err_sys(e, l->errout.failed, "write to standard error");
+	return 0;
+}
+
 static void flow_init(struct flow *f, int from, int to)
 {
 	f->from = from;
@@ -506,6 +522,8 @@ int session_run(struct session *s, const char *name, int *ret_status,
 	}
 	r = run_loop(l, e);
 	tty_restore();
+	if (r == 0)
+		r = check_written(l, e);
 	if (r == 0 && l->released && l->filter)
 		fputc('\n', stderr);
 	if (r == 0 && l->released)

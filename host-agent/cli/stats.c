@@ -133,8 +133,6 @@ static int look(struct vl_conn *c, const char *name, json_t **ret,
 	json_t *params = json_pack("{s:s}", "name", name);
 	int st;
 
-	if (!params)
-		return cli_usage("stats", "the name is not UTF-8");
 	st = client_call(c, HOST_IFACE "Stats", params, CLI_QUICK_MS, &reply,
 			 e);
 	if (st == 0)

@@ -356,6 +356,9 @@ static int run_import(struct cli *cli, const void *args, int n, char **words)
 		return cli_usage("volume import",
 				 "'%s' is not a size such as 512m or 20g",
 				 a->size);
+	st = cli_text("volume import", words[0]);
+	if (st)
+		return st;
 	carry_init(&c, words[0], "imported");
 	st = import(cli, &c, words[1], size, &e);
 	st = finish(&c, "volume import", words[0], st, &e);

@@ -96,15 +96,22 @@ static const struct field *table_find(const struct field_table *t,
 	return NULL;
 }
 
-/* Which other part of a manifest knows this key? */
-static const struct field_table *table_of_key(const char *key)
+/* Which other part of a manifest knows this key? Rather one of t itself ("a
+ * container's 'resources.limits'" of "a container"). */
+static const struct field_table *table_of_key(const struct field_table *t,
+					      const char *key)
 {
+	const struct field_table *other = NULL, *f;
 	size_t i;
 
-	for (i = 0; fields_all[i]; i++)
-		if (table_find(fields_all[i], key))
-			return fields_all[i];
-	return NULL;
+	for (i = 0; (f = fields_all[i]); i++) {
+		if (!table_find(f, key))
+			continue;
+		if (strncmp(f->where, t->where, strlen(t->where)) == 0)
+			return f;
+		other = other ? other : f;
+	}
+	return other;
 }
 
 static const char *nearest_key(const struct field_table *t, const char *key)
@@ -122,7 +129,7 @@ static void unknown_key(struct reading *r, const struct node *key,
 {
 	const char *shown = text_show(r, key->text);
 	const char *near = nearest_key(t, key->text);
-	const struct field_table *other = table_of_key(key->text);
+	const struct field_table *other = table_of_key(t, key->text);
 	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(synonyms); i++) {

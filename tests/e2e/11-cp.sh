@@ -100,6 +100,7 @@ is "a link, and what it points to" "$(readlink l1) $(stat -c %F l2)" "file regul
 fails "what is not there" 4 "'/tmp/nothing': No such file" hyb cp c/v/a:/tmp/nothing x
 fails "no parent here" 4 "its folder" hyb cp c/v/a:/tmp/file no/where
 fails "not readable here" 4 "'nothing': No such file" hyb cp nothing c/v/a:/tmp
+fails "no archive on a terminal" 2 "not written to a terminal" script -qec "hyb cp c/v/a:/tmp -" /dev/null
 check "proc is a folder" hyb cp -q c/v/a:/proc proc
 is "without its files" "$(ls proc | wc -l)" 0
 

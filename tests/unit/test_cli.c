@@ -421,6 +421,43 @@ static void test_errors(void **state)
 	fake_stop();
 }
 
+/* What JSON cannot say is not left out: "ps \xff" is not "ps". */
+static void test_not_text(void **state)
+{
+	static const char *const verbs[][5] = {
+		{"ps", "\xff"},
+		{"vm", "ls", "\xff"},
+		{"inspect", "\xff"},
+		{"logs", "\xff"},
+		{"stop", "\xff"},
+		{"events", "\xff"},
+		{"stats", "\xff"},
+		{"kill", "\xff"},
+		{"exec", "a", "\xff"},
+		{"image", "rm", "\xff"},
+		{"image", "pull", "\xff"},
+		{"volume", "create", "\xff", "--size", "20m"},
+		{"secret", "set", "\xff"},
+		{"ps", "--tenant", "\xff"},
+	};
+	static const struct answer answers[] = {{0}};
+	struct ran r;
+	size_t i;
+
+	(void)state;
+	fake_start(answers);
+	for (i = 0; i < ARRAY_SIZE(verbs); i++) {
+		r = HYB(verbs[i][0], verbs[i][1], verbs[i][2], verbs[i][3],
+			verbs[i][4]);
+		assert_int_equal(r.status, CLI_USAGE);
+		assert_string_equal(r.out, "");
+		assert_non_null(strstr(r.err, ": '\\xff' is not UTF-8\n"));
+		ran_done(&r);
+	}
+	assert_int_equal(fake.n_calls, 0);
+	fake_stop();
+}
+
 static bool hang_up(int fd, const struct vl_call *call)
 {
 	(void)fd;
@@ -698,6 +735,12 @@ static void test_settings(void **state)
 			     "\"tcg\",\"connect\":\"qemu:///embed?root=/x\"}"}},
 		{.method = "Ps", .replies = {"{\"rows\":[]}"}},
 		{0}};
+	static const struct answer own_driver[] = {
+		{.method = "Version",
+		 .replies = {"{\"version\":\"0.1.0\",\"pid\":5,\"accelerator\":"
+			     "\"tcg\",\"connect\":\"\"}"}},
+		{.method = "Ps", .replies = {"{\"rows\":[]}"}},
+		{0}};
 	struct ran r;
 
 	(void)state;
@@ -717,6 +760,16 @@ static void test_settings(void **state)
 	ran_done(&r);
 	r = HYB("version", "-o", "json");
 	assert_non_null(strstr(r.out, "\"pid\": 5"));
+	ran_done(&r);
+	/* hybd says nothing of its own driver, which is none of the others. */
+	fake_stop();
+	fake_start(own_driver);
+	r = HYB("ps", "--connect", "qemu:///system");
+	assert_int_equal(r.status, CLI_FAILED);
+	assert_non_null(strstr(r.err, "'qemu:///embed', not 'qemu:///system'"));
+	ran_done(&r);
+	r = HYB("ps", "--connect", "qemu:///embed");
+	assert_int_equal(r.status, 0);
 	ran_done(&r);
 	/* --root counts before the environment. */
 	setenv("HYB_ROOT", "/nonexistent", 1);
@@ -740,6 +793,7 @@ int main(void)
 		cmocka_unit_test(test_live),
 		cmocka_unit_test(test_interrupt),
 		cmocka_unit_test(test_errors),
+		cmocka_unit_test(test_not_text),
 		cmocka_unit_test(test_bad_hybd),
 		cmocka_unit_test(test_change),
 		cmocka_unit_test(test_image_load),

@@ -359,6 +359,26 @@ static void test_broken_pipe(void **state)
 	ran_done(&r);
 }
 
+/* Output that goes nowhere is told, whatever CMD says of its own end. */
+static void test_unwritten(void **state)
+{
+	_cleanup_close_ int full = open("/dev/full", O_WRONLY | O_CLOEXEC);
+	struct hyb h;
+	struct ran r;
+
+	(void)state;
+	exit_members = "\"code\":0";
+	play = play_exit;
+	assert_true(full >= 0);
+	hyb_start_fds(&h, -1, full, -1, WORDS("exec", "a/b/c", "dump"));
+	cleanup_close(&h.out);
+	r = hyb_wait(&h);
+	assert_int_equal(r.status, CLI_EXEC_FAILED);
+	assert_non_null(strstr(r.err, "hyb: exec 'a/b/c': write to standard "
+				      "output: No space left on device\n"));
+	ran_done(&r);
+}
+
 /* ------------------------------------------------------------------ signals */
 
 /* Waits for a control message; the number of its member, or -1. */
@@ -843,14 +863,14 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-		T(test_status),	      T(test_not_found),  T(test_lost),
-		T(test_garbage),      T(test_never_cut),  T(test_slow_reader),
-		T(test_grandchild),   T(test_stdin),	  T(test_broken_pipe),
-		T(test_signals),      T(test_tty),	  T(test_detach),
-		T(test_tty_killed),   T(test_resize),	  T(test_usage),
-		T(test_detach_keys),  T(test_background), T(test_attach),
-		T(test_attach_stdin), T(test_taken),	  T(test_attach_hup),
-		T(test_ls),
+		T(test_status),	    T(test_not_found),	  T(test_lost),
+		T(test_garbage),    T(test_never_cut),	  T(test_slow_reader),
+		T(test_grandchild), T(test_stdin),	  T(test_broken_pipe),
+		T(test_unwritten),  T(test_signals),	  T(test_tty),
+		T(test_detach),	    T(test_tty_killed),	  T(test_resize),
+		T(test_usage),	    T(test_detach_keys),  T(test_background),
+		T(test_attach),	    T(test_attach_stdin), T(test_taken),
+		T(test_attach_hup), T(test_ls),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -642,6 +642,9 @@ static void test_unknown_keys(void **state)
 	CHECK(STACK, "nmae", {"s", "did you mean 'name'"});
 	CHECK(STACK, "zzz", {"s", "unknown key 'zzz' in a stack"});
 	CHECK(STACK, "image", {"s", "it belongs in a container"});
+	CHECK(CONTAINER, "memory",
+	      {"4m", "it belongs in a container's 'resources.limits'"});
+	CHECK(VM, "memory", {"4m", "it belongs in a VM's 'resources'"});
 	CHECK(STACK, "x-anything", {"s", NULL}, {"", NULL}, {"{a: [b]}", NULL},
 	      {"{a: b, a: c}", "the key 'a' is there already"});
 	CHECK(VM, "continers", {"{}", "did you mean 'containers'"});
