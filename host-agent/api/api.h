@@ -47,6 +47,8 @@ struct request {
 	char tenant[STATE_NAME_MAX];
 	char *chosen; /* the connection's, STATE_NAME_MAX; "": none */
 	bool close;   /* after the reply this connection is over */
+	/* Of an error: what stands before it, lines about the manifest. Owned. */
+	char *diagnostics;
 };
 
 /* A name in a call, found: what it means. Empty fields: everything below. */
@@ -73,6 +75,10 @@ int request_reply_fds(struct request *q, json_t *params, const int *fds,
 /* The same, and more is to come. */
 int request_continue_fds(struct request *q, json_t *params, const int *fds,
 			 size_t n, struct err *e);
+
+/* The caller's credentials of registries that came with the call, as an
+ * auth.json's text that the caller frees; NULL: none did. (image.c) */
+int request_take_auth(struct request *q, char **ret, struct err *e);
 
 /* Has the client left? (stream.c) */
 bool request_is_gone(struct request *q);
@@ -113,11 +119,6 @@ int bytes_tell(void *teller, const char *phase, uint64_t done, uint64_t total);
  * way to. -ENOENT with a hint. */
 int target_find(struct request *q, const char *name, int parts,
 		struct target *ret, struct err *e);
-
-/* deploy_image.c: every image of the stack is here. Sentences about what may
- * surprise go into warnings. */
-int images_admit(struct request *q, const struct model_stack *s,
-		 json_t *warnings, struct err *e);
 
 /* stream.c: the guest's address of a VM that runs, and the container's id in it;
  * `running`: the container must, else it may have ended. */

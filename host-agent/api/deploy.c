@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Calls that change what is wanted: Deploy, Plan, Down, Stop, Start. */
-#include "host-agent/api/api.h"
+#include "host-agent/api/deploy_image.h"
 
 #include "common/base/cleanup.h"
 #include "common/base/fd.h"
@@ -8,15 +8,17 @@
 #include "common/base/log.h"
 #include "common/base/parse.h"
 #include "common/varlink/params.h"
-#include "host-agent/manifest/manifest.h"
 
 #define TIMEOUT_MAX_MS ((int64_t)24 * 3600 * 1000)
+/* From when all images are there, unless the caller says how long it may take
+ * with them. */
+#define TIMEOUT_MS 120000
 
 struct deploy_params {
-	const char *file, *text, *folder;
+	const char *file, *text, *folder, *credentials_error;
 	json_t *env_files, *files;
 	bool dry_run, wait;
-	int64_t timeout;
+	int64_t timeout; /* -1: not given */
 };
 
 #define AT(m) offsetof(struct deploy_params, m)
@@ -30,6 +32,7 @@ static const struct vl_field deploy_fields[] = {
 	{"dry_run", VL_BOOL, AT(dry_run), 0, 0, true},
 	{"wait", VL_BOOL, AT(wait), 0, 0, true},
 	{"timeout", VL_INT, AT(timeout), 0, TIMEOUT_MAX_MS, true},
+	{"credentials_error", VL_STRING, AT(credentials_error), 0, 1024, true},
 };
 
 /* env_file contents, as the caller sent them. */
@@ -165,8 +168,9 @@ static int admit_binds(const struct request *q, const struct model_stack *s,
 	return r;
 }
 
-static int admit(struct request *q, const struct manifest *m, json_t *warnings,
-		 struct err *e)
+/* What can be told at once comes before what takes a registry. */
+static int admit(struct request *q, struct manifest *m, const char *text,
+		 const struct image_admission *a, struct err *e)
 {
 	size_t i;
 	int r = 0;
@@ -178,8 +182,6 @@ static int admit(struct request *q, const struct manifest *m, json_t *warnings,
 	for (i = 0; i < m->n_stacks && r == 0; i++) {
 		r = admit_tenant(q, m->stacks[i], e);
 		if (r == 0)
-			r = images_admit(q, m->stacks[i], warnings, e);
-		if (r == 0)
 			r = admit_disks(q, m->stacks[i], e);
 		if (r == 0)
 			r = admit_binds(q, m->stacks[i], e);
@@ -188,7 +190,7 @@ static int admit(struct request *q, const struct manifest *m, json_t *warnings,
 		if (r == -EDQUOT)
 			r = err_wrap(e, "stack '%s'", m->stacks[i]->name);
 	}
-	return r;
+	return r < 0 ? r : images_admit(q, m, text, a, e);
 }
 
 static void add_changes(json_t *array, const char *stack,
@@ -274,20 +276,23 @@ static int deploy_stacks(struct request *q, struct manifest *m,
 	return r;
 }
 
-static int wait_stacks(struct request *q, const json_t *stacks, int64_t timeout,
-		       uint64_t begin, struct err *e)
+static int wait_stacks(struct request *q, const json_t *stacks,
+		       uint64_t deadline, uint64_t begin, struct err *e)
 {
 	struct teller t = {.q = q, .begin = begin};
 	const char *name, *tenant;
 	const json_t *o;
+	uint64_t now;
 	size_t i;
 	int r = 0;
 
 	json_array_foreach(stacks, i, o) {
 		name = json_string_value(json_object_get(o, "name"));
 		tenant = json_string_value(json_object_get(o, "tenant"));
-		r = world_settle(q->api->world, tenant, name, (uint64_t)timeout,
-				 tell, &t, e);
+		now = now_ms();
+		r = world_settle(q->api->world, tenant, name,
+				 deadline > now ? deadline - now : 0, tell, &t,
+				 e);
 		if (r == -EPIPE)
 			return 0; /* the client is gone; all goes on */
 		if (r < 0)
@@ -313,53 +318,76 @@ static json_t *stack_names(const json_t *stacks)
 	return names;
 }
 
+/* Deploys, or says what that would be; answers. */
+static int deploy_manifest(struct request *q, struct manifest *m,
+			   const struct deploy_params *p,
+			   const struct image_admission *a, bool plan_only,
+			   struct err *e)
+{
+	uint64_t begin = a->pulls.begin, deadline = a->pulls.deadline_ms;
+	_cleanup_json_ json_t *stacks = json_array();
+	int r = admit(q, m, p->text, a, e);
+
+	if (r == 0)
+		r = deploy_stacks(q, m, p, a->changes, stacks, e);
+	if (r == 0 && !p->dry_run && p->wait)
+		r = wait_stacks(q, stacks,
+				deadline ? deadline : now_ms() + TIMEOUT_MS,
+				begin, e);
+	if (r < 0)
+		return r;
+	if (plan_only)
+		return request_reply(q,
+				     json_pack("{s:O,s:O}", "changes",
+					       a->changes, "warnings",
+					       a->warnings),
+				     false, e);
+	return request_reply(q,
+			     json_pack("{s:O,s:o,s:O,s:{s:I}}", "changes",
+				       a->changes, "stacks",
+				       stack_names(stacks), "warnings",
+				       a->warnings, "timings", "total_ms",
+				       (json_int_t)(now_ms() - begin)),
+			     false, e);
+}
+
 static int deploy(struct request *q, struct vl_call *call, bool plan_only,
 		  struct err *e)
 {
 	struct deploy_params p = {
-		.wait = true, .timeout = 120000, .dry_run = plan_only};
+		.wait = true, .timeout = -1, .dry_run = plan_only};
 	_cleanup_manifest_ struct manifest m = {.stacks = NULL};
 	struct manifest_reader reader = {.read = env_read,
 					 .read_file = file_read_sent};
-	uint64_t begin = now_ms();
-	_cleanup_json_ json_t *warnings = json_array();
-	json_t *changes, *stacks;
+	_cleanup_json_ json_t *warnings = json_array(), *changes = json_array();
+	struct image_admission a = {.changes = changes,
+				    .warnings = warnings,
+				    .pulls.begin = now_ms()};
+	_cleanup_free_ char *auth = NULL;
 	int r;
 
 	r = vl_params_read(call->parameters, deploy_fields,
 			   ARRAY_SIZE(deploy_fields), true, &p, NULL, e);
+	if (r == 0)
+		r = request_take_auth(q, &auth, e);
 	if (r < 0)
 		return r;
 	reader.arg = &p;
 	reader.folder = p.folder;
 	r = manifest_parse(p.file, p.text, strlen(p.text), &reader, &m);
-	if (r == -EINVAL) {
+	a.dry_run = p.dry_run;
+	a.pulls.auth = auth;
+	a.pulls.auth_error = p.credentials_error;
+	if (p.timeout >= 0)
+		a.pulls.deadline_ms = a.pulls.begin + (uint64_t)p.timeout;
+	if (r == 0)
+		r = deploy_manifest(q, &m, &p, &a, plan_only, e);
+	else if (r == -EINVAL)
 		send_diagnostics(q, &m);
-		return 0;
-	}
-	if (r < 0)
-		return err_sys(e, -r, "read the manifest");
-	r = admit(q, &m, warnings, e);
-	if (r < 0)
-		return r;
-	changes = json_array();
-	stacks = json_array();
-	r = deploy_stacks(q, &m, &p, changes, stacks, e);
-	if (r == 0 && !p.dry_run && p.wait)
-		r = wait_stacks(q, stacks, p.timeout, begin, e);
-	if (r == 0 && plan_only)
-		r = request_reply(q, json_pack("{s:O}", "changes", changes),
-				  false, e);
-	else if (r == 0)
-		r = request_reply(q,
-				  json_pack("{s:O,s:o,s:O,s:{s:I}}", "changes",
-					    changes, "stacks",
-					    stack_names(stacks), "warnings",
-					    warnings, "timings", "total_ms",
-					    (json_int_t)(now_ms() - begin)),
-				  false, e);
-	json_decref(changes);
-	json_decref(stacks);
+	else
+		err_sys(e, -r, "read the manifest");
+	if (auth)
+		explicit_bzero(auth, strlen(auth));
 	return r;
 }
 

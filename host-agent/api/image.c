@@ -121,7 +121,7 @@ int on_image_import(void *ctx, struct vl_call *call, struct err *e)
 
 /* The caller's credentials: a sealed memfd, so that reading it waits for nobody
  * (a file of FUSE is regular too) and finds what was looked at. */
-static int take_auth(const struct request *q, char **ret, struct err *e)
+int request_take_auth(struct request *q, char **ret, struct err *e)
 {
 	_cleanup_free_ char *text = NULL;
 	_cleanup_close_ int fd = -1;
@@ -180,7 +180,7 @@ int on_image_pull(void *ctx, struct vl_call *call, struct err *e)
 		r = tenant_pull(q, q->tenant, &store, e);
 	if (r < 0)
 		return r;
-	r = take_auth(q, &auth, e);
+	r = request_take_auth(q, &auth, e);
 	if (r < 0)
 		return err_wrap(e, "pull '%s'", p.reference);
 	pull = (struct image_pull){.reference = p.reference,
@@ -338,6 +338,21 @@ static bool has_own(struct api *api, const char *tenant, const char *digest)
 	       image_store_get(own, digest, &i, NULL) == 0;
 }
 
+/* Has it a container made from it, or one that is to be? */
+static bool vm_uses_image(const struct vm *vm, const char *digest)
+{
+	size_t i;
+
+	for (i = 0; i < vm->n_ctrs; i++)
+		if (strcmp(vm->ctrs[i].row.digest, digest) == 0)
+			return true;
+	for (i = 0; vm->desired && i < vm->desired->n_containers; i++)
+		if (strcmp(model_image(&vm->desired->containers[i]), digest) ==
+		    0)
+			return true;
+	return false;
+}
+
 /* The next tenant by name that has a container made from it, or one that is to
  * be; false: there is none. */
 static bool next_user(struct world *w, const char *digest,
@@ -345,16 +360,14 @@ static bool next_user(struct world *w, const char *digest,
 {
 	char best[STATE_NAME_MAX] = "";
 	const struct vm *vm;
-	size_t i;
 
 	world_lock(w);
 	for (vm = w->vms; vm; vm = vm->next) {
 		if (vm->gone || strcmp(vm->tenant, tenant) <= 0 ||
 		    (best[0] && strcmp(vm->tenant, best) >= 0))
 			continue;
-		for (i = 0; i < vm->n_ctrs; i++)
-			if (strcmp(vm->ctrs[i].row.digest, digest) == 0)
-				snprintf(best, sizeof(best), "%s", vm->tenant);
+		if (vm_uses_image(vm, digest))
+			snprintf(best, sizeof(best), "%s", vm->tenant);
 	}
 	world_unlock(w);
 	memcpy(tenant, best, sizeof(best));

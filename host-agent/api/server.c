@@ -192,12 +192,13 @@ static void send_last(struct request *q, json_t *msg)
 
 static void send_error(struct request *q, const struct err *e)
 {
-	json_t *msg = vl_make_error(error_name(e->code),
-				    json_pack("{s:s%,s:s%}", "message", e->msg,
-					      strlen(e->msg), "hint", e->hint,
-					      strlen(e->hint)));
+	json_t *o = json_pack("{s:s%,s:s%}", "message", e->msg, strlen(e->msg),
+			      "hint", e->hint, strlen(e->hint));
 
-	send_last(q, msg);
+	if (o && q->diagnostics)
+		json_object_set_new(o, "diagnostics",
+				    json_string(q->diagnostics));
+	send_last(q, vl_make_error(error_name(e->code), o));
 }
 
 /* ------------------------------------------------------------------ access */
@@ -278,6 +279,7 @@ static void *serve_connection(void *arg)
 			break;
 		q.call = &call;
 		serve_call(&q);
+		free(q.diagnostics);
 		vl_call_done(&call);
 		/* Descriptors that no handler took. */
 		n = vl_conn_take_fds(&conn, fds, HYB_FDS_MAX);

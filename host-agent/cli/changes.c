@@ -43,6 +43,16 @@ void changes_print(const json_t *changes)
 	out_table_print(&t, stdout);
 }
 
+void warnings_print(const json_t *reply)
+{
+	const json_t *list = json_object_get(reply, "warnings"), *w;
+	size_t i;
+
+	json_array_foreach(list, i, w)
+		if (json_is_string(w))
+			out_note("warning: %s", json_string_value(w));
+}
+
 int changes_json(const json_t *changes)
 {
 	static const char *const fields[] = {"action", "object", "class", "why",

@@ -9,5 +9,7 @@
 void changes_print(const json_t *changes);
 /* As an array of flat objects: action object class why. */
 int changes_json(const json_t *changes);
+/* The sentences of `warnings` in a reply, on standard error. */
+void warnings_print(const json_t *reply);
 
 #endif

@@ -35,6 +35,8 @@ enum cli_status {
 #define CLI_QUICK_MS 30000
 /* How long a call may take that brings something about, by default. */
 #define CLI_TIMEOUT_MS 120000
+/* hybd's own limit of pulls. */
+#define CLI_PULL_MS ((uint64_t)3600 * 1000)
 
 /* What holds for every verb. */
 struct cli {

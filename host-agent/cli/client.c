@@ -196,10 +196,9 @@ int client_status(const struct vl_reply *reply, struct err *e)
 	for (i = 0; i < ARRAY_SIZE(map); i++)
 		if (strcmp(reply->error, map[i].name) == 0)
 			break;
+	print_diagnostics(reply->parameters);
 	if (i == ARRAY_SIZE(map))
 		return CLI_FAILED;
-	if (map[i].status == CLI_MANIFEST)
-		print_diagnostics(reply->parameters);
 	return map[i].status;
 }
 

@@ -22,8 +22,8 @@ int client_open(const struct cli *cli, unsigned int flags, struct vl_conn *ret,
 		struct err *e);
 
 /* One call, one reply, within timeout_ms (0: no limit). params' reference is
- * taken. 0, or an exit status with the reason in e; an error's diagnostics
- * (InvalidManifest) have been printed. */
+ * taken. 0, or an exit status with the reason in e; what an error says of the
+ * manifest's lines has been printed. */
 int client_call(struct vl_conn *c, const char *method, json_t *params,
 		uint64_t timeout_ms, struct vl_reply *reply, struct err *e);
 

@@ -4,6 +4,7 @@
 #include "common/base/fd.h"
 #include "host-agent/cli/changes.h"
 #include "host-agent/cli/client.h"
+#include "host-agent/cli/image.h"
 #include "host-agent/cli/input.h"
 #include "host-agent/cli/progress.h"
 #include "host-agent/cli/verbs.h"
@@ -24,14 +25,22 @@ static const struct opt opts[] = {
 	{'\0', "timings", OPT_FLAG, AT(timings), NULL,
 	 "print how long every phase took"},
 	{'\0', "timeout", OPT_DURATION, AT(timeout), "TIME",
-	 "give up waiting after this (default 120s)"},
+	 "give up after this, pulls and all (default 120s from when all images "
+	 "are there)"},
 	{'\0', "no-wait", OPT_FLAG, AT(no_wait), NULL,
 	 "return as soon as the deployment is accepted"},
 	{'\0', "lossy", OPT_LATER, 0, NULL, NULL},
 };
 
+/* The caller's, read once; where they cannot be, why: that counts where an image
+ * has to be pulled. */
+struct credentials {
+	int fd;
+	struct err err;
+};
+
 static json_t *make_params(const struct input *in, const struct args *a,
-			   uint64_t timeout_ms)
+			   const struct credentials *auth)
 {
 	json_t *p = input_params(in);
 
@@ -39,7 +48,13 @@ static json_t *make_params(const struct input *in, const struct args *a,
 		return NULL;
 	json_object_set_new(p, "dry_run", json_boolean(a->dry_run));
 	json_object_set_new(p, "wait", json_boolean(!a->no_wait));
-	json_object_set_new(p, "timeout", json_integer((json_int_t)timeout_ms));
+	if (a->timeout.given)
+		json_object_set_new(p, "timeout",
+				    json_integer((json_int_t)a->timeout.ms));
+	if (auth->err.code)
+		json_object_set_new(
+			p, "credentials_error",
+			json_stringn(auth->err.msg, strlen(auth->err.msg)));
 	return p;
 }
 
@@ -80,49 +95,76 @@ static void report(const struct input *in, const struct args *a,
 		progress_timings(p, json_object_get(reply, "timings"));
 }
 
-static void print_warnings(const json_t *reply)
-{
-	const json_t *list = json_object_get(reply, "warnings"), *w;
-	size_t i;
+/* What goes on, and whether images are being pulled still. */
+struct watch {
+	struct progress p;
+	bool pulling;
+};
 
-	json_array_foreach(list, i, w)
-		if (json_is_string(w))
-			out_note("warning: %s", json_string_value(w));
+static void on_event(void *ctx, const json_t *event)
+{
+	struct watch *w = ctx;
+	const char *phase = event ? out_str(event, "phase") : "";
+
+	if (event)
+		w->pulling = out_has(event, "done") ||
+			     strcmp(phase, "pulled") == 0 ||
+			     (w->pulling && strcmp(phase, "failed") == 0);
+	progress_on_event(&w->p, event);
+}
+
+static void tell_interrupted(const struct watch *w)
+{
+	if (w->pulling) {
+		out_note("interrupted while images were pulled; nothing was "
+			 "deployed");
+		fputs("hint: deploying again goes on with what is missing\n",
+		      stderr);
+		return;
+	}
+	out_note("interrupted; the deployment goes on in hybd");
+	fputs("hint: `hyb ps` shows it, `hyb down` takes it down\n", stderr);
+}
+
+/* Without a time that the caller gives it is hybd's: that for pulls and then
+ * that for the rest. */
+static uint64_t patience(const struct args *a)
+{
+	return GRACE_MS + (a->timeout.given ? a->timeout.ms
+					    : CLI_PULL_MS + CLI_TIMEOUT_MS);
 }
 
 static int deploy_one(struct vl_conn *c, const struct input *in,
-		      const struct args *a)
+		      const struct args *a, const struct credentials *auth)
 {
 	_cleanup_vl_reply_ struct vl_reply reply = VL_REPLY_INIT;
-	uint64_t timeout = a->timeout.given ? a->timeout.ms : CLI_TIMEOUT_MS;
 	struct err e = ERR_INIT;
-	struct progress p;
+	struct watch w = {.pulling = false};
 	char what[320];
 	int st;
 
-	progress_init(&p);
-	st = client_call_more(
-		c, HOST_IFACE "Deploy", make_params(in, a, timeout), NULL, 0,
-		timeout + GRACE_MS, progress_on_event, &p, &reply, &e);
+	progress_init(&w.p);
+	st = client_call_more(c, HOST_IFACE "Deploy", make_params(in, a, auth),
+			      &auth->fd, auth->fd < 0 ? 0 : 1, patience(a),
+			      on_event, &w, &reply, &e);
 	if (st == 0) {
-		report(in, a, &p, reply.parameters);
-		print_warnings(reply.parameters);
+		report(in, a, &w.p, reply.parameters);
+		warnings_print(reply.parameters);
 	} else if (st == CLI_INTERRUPTED) {
-		out_note("interrupted; the deployment goes on in hybd");
-		fputs("hint: `hyb ps` shows it, `hyb down` takes it down\n",
-		      stderr);
+		tell_interrupted(&w);
 	} else {
 		snprintf(what, sizeof(what), "deploy '%.300s'", in->file);
 		/* hybd says which stack; then the file need not be said. */
 		cli_fail(st, strncmp(e.msg, "deploy ", 7) == 0 ? "" : what, &e);
 	}
-	progress_done(&p);
+	progress_done(&w.p);
 	return st;
 }
 
 static int run(struct cli *cli, const void *args, int n, char **words)
 {
 	_cleanup_vl_conn_ struct vl_conn c = {.fd = -1};
+	struct credentials auth = {.fd = -1};
 	struct err e = ERR_INIT;
 	struct input *in;
 	int i, st;
@@ -130,13 +172,15 @@ static int run(struct cli *cli, const void *args, int n, char **words)
 	in = inputs_load("deploy", n, words, &st);
 	if (!in)
 		return st;
+	image_auth_open(NULL, &auth.fd, &auth.err);
 	st = client_open(cli, CLIENT_START, &c, &e);
 	if (st)
 		cli_fail(st, "deploy", &e);
 	else
 		client_catch_interrupt();
 	for (i = 0; i < n && st == 0; i++)
-		st = deploy_one(&c, &in[i], args);
+		st = deploy_one(&c, &in[i], args, &auth);
+	cleanup_close(&auth.fd);
 	inputs_free(in, n);
 	return st;
 }

@@ -22,8 +22,8 @@ void image_print_skipped(const json_t *reply);
  * says begins with VERB and WORD too: that is said once. */
 int image_fail(int status, const char *verb, const char *word, struct err *e);
 
-/* The caller's credentials of registries as a descriptor for ImagePull, -1 where
- * there are none. file: in place of $REGISTRY_AUTH_FILE and the usual files. */
+/* The caller's credentials of registries as a descriptor for ImagePull and Deploy,
+ * -1 where there are none. file: in place of $REGISTRY_AUTH_FILE and the usual files. */
 int image_auth_open(const char *file, int *ret, struct err *e);
 
 #endif

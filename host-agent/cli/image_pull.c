@@ -7,8 +7,6 @@
 #include "host-agent/cli/progress.h"
 #include "host-agent/cli/verbs.h"
 
-#define PULL_TIMEOUT_MS ((uint64_t)3600 * 1000)
-
 struct args {
 	const char *authfile, *tls_verify, *platform;
 	enum out_format format;
@@ -50,7 +48,7 @@ static int pull(struct cli *cli, const struct args *a, json_t *params, int auth,
 	progress_init(&p);
 	client_catch_interrupt();
 	st = client_call_more(&c, HOST_IFACE "ImagePull", json_incref(params),
-			      &auth, auth < 0 ? 0 : 1, PULL_TIMEOUT_MS,
+			      &auth, auth < 0 ? 0 : 1, CLI_PULL_MS,
 			      progress_on_event, &p, &reply, e);
 	progress_clear(&p);
 	progress_done(&p);

@@ -29,6 +29,7 @@ static int plan_one(struct vl_conn *c, const struct input *in, json_t *all)
 		snprintf(what, sizeof(what), "plan '%.300s'", in->file);
 		return cli_fail(st, what, &e);
 	}
+	warnings_print(reply.parameters);
 	json_array_extend(all, json_object_get(reply.parameters, "changes"));
 	return 0;
 }

@@ -10,7 +10,7 @@
 
 static const char *const good_phases[] = {"running", "removed", "stopped",
 					  "exited",  "done",	"healthy",
-					  "ready",   NULL};
+					  "ready",   "pulled",	NULL};
 static const char *const bad_phases[] = {"failed", "died", "unhealthy", NULL};
 
 static bool is_in(const char *s, const char *const *list)

@@ -14,6 +14,36 @@ static void on_image(struct reading *r, const struct node *n, void *out)
 	struct container_draft *d = out;
 
 	read_checked(r, n, check_image, &d->m.image);
+	d->m.image_line = n->line;
+	d->m.image_col = n->col;
+}
+
+static void on_pull_policy(struct reading *r, const struct node *n, void *out)
+{
+	static const struct {
+		const char *name;
+		enum pull_policy policy;
+	} all[] = {
+		{"missing", PULL_MISSING},
+		{"if_not_present", PULL_MISSING},
+		{"always", PULL_ALWAYS},
+		{"never", PULL_NEVER},
+	};
+	struct container_draft *d = out;
+	const char *s;
+	size_t i;
+
+	if (!read_text(r, n, &s))
+		return;
+	for (i = 0; i < ARRAY_SIZE(all); i++)
+		if (strcmp(s, all[i].name) == 0)
+			break;
+	if (i < ARRAY_SIZE(all))
+		d->m.pull = all[i].policy;
+	else
+		node_error(r, n,
+			   "'%s' must be always, missing or never; it is %s",
+			   r->key, node_show(r, n));
 }
 
 static const char *const *words_of_list(struct reading *r, const struct node *n)
@@ -296,6 +326,7 @@ const struct field_table fields_resources = {
 
 static const struct field container_fields[] = {
 	{"image", on_image},
+	{"pull_policy", on_pull_policy},
 	{"entrypoint", on_entrypoint},
 	{"command", on_command},
 	{"environment", on_environment},
@@ -319,7 +350,6 @@ static const struct field container_fields[] = {
 	{"seccomp", seccomp_read},
 	{"stop_signal", on_stop_signal},
 	{"stop_grace_period", on_stop_grace},
-	{"pull_policy", NULL},
 	{"tty", NULL},
 	{"expose", NULL},
 	{"cap_add", NULL},
@@ -342,6 +372,7 @@ const struct field_table fields_container = {
 static void container_defaults(struct model_container *m)
 {
 	m->image = "";
+	m->digest = "";
 	m->entrypoint = no_words;
 	m->command = no_words;
 	m->environment = no_words;

@@ -128,6 +128,15 @@ static const char *show_file(struct arena *a, const char *file)
 	return arena_strdup(a, text_escape(file, shown, sizeof(shown)));
 }
 
+/* An editor's byte order mark is no part of the first line. */
+static const char *skip_mark(const char *text, size_t *len)
+{
+	if (*len < 3 || memcmp(text, "\xef\xbb\xbf", 3) != 0)
+		return text;
+	*len -= 3;
+	return text + 3;
+}
+
 int manifest_parse(const char *file, const char *text, size_t len,
 		   const struct manifest_reader *env_reader,
 		   struct manifest *ret)
@@ -144,11 +153,7 @@ int manifest_parse(const char *file, const char *text, size_t len,
 		return -ENOMEM;
 	ret->file = show_file(ret->arena, file);
 	r.scratch = ret->arena;
-	/* An editor's byte order mark is no part of the first line. */
-	if (len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) {
-		text += 3;
-		len -= 3;
-	}
+	text = skip_mark(text, &len);
 	result = read_all(&r, text, len, &s);
 	if (result == 0 && r.diags.n == 0 && !r.diags.no_memory)
 		result = stacks_deliver(&s, ret);
@@ -196,6 +201,25 @@ int manifest_render_diagnostics(const struct manifest *m, struct buf *out)
 		buf_printf(out, "%s: there are more errors than these %d\n",
 			   m->file, HYB_MANIFEST_ERRORS_MAX);
 	return buf_error(out);
+}
+
+int manifest_render_place(const struct manifest *m, const char *text,
+			  uint32_t line, uint32_t col, const char *message,
+			  struct buf *out)
+{
+	_cleanup_arena_ struct arena *arena = arena_new(0);
+	struct manifest one = {.file = m->file};
+	size_t len = strlen(text);
+	struct diags d;
+
+	if (!arena || diags_init(&d, arena) < 0)
+		return -ENOMEM;
+	text = skip_mark(text, &len);
+	diag_add(&d, line, col, "%s", message);
+	diags_finish(&d, text, len);
+	one.diagnostics = d.items;
+	one.n_diagnostics = d.n;
+	return d.no_memory ? -ENOMEM : manifest_render_diagnostics(&one, out);
 }
 
 /* ------------------------------------------------------------ env_files */

@@ -86,6 +86,12 @@ void manifest_done(struct manifest *m);
 /* "file:line:col: message", the source line and a caret under it, for each. */
 int manifest_render_diagnostics(const struct manifest *m, struct buf *out);
 
+/* The same of one place in the text that was parsed, for what only the deployment
+ * finds out about it. */
+int manifest_render_place(const struct manifest *m, const char *text,
+			  uint32_t line, uint32_t col, const char *message,
+			  struct buf *out);
+
 /* The paths that env_file and seccomp name in this text, each once, ending with NULL;
  * freed with strv_free(). A manifest that is not valid gives those that could
  * be read, so that manifest_parse() reports the rest. 0 or -ENOMEM. */

@@ -6,6 +6,7 @@
 
 #include "common/base/buf.h"
 #include "common/base/parse.h"
+#include "common/oci/image.h"
 #include "common/oci/seccomp_profile.h"
 #include "host-agent/model/health.h"
 
@@ -334,6 +335,9 @@ static int check_container(const struct model_vm *vm,
 	r = check_text("name", c->name, check_name, e);
 	if (r == 0)
 		r = check_text("image", c->image, check_image, e);
+	if (r == 0 && c->digest && *c->digest &&
+	    !oci_digest_is_valid(c->digest))
+		r = err_set(e, EINVAL, "digest is not valid");
 	if (r == 0 && *c->user)
 		r = check_text("user", c->user, check_user, e);
 	if (r == 0 && *c->working_dir)

@@ -127,6 +127,9 @@ json_t *model_container_to_json(const struct model_container *c)
 	     put(o, "command",
 		 c->has_command ? strings_to_json(c->command) : json_null());
 	ok = ok && put(o, "depends_on", depends_to_json(c));
+	/* As in what was stored before there was this. */
+	if (c->digest && *c->digest)
+		ok = ok && put(o, "digest", json_string(c->digest));
 	ok = ok && put(o, "entrypoint",
 		       c->has_entrypoint ? strings_to_json(c->entrypoint)
 					 : json_null());
@@ -416,6 +419,8 @@ static void from_container(struct from *f, const json_t *o,
 {
 	c->name = from_member(f, o, "name");
 	c->image = from_member(f, o, "image");
+	c->digest =
+		json_object_get(o, "digest") ? from_member(f, o, "digest") : "";
 	c->entrypoint = from_strings(f, o, "entrypoint", &c->has_entrypoint);
 	c->command = from_strings(f, o, "command", &c->has_command);
 	c->environment = from_environment(f, o);

@@ -139,6 +139,16 @@ size_t model_vm_binds(const struct model_vm *vm,
 	return n;
 }
 
+int model_pin(struct model_stack *s, const struct model_container *c,
+	      const char *digest)
+{
+	/* Constant to those who read it; it is the stack's own memory. */
+	struct model_container *own = (struct model_container *)(uintptr_t)c;
+
+	own->digest = arena_strdup(s->arena, digest);
+	return own->digest ? 0 : -ENOMEM;
+}
+
 uint64_t model_vm_memory(const struct model_vm *vm)
 {
 	const uint64_t unit = (uint64_t)2 << 20;

@@ -135,9 +135,23 @@ struct model_check {
 	enum check_action on_failure; /* readiness: CHECK_NOTHING */
 };
 
+/* When a deployment fetches an image. */
+enum pull_policy {
+	PULL_MISSING, /* where it is not in the store */
+	PULL_ALWAYS,  /* where the registry has another one */
+	PULL_NEVER,
+	PULL_POLICY_MAX
+};
+
 struct model_container {
 	const char *name;
-	const char *image;   /* as the user wrote it */
+	const char *image; /* as the user wrote it */
+	/* Of the image that it was when it was deployed, model_pin(); "": not
+	 * known yet. */
+	const char *digest;
+	/* Of the deployment, and of no JSON: what runs does not depend on it. */
+	enum pull_policy pull;
+	uint32_t image_line, image_col; /* in the manifest; 0: not from one */
 	bool has_entrypoint; /* then it replaces the image's, even when empty */
 	const char *const *entrypoint; /* NULL-terminated, never NULL */
 	bool has_command;
@@ -225,6 +239,16 @@ const struct model_vm *model_find_vm(const struct model_stack *s,
 				     const char *name);
 const struct model_container *model_find_container(const struct model_vm *vm,
 						   const char *name);
+
+/* From here on the container's image is the one of this digest. The stack is
+ * one that nobody else has yet. 0 or -ENOMEM. */
+int model_pin(struct model_stack *s, const struct model_container *c,
+	      const char *digest);
+/* What the image store is to be asked for. */
+static inline const char *model_image(const struct model_container *c)
+{
+	return c->digest && c->digest[0] ? c->digest : c->image;
+}
 
 const struct model_volume *model_find_volume(const struct model_stack *s,
 					     const char *name);

@@ -158,11 +158,23 @@ static void plan_removals(struct planner *p, const struct model_stack *desired,
 
 /* ----------------------------------------------------------- containers */
 
-static bool image_moved(const struct observed_container *o)
+/* The digest that the image is to have: as it was pinned, or, of what was stored
+ * before images were, what the name means now. */
+static const char *wanted_digest(const struct model_container *c,
+				 const struct observed_container *o)
 {
-	return o->applied_digest && o->desired_digest && *o->applied_digest &&
-	       *o->desired_digest &&
-	       strcmp(o->applied_digest, o->desired_digest) != 0;
+	if (c->digest && *c->digest)
+		return c->digest;
+	return o->desired_digest ? o->desired_digest : "";
+}
+
+static bool image_moved(const struct model_container *c,
+			const struct observed_container *o)
+{
+	const char *wanted = wanted_digest(c, o);
+
+	return o->applied_digest && *o->applied_digest && *wanted &&
+	       strcmp(o->applied_digest, wanted) != 0;
 }
 
 /* "sha256:0123456789ab" is enough to tell two apart. */
@@ -177,7 +189,7 @@ static void plan_image_moved(struct planner *p, const struct model_vm *vm,
 	buf_puts(&why, "image ");
 	buf_put_escaped(&why, c->image, strlen(c->image));
 	buf_printf(&why, " is another now: %.*s → %.*s", DIGEST_SHOWN,
-		   o->applied_digest, DIGEST_SHOWN, o->desired_digest);
+		   o->applied_digest, DIGEST_SHOWN, wanted_digest(c, o));
 	if (buf_error(&why))
 		p->oom = true;
 	add(p, PLAN_RECREATE, PLAN_RESTART_CONTAINER, vm->name, c->name,
@@ -211,7 +223,7 @@ static void plan_container(struct planner *p, const struct model_vm *vm,
 		    buf_str(&diff.why));
 		return;
 	}
-	if (image_moved(o)) {
+	if (image_moved(c, o)) {
 		plan_image_moved(p, vm, c, o);
 		return;
 	}

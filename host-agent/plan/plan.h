@@ -50,7 +50,8 @@ struct observed_container {
 	 * finished being made */
 	const json_t *applied;
 	const char *applied_digest; /* of the image it was made from, or "" */
-	/* digest that its desired image reference has now, or "" unknown */
+	/* digest that its applied image reference has now, or "" unknown:
+	 * counts where the desired one is not pinned */
 	const char *desired_digest;
 	bool user_stopped; /* `hyb stop` on it, or it has failed for good */
 	bool failed;	   /* that it is which */

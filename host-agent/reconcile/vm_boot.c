@@ -256,24 +256,26 @@ static int attach_disk(struct vm *vm, const struct image_info *image,
 	return attach_to(vm, domain, image, e);
 }
 
-int vm_attach_image(struct vm *vm, const char *reference,
+int vm_attach_image(struct vm *vm, const struct model_container *m,
 		    struct image_info **ret_image, struct err *e)
 {
 	_cleanup_image_info_ struct image_info *image = NULL;
 	size_t i;
 	int r;
 
-	r = image_stores_get(vm->world->images, vm->tenant, reference, &image,
-			     e);
+	r = image_stores_get(vm->world->images, vm->tenant, model_image(m),
+			     &image, e);
 	if (r < 0)
-		return r;
+		return model_image(m) == m->image
+			       ? r
+			       : err_wrap(e, "image '%s'", m->image);
 	for (i = 0; i < vm->n_disks; i++)
 		if (strcmp(vm->disks[i], image->erofs_serial) == 0)
 			break;
 	if (i == vm->n_disks) {
 		r = attach_disk(vm, image, e);
 		if (r < 0)
-			return err_wrap(e, "attach image '%s'", reference);
+			return err_wrap(e, "attach image '%s'", m->image);
 		snprintf(vm->disks[vm->n_disks++], sizeof(vm->disks[0]), "%s",
 			 image->erofs_serial);
 	}
@@ -293,7 +295,7 @@ static void attach_all(struct vm *vm, const struct model_vm *m)
 		log_debug("%s/%s: %s", vm->stack, vm->name, e.msg);
 	for (i = 0; i < m->n_containers; i++) {
 		image = NULL;
-		if (vm_attach_image(vm, m->containers[i].image, &image, &e) < 0)
+		if (vm_attach_image(vm, &m->containers[i], &image, &e) < 0)
 			log_debug("%s/%s: %s", vm->stack, vm->name, e.msg);
 		image_info_free(image);
 	}
@@ -394,8 +396,8 @@ static uint32_t slots_for(const struct model_vm *m)
 
 	for (i = 0; i < m->n_containers; i++) {
 		for (k = 0; k < i; k++)
-			if (strcmp(m->containers[k].image,
-				   m->containers[i].image) == 0)
+			if (strcmp(model_image(&m->containers[k]),
+				   model_image(&m->containers[i])) == 0)
 				break;
 		distinct += k == i;
 	}

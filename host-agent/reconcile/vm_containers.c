@@ -306,7 +306,7 @@ static int ctr_run(struct vm *vm, struct ctr *c,
 	int64_t exit_code = -1, pid = 0;
 	int r;
 
-	r = vm_attach_image(vm, m->image, &image, e);
+	r = vm_attach_image(vm, m, &image, e);
 	if (r < 0)
 		return ctr_fail(vm, c, m, "ImageError", -1, e);
 	r = m->read_only ? 0 : scratch_ensure(vm, e);

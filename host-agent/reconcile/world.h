@@ -363,7 +363,7 @@ void observed_free(struct observed *o);
 int vm_boot(struct vm *vm, const struct model_vm *m, struct err *e);
 /* Image disk of the container's image: linked into the VM's folder and
  * attached. ret_image is the caller's to free. */
-int vm_attach_image(struct vm *vm, const char *reference,
+int vm_attach_image(struct vm *vm, const struct model_container *m,
 		    struct image_info **ret_image, struct err *e);
 /* Starts the domain that the spec, whose name and ids are filled in here,
  * describes. */

@@ -43,7 +43,7 @@ fails "a bomb" 3 'bad.yaml:1:' timeout 60 hyb deploy "$WORK/bad.yaml"
 fails "validate says the same" 3 'bad.yaml:1:' hyb validate "$WORK/bad.yaml"
 fails "a file that is not there" 1 'nothere.yaml' hyb deploy "$WORK/nothere.yaml"
 
-bad '        command: x\n'
+bad '        pull_policy: never\n'
 sed -i 's/busybox/nosuchimage/' "$WORK/bad.yaml"
 fails "unknown image: 4 with a hint" 4 'nosuchimage' hyb deploy "$WORK/bad.yaml"
 like "the hint" "$(hyb deploy "$WORK/bad.yaml" 2>&1)" '^hint: '

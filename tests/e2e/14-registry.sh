@@ -216,6 +216,98 @@ check "a signed image" hyb image pull --authfile good.json "$R/lib/signed:1"
 fails "an image without a signature" 1 "[Ss]ignature was required" hyb image pull --authfile good.json "$R/lib/two:1"
 echo '{"default":[{"type":"insecureAcceptAnything"}]}' >/etc/containers/policy.json
 
+# Deployments that pull: what is missing, once, with the caller's credentials.
+hyb image prune -a >/dev/null
+export REGISTRY_AUTH_FILE=$WORK/good.json
+manifest() { # [POLICY [IMAGE]]
+	printf 'hyb: 1\nname: p\nvms:\n  v:\n    containers:\n'
+	for c in a b; do cat <<Y; done
+      $c:
+        image: ${2:-$SLOW/lib/web:1}
+        pull_policy: ${1:-missing}
+        stop_grace_period: 0s
+        command: [sleep, "100000"]
+Y
+}
+requests() { grep -c "$1" "r${port[0]}.log"; }
+manifest >p.yaml
+before=$(requests GET)
+fails "a plan of what is not here" 8 "^pull +$SLOW/lib/web:1 +live +not in the store.*" hyb plan p.yaml
+check "a dry run" hyb deploy --dry-run p.yaml
+is "neither asks a registry" "$(requests GET) $(count)" "$before 0"
+manifest never >never.yaml
+fails "never" 4 "never.yaml:7:16: container 'p/v/a' \(and 1 other\): image '$SLOW/lib/web:1' is not in the store, and its pull_policy is never" hyb deploy never.yaml
+fails "never, in a plan" 4 "hint: .hyb image pull $SLOW/lib/web:1" hyb plan never.yaml
+fails "a deployment with a wrong password" 5 "hint: .skopeo login $SLOW" env REGISTRY_AUTH_FILE=bad.json hyb deploy p.yaml
+fails "credentials that cannot be read" 1 "p.yaml:7:16: .*pull '$SLOW/lib/web:1': credentials: open 'gone.json'" env REGISTRY_AUTH_FILE=gone.json hyb deploy p.yaml
+manifest missing "$R/lib/web:none" >none.yaml
+fails "a deployment of what is not there" 4 "none.yaml:7:16: .*pull '$R/lib/web:none': .*manifest unknown" hyb deploy none.yaml
+sed "0,/image:/s|image: .*|image: localhost:1/x|" none.yaml >two.yaml
+fails "all that is wrong is told" 1 "two.yaml:12:16: container 'p/v/b': .*manifest unknown" hyb deploy two.yaml
+fails "a registry that is not there" 1 "two.yaml:7:16: container 'p/v/a': .*connection refused" hyb deploy two.yaml
+fails "a short name that is several" 1 "registries.conf wants one" bash -c "printf '%s\n' 'short-name-mode = \"enforcing\"' 'unqualified-search-registries = [\"$EMPTY\", \"$R\"]' >/etc/containers/registries.conf.d/911-test.conf; sed 's|image: .*|image: lib/short|' p.yaml | hyb deploy -"
+rm /etc/containers/registries.conf.d/911-test.conf
+is "a word that is no policy" "$(manifest often | hyb validate - 2>&1 | head -n 1)" "<stdin>:8:22: 'pull_policy' must be always, missing or never; it is 'often'"
+is "nothing is deployed" "$(hyb ps -a -o json) $(count)" "[] 0"
+
+# The registry that keeps what is long back: a time that is over, a caller who
+# leaves, a hybd that is killed.
+rm -f go
+fails "a pull that lasts too long" 6 "hint: give it a longer --timeout" hyb deploy --timeout 2s p.yaml
+hyb deploy p.yaml >left 2>&1 &
+left=$!
+await "a deployment pulls" 60 grep -q "$SLOW/lib/web:1 *fetch" left
+kill -TERM $left
+wait $left
+is "its caller leaves" "$? $(grep -c 'interrupted while images were pulled; nothing was deployed' left)" "130 1"
+swept() { [ -z "$(find "$HYB_ROOT/images/tmp" -mindepth 1)" ]; }
+await "that ends the pull" 60 swept
+hyb deploy p.yaml >killed 2>&1 &
+left=$!
+await "another one pulls" 60 grep -q "$SLOW/lib/web:1 *fetch" killed
+kill_9 "$(hybd_pid)"
+wait $left
+is "its hybd is killed" $? 7
+is "nothing is half-made" "$(hyb ps -a -o json) $(count) $(swept && echo swept)" "[] 0 swept"
+: >go
+blob() { requests "GET .*/blobs/$layer"; }
+layer=$(skopeo inspect --creds user:secret --cert-dir "/etc/containers/certs.d/$R" --raw "docker://$R/lib/web:1" | jq -r '.layers[0].digest')
+before=$(blob)
+hyb deploy p.yaml >again 2>&1
+is "deploying again pulls and runs it" "$? $(grep -c "lib/web:1 *pulled  ${digest:0:19}$" again)" "0 1"
+is "two containers' image is fetched once" "$(($(blob) - before))" 1
+desired() { hyb inspect p/v/"$1" | jq -r '[.desired.digest, .digest] | join(" ")'; }
+is "its digest is pinned" "$(desired a)" "$digest $digest"
+before=$(requests GET)
+like "the same again" "$(hyb deploy p.yaml 2>&1)" "^p: nothing to do"
+is "asks no registry" "$(requests GET)" "$before"
+
+# The tag moves.
+skopeo copy -q --dest-creds user:secret --src-creds user:secret --src-cert-dir "/etc/containers/certs.d/$R" --dest-cert-dir "/etc/containers/certs.d/$R" "docker://$R/lib/two:1" "docker://$R/lib/web:1" || exit 2
+moved=$(cat ours)
+like "what is here stays" "$(hyb deploy p.yaml 2>&1)" "^p: nothing to do"
+manifest always >always.yaml
+like "a plan does not ask whether there is another" "$(hyb plan always.yaml 2>&1)" "the registry was not asked"
+check "always" hyb deploy always.yaml
+is "has the new one" "$(desired a; desired b)" "$moved $moved
+$moved $moved"
+like "always again" "$(hyb deploy always.yaml 2>&1)" "^p: nothing to do"
+check "what is pinned stays through a restart" hyb restart p/v/a
+is "as it was" "$(desired a)" "$moved $moved"
+hyb image prune -a >/dev/null
+is "and is in use" "$(hyb image ls -o json | jq -r '.[].digest' | sort -u)" "$moved"
+hyb image load "$TOP/build/images/busybox.tar" --name localhost:1/x:1 >/dev/null 2>&1
+manifest always localhost:1/x:1 >gone.yaml
+fails "always of a registry that is gone" 1 "connection refused" hyb deploy gone.yaml
+hyb image rm localhost:1/x:1 >/dev/null
+hyb image pull "$R/lib/web@$moved" >/dev/null
+manifest always "$R/lib/web@$moved" >pinned.yaml
+before=$(requests GET)
+check "always of a digest" hyb deploy pinned.yaml
+is "asks no registry, either" "$(requests GET)" "$before"
+hyb down p >/dev/null 2>&1
+unset REGISTRY_AUTH_FILE
+
 # Of four pulls at once each is right; a layer with other bytes is refused.
 for i in 1 2 3 4; do hyb image pull --authfile good.json "$R/lib/two:1" >"p$i" 2>&1 & p[i]=$!; done
 bad=0

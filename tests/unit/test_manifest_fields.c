@@ -239,6 +239,10 @@ static void test_image(void **state)
 static void test_words(void **state)
 {
 	(void)state;
+	CHECK(CONTAINER, "pull_policy", {"missing", NULL}, {"always", NULL},
+	      {"never", NULL}, {"if_not_present", NULL},
+	      {"Always", "must be always, missing or never; it is 'Always'"},
+	      {"[never]", "must be text"}, {"", "has no value"});
 	CHECK(CONTAINER, "command", {"[a, b]", NULL}, {"[]", NULL},
 	      {"sh -c 'echo hi'", NULL}, {"''", NULL}, {"[sleep, 5]", NULL},
 	      {"[true, no, 1.5, 0x1]", NULL}, {"['', a]", NULL},
@@ -614,9 +618,9 @@ static void test_not_yet(void **state)
 		{STACK, {"networks", "egress"}},
 		{VM, {"replicas", "pool", "networks", "update"}},
 		{CONTAINER,
-		 {"pull_policy", "tty", "expose", "cap_add", "cap_drop",
-		  "no_new_privileges", "userns", "ulimits", "sysctls",
-		  "devices", "labels", "logging"}},
+		 {"tty", "expose", "cap_add", "cap_drop", "no_new_privileges",
+		  "userns", "ulimits", "sysctls", "devices", "labels",
+		  "logging"}},
 	};
 	char error[64];
 	size_t i, k;

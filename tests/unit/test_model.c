@@ -16,7 +16,9 @@
 static const char good[] =
 	"{\"name\":\"s\",\"tenant\":\"\",\"vms\":[{\"name\":\"v\",\"vcpus\":2,"
 	"\"memory\":0,\"restart\":\"always\",\"containers\":[{\"name\":\"c\","
-	"\"image\":\"i\",\"entrypoint\":null,\"command\":[\"a\"],"
+	"\"image\":\"i\",\"digest\":\"sha256:"
+	"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\","
+	"\"entrypoint\":null,\"command\":[\"a\"],"
 	"\"environment\":{\"A\":\"1\",\"B\":\"\"},\"user\":\"\","
 	"\"working_dir\":\"\",\"hostname\":\"\",\"ports\":[{\"host_ip\":"
 	"\"127.0.0.1\",\"published\":80,\"target\":80}],\"restart\":\"no\","
@@ -78,6 +80,8 @@ static const struct bad bad[] = {
 	{"vms.0.containers.0.image", "\"\""},
 	{"vms.0.containers.0.image", "\"A\""},
 	{"vms.0.containers.0.image", NULL},
+	{"vms.0.containers.0.digest", "\"sha256:01\""},
+	{"vms.0.containers.0.digest", "null"},
 	{"vms.0.containers.0.entrypoint", "\"a\""},
 	{"vms.0.containers.0.entrypoint", NULL},
 	{"vms.0.containers.0.command", "{}"},

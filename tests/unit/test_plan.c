@@ -358,6 +358,44 @@ static void test_missing_fields(void **state)
 	forget(&w);
 }
 
+#define DIGEST(c) "sha256:" c c c c c c c c c c c c c c c c
+/* What was resolved counts, not what the name means to the store. */
+static void test_pinned(void **state)
+{
+	static const char yaml[] = "{hyb: 1, name: s, vms: {v: {containers: "
+				   "{c: {image: i}}}}}";
+	_cleanup_manifest_ struct manifest m = {0};
+	struct observed_container *o;
+	struct plan p = {0};
+	struct world w;
+
+	(void)state;
+	assert_int_equal(manifest_parse("f", yaml, sizeof(yaml) - 1, NULL, &m),
+			 0);
+	observe(&w, m.stacks[0]);
+	o = &w.containers[0][0];
+	o->applied_digest = DIGEST("0000");
+	o->desired_digest = DIGEST("1111");
+	assert_int_equal(model_pin(m.stacks[0],
+				   &m.stacks[0]->vms[0].containers[0],
+				   DIGEST("0000")),
+			 0);
+	assert_int_equal(plan_make(m.stacks[0], &w.stack, &p), 0);
+	assert_int_equal(p.n, 0);
+	o->desired_digest = DIGEST("0000");
+	assert_int_equal(model_pin(m.stacks[0],
+				   &m.stacks[0]->vms[0].containers[0],
+				   DIGEST("2222")),
+			 0);
+	assert_int_equal(plan_make(m.stacks[0], &w.stack, &p), 0);
+	assert_int_equal(p.n, 1);
+	assert_string_equal(p.changes[0].why,
+			    "image i is another now: sha256:000000000000 → "
+			    "sha256:222222222222");
+	plan_done(&p);
+	forget(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -366,6 +404,7 @@ int main(void)
 		cmocka_unit_test(test_start_order),
 		cmocka_unit_test(test_why_is_cut),
 		cmocka_unit_test(test_missing_fields),
+		cmocka_unit_test(test_pinned),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
