@@ -187,6 +187,9 @@ int tenant_image(struct request *q, const char *tenant, const char *reference,
 int tenant_image_look(struct request *q, const char *tenant,
 		      const char *reference, struct image_info **ret,
 		      struct err *e);
+/* image_declared.c: the digests (members) of owner's images that containers are
+ * declared with which have not been made yet. */
+json_t *images_declared(struct api *api, const char *owner);
 /* What `image ls` shows to the tenant. Its own come first. */
 int tenant_image_rows(struct request *q, json_t *rows, struct err *e);
 /* What images the caller may put into the tenant's store; for image_may_load(),

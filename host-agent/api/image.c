@@ -3,6 +3,7 @@
 #include "host-agent/api/api.h"
 
 #include "common/base/cleanup.h"
+#include "common/base/json.h"
 #include "common/base/fd.h"
 #include "common/base/log.h"
 #include "common/base/parse.h"
@@ -324,6 +325,7 @@ int on_image_inspect(void *ctx, struct vl_call *call, struct err *e)
 struct use {
 	struct api *api;
 	const char *tenant; /* whose store it is */
+	json_t *declared;   /* images_declared() */
 };
 
 /* Does the tenant have an image of its own that has this digest? Then its
@@ -382,6 +384,8 @@ static bool in_use(void *arg, const char *digest)
 	char tenant[STATE_NAME_MAX] = "";
 	bool all = strcmp(u->tenant, HYB_DEFAULT_TENANT) == 0;
 
+	if (json_object_get(u->declared, digest))
+		return true;
 	while (next_user(u->api->world, digest, tenant))
 		if (all ? !has_own(u->api, tenant, digest)
 			: strcmp(tenant, u->tenant) == 0)
@@ -395,7 +399,8 @@ static int remove_image(struct request *q, const char *reference, char ***ret,
 {
 	_cleanup_image_store_ struct image_store *own = NULL;
 	_cleanup_image_info_ struct image_info *i = NULL;
-	struct use u = {q->api, q->tenant};
+	_cleanup_json_ json_t *declared = images_declared(q->api, q->tenant);
+	struct use u = {q->api, q->tenant, declared};
 	int r = image_stores_peek(q->api->images, q->tenant, &own, e);
 
 	if (r == 0)
@@ -447,7 +452,8 @@ int on_image_prune(void *ctx, struct vl_call *call, struct err *e)
 	_cleanup_image_store_ struct image_store *store = NULL;
 	struct prune_params p = {.all = false};
 	struct request *q = ctx;
-	struct use u = {q->api, q->tenant};
+	_cleanup_json_ json_t *declared = images_declared(q->api, q->tenant);
+	struct use u = {q->api, q->tenant, declared};
 	struct image_prune prune;
 	char **removed = NULL;
 	uint64_t bytes, layers;

@@ -14,8 +14,12 @@ int db_error(struct state *s, struct err *e, const char *what)
 		 : code == SQLITE_NOMEM ? ENOMEM
 					: EIO;
 
-	return err_set(e, os, "state '%s': %s: %s", s->path, what,
-		       sqlite3_errmsg(s->db));
+	err_set(e, os, "state '%s': %s: %s", s->path, what,
+		sqlite3_errmsg(s->db));
+	if (os == ENOSPC)
+		err_hint(e, "make room in its file system: `hyb image prune "
+			    "-a` needs none");
+	return -os;
 }
 
 int db_exec(struct state *s, const char *sql, struct err *e)

@@ -147,6 +147,13 @@ is "prune takes nothing that has a name" "$(hyb image prune -o json | jq -c .rem
 check "a name that moves" hyb image load "$WORK/o1" --name app:2
 is "prune asks" "$(hyb image prune --dry-run -o json | jq '.removed | length')" 1
 is "prune" "$(hyb image prune -o json | jq '.removed | length')" 1
+# 192.0.2.0/24 is nobody's: this VM does not come up.
+printf 'hyb: 1\nname: w\nvms: {v: {containers: {c: {image: "app:3", ports: ["192.0.2.1:8080:80"]}}}}\n' >"$WORK/w.yaml"
+fails "a VM that does not come up" 1 "publish port 192.0.2.1:8080" hyb deploy "$WORK/w.yaml"
+fails "its container's image is in use" 1 "image 'app:3' is in use" hyb image rm app:3
+hyb image prune -a >/dev/null 2>&1
+check "prune leaves it" hyb image inspect app:3
+check "down of it" hyb down w
 like "prune -a keeps what containers use" "$(hyb image prune -a >/dev/null 2>&1; hyb image ls -o json | jq -r '[.[].name | select(startswith("is-") | not)] | sort | join(" ")')" '^cfg:1 large:1 tree:1$'
 check "down" hyb down --volumes s
 is "prune -a" "$(hyb image prune -a >/dev/null; hyb image ls -o json | jq length)" 0
