@@ -22,8 +22,10 @@
 static char top[64]; /* everything of one test is below it */
 static struct image_store *store;
 static struct err e;
-static char **skipped;				   /* of the last load_fd() */
-__attribute__((unused)) static uint64_t max_bytes; /* of the store */
+static char **skipped; /* of the last load_fd() */
+__attribute__((unused)) static uint64_t max_bytes, layer_cache; /* its own */
+__attribute__((
+	unused)) static const char *skopeo; /* in place of the real one */
 
 __attribute__((unused)) static const char *program(void)
 {
@@ -61,7 +63,9 @@ __attribute__((unused)) static int try_open(struct image_store **ret)
 	struct image_store_config c = {.hyb_image = program_path,
 				       .uid = 64998,
 				       .gid = 64998,
-				       .max_bytes = max_bytes};
+				       .max_bytes = max_bytes,
+				       .layer_cache = layer_cache,
+				       .skopeo = skopeo};
 	char dir[200], conf[200];
 
 	assert_non_null(realpath(program(), program_path));
