@@ -239,7 +239,7 @@ int dhcp_ensure(struct net *n, const char *tenant, int ns, struct err *e)
 	int r;
 
 	if (find_in(n, tenant, ns, &d) == 0)
-		return 0;
+		return watch_add(n, tenant, d.fd, e);
 	net_path(n, tenant, "hosts", path);
 	hosts = open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (hosts < 0)
@@ -250,6 +250,8 @@ int dhcp_ensure(struct net *n, const char *tenant, int ns, struct err *e)
 	s.hosts = hosts;
 	s.log = log;
 	r = pin_inside(ns, do_start, &s, e);
+	if (r == 0)
+		r = watch_add(n, tenant, s.d.fd, e);
 	cleanup_close(&s.d.fd);
 	return r < 0 ? err_wrap(e, "start the DHCP server") : 0;
 }
@@ -260,6 +262,7 @@ int dhcp_stop(struct net *n, const char *tenant, struct err *e)
 	_cleanup_close_ int ns = -1;
 	char path[PATH_MAX];
 
+	watch_drop(n, tenant);
 	/* Without a namespace only a process counts that has one. */
 	if (pin_open(n, tenant, &ns, NULL) < 0)
 		ns = dhcp_namespace(n, tenant);

@@ -104,6 +104,8 @@ static const char machine_text[] =
 	" ip daddr %3 accept\n"
 	"add rule bridge hyb to-%1 arp saddr ip " HYB_NET_ADDRESS
 	" arp daddr ether %2 accept\n"
+	"add rule bridge hyb to-%1 arp saddr ip " HYB_NET_ADDRESS
+	" arp daddr ip %3 accept\n"
 	"add element bridge hyb sinks { %1 : goto to-%1 }\n";
 
 /* Each is made first, so that what is not there can be deleted. */

@@ -25,6 +25,14 @@ struct net {
 	int mnt_fd;
 	/* One for tenants with the same sum of their letters. */
 	pthread_mutex_t locks[NET_LOCKS];
+	void (*on_restart)(void *arg, const char *tenant, const struct err *e);
+	void *arg;
+	/* watch.c; the lock is taken behind a tenant's, and guards both: */
+	pthread_mutex_t watch_lock;
+	struct watched *watched;
+	bool closing;
+	pthread_t watcher;
+	int wake_fd;
 };
 
 /* ------------------------------------------------------------------ net.c */
@@ -38,6 +46,15 @@ int tenant_ensure(struct net *n, const char *tenant, int *ret_ns,
 pthread_mutex_t *tenant_lock(struct net *n, const char *tenant);
 void tenant_unlock(pthread_mutex_t **lock);
 #define _cleanup_unlock_ _cleanup_(tenant_unlock) __attribute__((unused))
+
+/* ---------------------------------------------------------------- watch.c */
+
+int watch_start(struct net *n, struct err *e);
+void watch_stop(struct net *n);
+/* The tenant's DHCP server is this process, which is watched from now on; the
+ * caller keeps the descriptor. With the tenant's lock held, these two. */
+int watch_add(struct net *n, const char *tenant, int pidfd, struct err *e);
+void watch_drop(struct net *n, const char *tenant);
 
 /* ------------------------------------------------------------------ pin.c */
 

@@ -213,15 +213,24 @@ static int add_address(struct nl_sock *s, int index, struct err *e)
 		       HYB_NET_ADDRESS);
 }
 
-int link_bridge(struct nl_sock *s, struct err *e)
+static int make_bridge(struct nl_sock *s, struct err *e)
 {
 	const struct ifinfomsg head = {.ifi_index = 0};
-	_cleanup_(cleanup_nl_msg) struct nl_msg *m =
-		message(RTM_NEWLINK, NLM_F_CREATE, &head, sizeof(head));
-	int r, index;
+	_cleanup_(cleanup_nl_msg) struct nl_msg *m = message(
+		RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &head, sizeof(head));
 
 	m = checked(m, m && put_bridge(m));
-	r = request(s, m, e, "make the bridge '%s'", NET_BRIDGE);
+	return request(s, m, e, "make the bridge '%s'", NET_BRIDGE);
+}
+
+/* One that is there is left alone: to be told its MAC again would make the
+ * kernel forget where the machines are. */
+int link_bridge(struct nl_sock *s, struct err *e)
+{
+	int r = 0, index;
+
+	if (!if_nametoindex(NET_BRIDGE))
+		r = make_bridge(s, e);
 	if (r < 0)
 		return r;
 	index = index_of(NET_BRIDGE, e);

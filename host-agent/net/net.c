@@ -38,6 +38,8 @@ int net_open(const struct net_config *c, struct net **ret, struct err *e)
 		return err_sys(e, ENOMEM, "open the networks");
 	n->dhcpd_uid = c->dhcpd_uid;
 	n->mnt_fd = c->mnt_fd;
+	n->on_restart = c->on_restart;
+	n->arg = c->arg;
 	r = snprintf(n->root, sizeof(n->root), "%s/net", c->root);
 	if (r >= (int)sizeof(n->root) ||
 	    snprintf(n->dhcpd_path, sizeof(n->dhcpd_path), "%s",
@@ -45,12 +47,14 @@ int net_open(const struct net_config *c, struct net **ret, struct err *e)
 		r = err_sys(e, ENAMETOOLONG, "open '%s/net'", c->root);
 	else
 		r = dir_make(n->root, 0700, e);
+	for (i = 0; i < NET_LOCKS; i++)
+		pthread_mutex_init(&n->locks[i], NULL);
+	if (r == 0)
+		r = watch_start(n, e);
 	if (r < 0) {
 		free(n);
 		return r;
 	}
-	for (i = 0; i < NET_LOCKS; i++)
-		pthread_mutex_init(&n->locks[i], NULL);
 	*ret = n;
 	return 0;
 }
@@ -61,6 +65,7 @@ void net_close(struct net *n)
 
 	if (!n)
 		return;
+	watch_stop(n);
 	for (i = 0; i < NET_LOCKS; i++)
 		pthread_mutex_destroy(&n->locks[i]);
 	free(n);

@@ -40,9 +40,16 @@ struct net_config {
 	const char *root;	/* ROOT; ROOT/net/ is made, 0700 */
 	const char *dhcpd_path; /* hyb-dhcpd */
 	uid_t dhcpd_uid;	/* reserved; owns no file and runs nothing */
+	/* A DHCP server had ended and was started again (e is NULL), or could
+	 * not be, which will be tried again. May be NULL. Called from a thread
+	 * of this library's, with the tenant locked: it must not call it. */
+	void (*on_restart)(void *arg, const char *tenant, const struct err *e);
+	void *arg;
 };
 
-/* Opens ROOT/net. net_close() leaves all that was made as it is. */
+/* Opens ROOT/net, and watches the DHCP servers of the tenants that are ensured
+ * from then on, with a thread: a program that forks calls this behind the fork.
+ * net_close() leaves all that was made as it is. */
 int net_open(const struct net_config *c, struct net **ret, struct err *e);
 void net_close(struct net *n);
 

@@ -22,6 +22,7 @@
 #include "host-agent/net/net.h"
 
 #include <linux/if_packet.h>
+#include <linux/if_tun.h>
 #include <net/ethernet.h>
 #include <netinet/in.h>
 #include <sched.h>
@@ -36,6 +37,7 @@
 
 #define WORDS_MAX 24
 
+static struct net_config config;
 static struct net *net;
 
 static int do_sniff(void *arg, struct err *e)
@@ -108,20 +110,30 @@ static int command(char **w, int n, char *said, size_t size, int *fd,
 
 /* ------------------------------------------------------------------ kill */
 
-/* What changes something: there are some hundred of them in "add". */
-static bool is_step(uint64_t nr)
+/* What changes something, of files, namespaces, links and processes. */
+static bool is_step(const struct __ptrace_syscall_info *i)
 {
 	static const int steps[] = {
-		SYS_mkdir,   SYS_unshare,  SYS_setns,
-		SYS_mount,   SYS_umount2,  SYS_rename,
-		SYS_unlink,  SYS_unlinkat, SYS_rmdir,
-		SYS_sendmsg, SYS_ioctl,	   SYS_clone,
-		SYS_sendto,  SYS_fsync,	   SYS_pidfd_send_signal,
+		SYS_mkdir,
+		SYS_unshare,
+		SYS_setns,
+		SYS_mount,
+		SYS_umount2,
+		SYS_rename,
+		SYS_unlink,
+		SYS_unlinkat,
+		SYS_rmdir,
+		SYS_sendmsg,
+		SYS_sendto,
+		SYS_clone,
+		SYS_pidfd_send_signal,
 	};
-	size_t i;
+	size_t k;
 
-	for (i = 0; i < ARRAY_SIZE(steps); i++)
-		if (nr == (uint64_t)steps[i])
+	if (i->entry.nr == SYS_ioctl)
+		return i->entry.args[1] == TUNSETIFF;
+	for (k = 0; k < ARRAY_SIZE(steps); k++)
+		if (i->entry.nr == (uint64_t)steps[k])
 			return true;
 	return false;
 }
@@ -135,8 +147,7 @@ static bool on_stop(pid_t tid, int status)
 	if (sig == (SIGTRAP | 0x80))
 		return ptrace(PTRACE_GET_SYSCALL_INFO, tid, sizeof(info),
 			      &info) > 0 &&
-		       info.op == PTRACE_SYSCALL_INFO_ENTRY &&
-		       is_step(info.entry.nr);
+		       info.op == PTRACE_SYSCALL_INFO_ENTRY && is_step(&info);
 	/* The tracer's own stops are no signals of its. */
 	ptrace(PTRACE_SYSCALL, tid, NULL,
 	       sig == SIGTRAP || sig == SIGSTOP ? 0L : (long)sig);
@@ -174,6 +185,9 @@ static int kill_at(char **w, int n, char *said, size_t size, struct err *e)
 	int status, fd = -1;
 
 	if (pid == 0) {
+		/* With threads of its own: the other's are not in it. */
+		if (net_open(&config, &net, e) < 0)
+			_exit(1);
 		ptrace(PTRACE_TRACEME, 0, NULL, NULL);
 		raise(SIGSTOP);
 		_exit(command(w + 1, n - 1, said, size, &fd, NULL) < 0);
@@ -215,21 +229,20 @@ static void serve(char *line)
 
 int main(int argc, char **argv)
 {
-	struct net_config c = {
-		.mnt_fd = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC)};
 	struct err e = ERR_INIT;
 	char line[512];
 	uint32_t uid;
 	ssize_t n;
 
-	if (argc != 4 || parse_uid(argv[3], &uid) < 0 || c.mnt_fd < 0)
+	config.mnt_fd = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
+	if (argc != 4 || parse_uid(argv[3], &uid) < 0 || config.mnt_fd < 0)
 		return 2;
-	c.root = argv[1];
-	c.dhcpd_path = argv[2];
-	c.dhcpd_uid = uid;
+	config.root = argv[1];
+	config.dhcpd_path = argv[2];
+	config.dhcpd_uid = uid;
 	if (unshare(CLONE_NEWNS) < 0 ||
 	    mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0 ||
-	    net_open(&c, &net, &e) < 0) {
+	    net_open(&config, &net, &e) < 0) {
 		fprintf(stderr, "net-ctl: %s\n", e.msg);
 		return 1;
 	}

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # host-agent/net with real packets: net_test.py plays the guests behind the
-# taps, a mount namespace keeps what is pinned away from the host's.
+# taps; mount and network namespaces of its own play the host.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 build=build/default
@@ -24,5 +24,5 @@ gcc -std=gnu17 -D_GNU_SOURCE -I. -O1 -g -o "$root/net-ctl" tests/guest/net-ctl.c
 	-Wl,--start-group "$build/libhost.a" "$build/libcommon.a" \
 	-Wl,--end-group -lnftables -lnl-3 -ljansson -lpthread ||
 	{ echo "Bail out! net-ctl cannot be built"; exit 1; }
-unshare -m --propagation private python3 tests/guest/net_test.py \
+unshare -mn --propagation private python3 tests/guest/net_test.py \
 	"$root/net-ctl" "$PWD/$build/bin/hyb-dhcpd" "$root/root"
