@@ -110,6 +110,9 @@ static int judge(struct attempt *a, int status, const char *errors,
 		return -EACCES;
 	}
 	err_set(e, EIO, "%s", why);
+	if (strstr(why, "sigstore disabled"))
+		err_hint(e, "policy.json asks for sigstoreSigned, and this "
+			    "host's skopeo is built without it");
 	if (strstr(why, "HTTP response to HTTPS") || strstr(why, "x509:"))
 		err_hint(e, "where you trust the network to that registry: "
 			    "--tls-verify=false");

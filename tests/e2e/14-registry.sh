@@ -208,12 +208,52 @@ printf 'default-docker:\n  sigstore: file://%s/sigs\n  sigstore-staging: file://
 skopeo copy -q --sign-by test@example --dest-creds user:secret --dest-cert-dir "/etc/containers/certs.d/$R" "oci-archive:$TOP/build/images/busybox.tar" "docker://$R/lib/signed:1" >/dev/null || exit 2
 gpgconf --kill all
 chmod -R a+rX sigs
+hyb image prune -a >/dev/null
+echo '{"default":[{"type":"insecureAcceptAnything"}]}' >any.json
 echo '{"default":[{"type":"reject"}]}' >/etc/containers/policy.json
 fails "a policy that rejects" 1 "rejected by policy" hyb image pull --authfile good.json "$R/lib/two:1"
+is "and no layer was kept" "$(find "$HYB_ROOT/images/layers" -type f | wc -l)" 0
 # By a key that is trusted, or not at all.
 printf '{"default":[{"type":"reject"}],"transports":{"docker":{"%s/lib":[{"type":"signedBy","keyType":"GPGKeys","keyPath":"%s/key.gpg"}]}}}' "$R" "$WORK" >/etc/containers/policy.json
 check "a signed image" hyb image pull --authfile good.json "$R/lib/signed:1"
 fails "an image without a signature" 1 "[Ss]ignature was required" hyb image pull --authfile good.json "$R/lib/two:1"
+# The name counts, though the cache has all layers and the signature is of this
+# very manifest.
+skopeo copy -q --policy "$WORK/any.json" --dest-creds user:secret --dest-cert-dir "/etc/containers/certs.d/$R" --remove-signatures --src-creds user:secret --src-cert-dir "/etc/containers/certs.d/$R" "docker://$R/lib/signed:1" "docker://$R/lib/signed:2" || exit 2
+fails "a signature for another tag" 1 "identity .*lib/signed:1.* is not accepted" hyb image pull --authfile good.json "$R/lib/signed:2"
+
+# A signature as sigstore has it: beside the image, in the registry.
+openssl ecparam -name prime256v1 -genkey -noout -out cosign.key 2>/dev/null
+openssl ec -in cosign.key -pubout -out cosign.pub 2>/dev/null
+cat >sigstore.py <<'P'
+import base64, hashlib, json, ssl, subprocess, sys, urllib.request
+registry, name, tag, digest = sys.argv[1:]
+base = "https://%s/v2/%s/" % (registry, name)
+tls = ssl.create_default_context(cafile="ca.crt")
+auth = "Basic " + base64.b64encode(b"user:secret").decode()
+def ask(method, url, data, kind):
+    q = urllib.request.Request(url, data, {"Authorization": auth, "Content-Type": kind}, method=method)
+    return urllib.request.urlopen(q, context=tls)
+def put(b, kind):
+    d = "sha256:" + hashlib.sha256(b).hexdigest()
+    at = ask("POST", base + "blobs/uploads/", b"", "application/octet-stream").headers["Location"]
+    ask("PUT", at + ("&" if "?" in at else "?") + "digest=" + d, b, "application/octet-stream")
+    return dict(mediaType=kind, digest=d, size=len(b))
+payload = json.dumps(dict(critical=dict(identity={"docker-reference": registry + "/" + name + ":" + tag}, image={"docker-manifest-digest": digest}, type="cosign container image signature"), optional={})).encode()
+sig = subprocess.run(["openssl", "dgst", "-sha256", "-sign", "cosign.key"], input=payload, stdout=subprocess.PIPE, check=True).stdout
+layer = dict(put(payload, "application/vnd.dev.cosign.simplesigning.v1+json"), annotations={"dev.cosignproject.cosign/signature": base64.b64encode(sig).decode()})
+config = put(json.dumps(dict(architecture="", os="", config={}, rootfs=dict(type="layers", diff_ids=[layer["digest"]]))).encode(), "application/vnd.oci.image.config.v1+json")
+m = json.dumps(dict(schemaVersion=2, mediaType="application/vnd.oci.image.manifest.v1+json", config=config, layers=[layer])).encode()
+ask("PUT", base + "manifests/" + digest.replace(":", "-") + ".sig", m, "application/vnd.oci.image.manifest.v1+json")
+P
+printf 'docker:\n  %s:\n    use-sigstore-attachments: true\n' "$R" >/etc/containers/registries.d/sigstore.yaml
+printf '{"default":[{"type":"reject"}],"transports":{"docker":{"%s/lib":[{"type":"sigstoreSigned","keyPath":"%s/cosign.pub"}]}}}' "$R" "$WORK" >/etc/containers/policy.json
+fails "sigstoreSigned, and no signature" 1 "[Ss]ignature was required" hyb image pull --authfile good.json "$R/lib/web:1"
+python3 sigstore.py "$R" lib/web 1 "$digest" || exit 2
+# Debian 12 builds skopeo without it, so that even a right one is refused.
+fails "one that this skopeo cannot check" 1 "rejected: .*sigstore disabled" hyb image pull --authfile good.json "$R/lib/web:1"
+like "what that means is said" "$(hyb image pull --authfile good.json "$R/lib/web:1" 2>&1)" "^hint: .*sigstoreSigned.*built without"
+rm /etc/containers/registries.d/sigstore.yaml
 echo '{"default":[{"type":"insecureAcceptAnything"}]}' >/etc/containers/policy.json
 
 # Deployments that pull: what is missing, once, with the caller's credentials.
