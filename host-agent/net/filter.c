@@ -60,7 +60,7 @@ static const char tenant_text[] =
 	/* A DHCP server that was taken over connects to nobody. */
 	"add rule inet hyb output meta skuid %u udp sport 67 udp dport 68"
 	" accept\n"
-	"add rule inet hyb output meta skuid %u drop\n"
+	"add rule inet hyb output meta skuid %u counter drop\n"
 	"add rule inet hyb output ip saddr " HYB_NET_ADDRESS
 	" meta l4proto tcp ct state { new, established } accept\n"
 	"add rule inet hyb output ip saddr " HYB_NET_ADDRESS

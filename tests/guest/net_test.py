@@ -318,6 +318,18 @@ def test_cage(ctl):
           "nothing that it could write to")
     equal(inside("a", "ss", "-Hlntu").split()[4:5], ["0.0.0.0%br0:67"],
           "it listens for DHCP alone")
+    def tried():
+        rules = inside("a", "nft", "list", "chain", "inet", "hyb", "output")
+        return int(rules.split(f"meta skuid {UID} counter packets ")[1].split(
+            )[0])
+    for kind in ("STREAM", "DGRAM"):
+        before = tried()
+        inside("a", "setpriv", f"--reuid={UID}", "--clear-groups",
+               sys.executable, "-c", "import socket\n"
+               f"s = socket.socket(socket.AF_INET, socket.SOCK_{kind})\n"
+               "s.setblocking(False)\ns.connect_ex(('10.210.0.8', 53))\n"
+               "s.send(b'x')")
+        ok(tried() > before, f"its id has no {kind} to anybody")
 
 
 def test_dhcp(ctl, one):
