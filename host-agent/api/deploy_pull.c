@@ -56,13 +56,18 @@ static int pull_one(struct team *t, struct wanted_image *i,
 				  .may = image_may_load,
 				  .may_arg = i->rights};
 	uint64_t now = now_ms(), until = t->p->deadline_ms;
+	int r;
 
 	if (until && now >= until)
 		return err_set(&i->err, ETIMEDOUT,
 			       "pull '%s': the time was over before it began",
 			       i->reference);
 	pull.timeout_ms = until ? until - now : 0;
-	return image_store_pull(i->store, &pull, on_progress, &k, ret, &i->err);
+	pull.have = i->info ? i->info->digest : NULL;
+	r = image_store_pull(i->store, &pull, on_progress, &k, ret, &i->err);
+	if (r == -EALREADY)
+		err_clear(&i->err);
+	return r;
 }
 
 static struct wanted_image *next_image(struct team *t)

@@ -15,6 +15,7 @@
 #include "common/base/fd.h"
 #include "common/base/proc.h"
 #include "host-agent/image/image_found.h"
+#include "host-agent/image/image_source.h"
 
 #define ASKED_MAX 2
 
@@ -67,6 +68,7 @@ static void read_answer(struct pull_plan *p, const char *text, size_t len)
 
 	if (oci_manifest_parse(text, len, p->arena, &p->manifest, &ignored) ==
 	    0) {
+		image_digest(text, len, p->digest);
 		p->known = true;
 		return;
 	}

@@ -24,7 +24,8 @@ struct pull_plan {
 	int answer;	     /* what it says */
 	struct arena *arena; /* of the manifest */
 	struct oci_manifest manifest;
-	bool known; /* the manifest is there */
+	char digest[72]; /* its own */
+	bool known;	 /* the manifest is there */
 };
 
 /* full: name and tag or digest. What the pointers point to must live as long

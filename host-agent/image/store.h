@@ -161,6 +161,9 @@ struct image_pull {
 	bool no_tls_verify;
 	const char *platform; /* OS/ARCHITECTURE[/VARIANT]; NULL: the host's */
 	uint64_t timeout_ms;  /* 0: the store's */
+	/* NULL, or a digest. Where the registry has this image the pull is over
+	 * before anything is fetched: -EALREADY. */
+	const char *have;
 	/* Asked of each image that the reference may mean, before any is
 	 * fetched; may be NULL. */
 	image_may may;

@@ -361,6 +361,21 @@ static int pause_for(const struct pull *u, uint64_t ms, struct err *e)
 	return r;
 }
 
+int store_ask(struct pull *u, struct err *e)
+{
+	const struct timespec tick = {.tv_nsec = GATE_TICK_MS * 1000000};
+	int r = 0;
+
+	while (u->p->have && r == 0 && !pull_plan_ended(&u->plan)) {
+		nanosleep(&tick, NULL);
+		r = tell(u, 0, e);
+	}
+	if (r == 0 && u->p->have && u->plan.known &&
+	    strcmp(u->plan.digest, u->p->have) == 0)
+		r = err_set(e, EALREADY, "the registry has no other");
+	return r;
+}
+
 static size_t count_kept(const struct pull *u)
 {
 	return u->layers ? u->layers->n_kept : 0;

@@ -25,6 +25,10 @@ struct pull {
 	struct layers *layers; /* NULL as long as the plan is not known */
 };
 
+/* Has the registry another image than p->have? -EALREADY: it has not. 0 where
+ * it cannot be told. */
+int store_ask(struct pull *u, struct err *e);
+
 /* Makes u->out of the image, trying again where a connection broke: what came
  * whole is not fetched again. */
 int store_fetch(struct pull *u, struct err *e);

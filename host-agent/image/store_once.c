@@ -52,7 +52,8 @@ void store_pull_init(struct image_store *s)
 static bool is_same_call(const struct image_pull *a, const struct image_pull *b)
 {
 	if (strcmp(a->platform ? a->platform : "",
-		   b->platform ? b->platform : "") != 0)
+		   b->platform ? b->platform : "") != 0 ||
+	    strcmp(a->have ? a->have : "", b->have ? b->have : "") != 0)
 		return false;
 	if (a->no_tls_verify != b->no_tls_verify || !a->auth != !b->auth)
 		return false;

@@ -175,6 +175,7 @@ static int fetch_and_load(struct pull *u, struct image_info **ret,
 			  struct err *e)
 {
 	bool again = true;
+	int r;
 
 	u->skopeo = (struct skopeo){
 		.program = u->s->skopeo,
@@ -187,9 +188,11 @@ static int fetch_and_load(struct pull *u, struct image_info **ret,
 		.no_tls_verify = u->p->no_tls_verify,
 	};
 	pull_plan_start(&u->plan, &u->skopeo, u->ref.name, u->ref.full);
+	r = store_ask(u, e);
+	if (r < 0)
+		return r;
 	for (;;) {
-		int r = store_fetch(u, e);
-
+		r = store_fetch(u, e);
 		if (r == 0)
 			r = load_fetched(u, ret, e);
 		if (r == 0 || r == -ECANCELED || r == -ETIMEDOUT || !again ||

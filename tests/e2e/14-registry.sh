@@ -331,7 +331,9 @@ like "a plan does not ask whether there is another" "$(hyb plan always.yaml 2>&1
 check "always" hyb deploy always.yaml
 is "has the new one" "$(desired a; desired b)" "$moved $moved
 $moved $moved"
+before=$(requests "GET .*/blobs/") asked=$(requests "/manifests/")
 like "always again" "$(hyb deploy always.yaml 2>&1)" "^p: nothing to do"
+is "fetches nothing" "$(requests "GET .*/blobs/") $(($(requests "/manifests/") > asked))" "$before 1"
 check "what is pinned stays through a restart" hyb restart p/v/a
 is "as it was" "$(desired a)" "$moved $moved"
 hyb image prune -a >/dev/null
