@@ -189,7 +189,11 @@ static void put_machine(struct buf *b, const struct xml_domain *d)
 		xml_put(b, "  <cpu mode='host-passthrough' check='none' "
 			   "migratable='off'/>\n");
 	else
-		xml_put(b, "  <cpu mode='maximum' check='none'/>\n");
+		/* With ERMS a kernel clears its pages by REP STOSB, of which
+		 * emulation makes 4096 turns through its main loop. */
+		xml_put(b, "  <cpu mode='maximum' check='none'>\n"
+			   "    <feature policy='disable' name='erms'/>\n"
+			   "  </cpu>\n");
 
 	xml_put(b, "  <clock offset='utc'>\n"
 		   "    <timer name='hpet' present='no'/>\n  </clock>\n"
