@@ -190,9 +190,6 @@ int container_check(const struct oci_runtime *config, bool defaults,
 int container_mount_words(const char **out, int max);
 /* "" or one line on what this machine cannot do. */
 const char *container_engine_warning(void);
-/* Compiles the default seccomp profile now rather than at the first create.
- * For idle moments. */
-int container_engine_prepare(struct err *e);
 
 /* 0 and *ret, whose process waits for container_start(). On failure nothing
  * is left of it, and *failure (may be NULL) says which step it was. -EINVAL:

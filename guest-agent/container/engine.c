@@ -124,10 +124,3 @@ const char *container_engine_warning(void)
 {
 	return engine.warning;
 }
-
-int container_engine_prepare(struct err *e)
-{
-	const struct seccomp_filter *filter;
-
-	return seccomp_filter_default(&filter, e);
-}

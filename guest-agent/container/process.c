@@ -509,10 +509,11 @@ static int plan_seccomp(struct create *cr, struct err *e)
 	struct container *c = cr->c;
 	int r;
 
-	if (!lx || !lx->seccomp)
-		return cr->spec->defaults
-			       ? seccomp_filter_default(&pp->seccomp, e)
-			       : 0;
+	if (!lx || !lx->seccomp) {
+		if (cr->spec->defaults)
+			pp->seccomp = seccomp_filter_default();
+		return 0;
+	}
 	r = seccomp_filter_compile(lx->seccomp, &c->own_filter, e);
 	if (r < 0)
 		return r;

@@ -113,14 +113,6 @@ static int stage_engine(struct err *e)
 	return r;
 }
 
-static int stage_seccomp(struct err *e)
-{
-	int r = container_engine_prepare(e);
-
-	agent.seccomp_ready = r == 0;
-	return r;
-}
-
 struct stage {
 	const char *name;
 	int (*run)(struct err *e);
@@ -132,7 +124,6 @@ static const struct stage stages[] = {
 	{"mounts", stage_mounts},    {"disks", stage_disks},
 	{"settings", setup_sysctls}, {"network", stage_network},
 	{"self", setup_self},	     {"engine", stage_engine},
-	{"seccomp", stage_seccomp},
 };
 static size_t stages_run;
 

@@ -200,7 +200,7 @@ struct agent {
 	int pod_netns, own_netns;
 	/* Tests: folders there are the images, by serial. NULL: disks. */
 	const char *image_dir;
-	bool claimed, prepared, seccomp_ready;
+	bool claimed, prepared;
 	char instance[AGENT_INSTANCE_MAX + 1];
 	struct watch listener;
 	bool listener_vsock;

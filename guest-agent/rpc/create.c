@@ -241,21 +241,11 @@ static int create_now(struct peer *p, const struct create_params *q,
 /* What may take a while and can be done while a disk is waited for. */
 static int make_ready(struct agent *a, struct err *e)
 {
-	int r;
+	int r = a->prepared ? 0 : a->ops->prepare(e);
 
-	if (!a->prepared) {
-		r = a->ops->prepare(e);
-		if (r < 0)
-			return r;
+	if (r == 0)
 		a->prepared = true;
-	}
-	if (!a->seccomp_ready) {
-		r = container_engine_prepare(e);
-		if (r < 0)
-			return r;
-		a->seccomp_ready = true;
-	}
-	return 0;
+	return r;
 }
 
 /* Is there such a container already? Then the call is answered. */

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
+ * The filters of configurations; the default one is in seccomp_list.c.
+ *
  * Theory of operation. libseccomp compiles rules to BPF; a short prologue of
  * our own goes in front of its programme, for what it cannot express: numbers
  * that no rule can name (newer than its table) answer ENOSYS, so that a C
@@ -29,9 +31,6 @@
 
 /* BPF_MAXINSNS of the kernel. */
 #define INSNS_MAX 4096
-
-/* CLONE_NEWNS NEWCGROUP NEWUTS NEWIPC NEWUSER NEWPID NEWNET */
-#define CLONE_NAMESPACES 0x7e020000
 
 static void cleanup_ctx(scmp_filter_ctx *ctx)
 {
@@ -141,75 +140,6 @@ static int set_attributes(scmp_filter_ctx ctx)
 		return r;
 	/* A binary tree in place of a list: 9 comparisons instead of 300. */
 	return seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2);
-}
-
-static int add_default_rules(scmp_filter_ctx ctx)
-{
-	struct scmp_arg_cmp arg;
-	size_t i;
-	int r;
-
-	for (i = 0; i < seccomp_allowed_n; i++) {
-		r = seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW,
-					   seccomp_allowed[i], 0, NULL);
-		if (r < 0)
-			return r;
-	}
-	for (i = 0; i < seccomp_families_n; i++) {
-		arg = SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)seccomp_families[i],
-			      0);
-		r = seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, SYS_socket, 1,
-					   &arg);
-		if (r < 0)
-			return r;
-	}
-	for (i = 0; i < seccomp_personalities_n; i++) {
-		arg = SCMP_A0(SCMP_CMP_EQ, seccomp_personalities[i], 0);
-		r = seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, SYS_personality,
-					   1, &arg);
-		if (r < 0)
-			return r;
-	}
-	arg = SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_NAMESPACES, 0);
-	r = seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, SYS_clone, 1, &arg);
-	if (r < 0)
-		return r;
-	/* Its flags are in memory, where a filter cannot look; every C library
-	 * falls back to clone() on ENOSYS. */
-	return seccomp_rule_add_array(ctx, SCMP_ACT_ERRNO(ENOSYS), SYS_clone3,
-				      0, NULL);
-}
-
-int seccomp_filter_default(const struct seccomp_filter **ret, struct err *e)
-{
-	static struct seccomp_filter filter;
-	_cleanup_(cleanup_ctx) scmp_filter_ctx ctx = NULL;
-	struct new_rules new = {.n = 0};
-	size_t i;
-	int r;
-
-	if (filter.n > 0) {
-		*ret = &filter;
-		return 0;
-	}
-	ctx = seccomp_init(SCMP_ACT_ERRNO(EPERM));
-	if (!ctx)
-		return err_sys(e, ENOMEM, "seccomp");
-	r = set_attributes(ctx);
-	if (r == 0)
-		r = add_default_rules(ctx);
-	if (r < 0)
-		return err_sys(e, -r, "seccomp: default profile");
-	for (i = 0; i < seccomp_new_calls_n; i++)
-		if (seccomp_new_calls[i].allowed)
-			new.rules[new.n++] = (struct new_rule){
-				(uint32_t)seccomp_new_calls[i].nr,
-				SECCOMP_RET_ALLOW};
-	r = export_filter(ctx, &new, &filter, e);
-	if (r < 0)
-		return r;
-	*ret = &filter;
-	return 0;
 }
 
 /* The kernel takes 32 bits of the family, and so does this. */

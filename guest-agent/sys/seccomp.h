@@ -23,9 +23,9 @@ struct seccomp_filter {
 
 void seccomp_filter_done(struct seccomp_filter *f);
 
-/* The default profile (docs/container.md): compiled at the first call and kept
- * for the life of the process. *ret is not the caller's to free. */
-int seccomp_filter_default(const struct seccomp_filter **ret, struct err *e);
+/* The default profile (docs/container.md): made at the first call and kept for
+ * the life of the process. Not the caller's to free. */
+const struct seccomp_filter *seccomp_filter_default(void);
 /* What holds below any profile of a VM's container: sockets of AF_VSOCK (the
  * way to the host and to the agent) and AF_ALG answer EPERM, other
  * architectures kill. To be installed first: the kernel takes the strictest

@@ -304,14 +304,14 @@ const size_t seccomp_allowed_n = ARRAY_SIZE(seccomp_allowed);
 
 /* Not AF_VSOCK (the way to the host), not AF_ALG (a kernel surface that has
  * had more holes than users). A list of what is allowed fails closed: the
- * kernel takes 32 bits of the argument, the filter compares 64. */
-const int seccomp_families[] = {AF_UNIX, AF_INET, AF_INET6, AF_NETLINK,
-				AF_PACKET};
+ * kernel takes 32 bits of the argument, the filter looks at 64. */
+const uint32_t seccomp_families[] = {AF_UNIX, AF_INET, AF_INET6, AF_NETLINK,
+				     AF_PACKET};
 const size_t seccomp_families_n = ARRAY_SIZE(seccomp_families);
 
 /* Linux, and Linux with 2.6 version numbers, with UNAME26 or both; asking. */
-const unsigned long seccomp_personalities[] = {0x0, 0x8, 0x20000, 0x20008,
-					       0xffffffff};
+const uint32_t seccomp_personalities[] = {0x0, 0x8, 0x20000, 0x20008,
+					  0xffffffff};
 const size_t seccomp_personalities_n = ARRAY_SIZE(seccomp_personalities);
 
 const struct seccomp_new_call seccomp_new_calls[] = {

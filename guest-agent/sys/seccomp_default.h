@@ -5,15 +5,16 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* Allowed whatever the arguments. */
 extern const int seccomp_allowed[];
 extern const size_t seccomp_allowed_n;
 /* Address families of socket(). */
-extern const int seccomp_families[];
+extern const uint32_t seccomp_families[];
 extern const size_t seccomp_families_n;
 /* Values of personality(). */
-extern const unsigned long seccomp_personalities[];
+extern const uint32_t seccomp_personalities[];
 extern const size_t seccomp_personalities_n;
 /* Calls newer than what libseccomp's table ends with. */
 struct seccomp_new_call {

@@ -407,7 +407,6 @@ static void start(uint8_t flags)
 	agent.pod_netns = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	agent.own_netns = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	agent.prepared = true;
-	agent.seccomp_ready = true;
 	agent.claimed = flags & 1;
 	for (i = 0; i < CONNS; i++)
 		conns[i] = -1;

@@ -370,7 +370,6 @@ static void test_create(void **state)
 	       "\"field\":\"scratch\"");
 	expect(f, CREATE("a", ",\"disk_timeout\":5,\"scratch\":1"), "scratch");
 	f->a->prepared = true;
-	f->a->seccomp_ready = true;
 	expect(f, CREATE("a", ",\"disk_timeout\":5"), "-");
 	assert_int_equal(f->a->peers[0].wait, WAIT_DISK);
 	usleep(10000);

@@ -92,11 +92,7 @@ static uint32_t ask(const struct seccomp_filter *f, int nr, uint64_t a0)
 
 static const struct seccomp_filter *the_default(void)
 {
-	const struct seccomp_filter *f = NULL;
-	struct err e = ERR_INIT;
-
-	assert_int_equal(seccomp_filter_default(&f, &e), 0);
-	return f;
+	return seccomp_filter_default();
 }
 
 static void everyday_calls_are_allowed(void **state)
@@ -248,8 +244,31 @@ static void clone_without_namespaces(void **state)
 			 SECCOMP_RET_ALLOW);
 	for (i = 0; i < ARRAY_SIZE(namespaces); i++)
 		assert_int_equal(ask(f, SYS_clone, namespaces[i] | 17), EPERM_);
-	assert_int_equal(ask(f, SYS_personality, 0), SECCOMP_RET_ALLOW);
-	assert_int_equal(ask(f, SYS_personality, 0x0040000), EPERM_);
+}
+
+static void some_personalities(void **state)
+{
+	static const uint64_t good[] = {0, 0x8, 0x20000, 0x20008, UINT32_MAX};
+	static const uint64_t bad[] = {0x1, 0x40000, 0x20001, 0x7fffffff};
+	const struct seccomp_filter *f = the_default();
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < ARRAY_SIZE(good); i++) {
+		assert_int_equal(ask(f, SYS_personality, good[i]),
+				 SECCOMP_RET_ALLOW);
+		assert_int_equal(ask(f, SYS_personality, good[i] | 1ULL << 32),
+				 EPERM_);
+	}
+	for (i = 0; i < ARRAY_SIZE(bad); i++)
+		assert_int_equal(ask(f, SYS_personality, bad[i]), EPERM_);
+}
+
+/* Each instruction is rewritten whenever a process is executed. */
+static void the_default_is_short(void **state)
+{
+	(void)state;
+	assert_in_range(the_default()->n, 1, 150);
 }
 
 /* ------------------------------------------------------ from configurations */
@@ -548,6 +567,8 @@ int main(void)
 		cmocka_unit_test(other_architectures_are_killed),
 		cmocka_unit_test(sockets_by_family),
 		cmocka_unit_test(clone_without_namespaces),
+		cmocka_unit_test(some_personalities),
+		cmocka_unit_test(the_default_is_short),
 		cmocka_unit_test(a_profile_is_honoured),
 		cmocka_unit_test(an_open_profile_is_open),
 		cmocka_unit_test(architectures_that_are_named),
