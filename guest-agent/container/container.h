@@ -321,6 +321,14 @@ int container_inside(struct container *c, int fd, container_inside_fn *fn,
 int container_in_folder(int place, int fd, container_inside_fn *fn, void *arg,
 			pid_t *ret_pid, struct err *e);
 
+/* Binds another file, of the same file system, in the place of the one that the
+ * configuration binds from `source`, wherever it does; as one step for who opens
+ * it by its name. Who has the old one open keeps that. Nothing is done where the
+ * configuration binds no such source, or the container has ended. -ENOENT: the
+ * container has something else in its place by now. Needs Linux 6.5. */
+int container_rebind(struct container *c, const char *source, int file,
+		     struct err *e);
+
 /* Undoes everything and frees c. -EBUSY while it runs, unless force, which
  * kills it; the first process is reaped by this function then. On failure c
  * stays as it is. */

@@ -226,6 +226,9 @@ int joined_keep(struct create *cr, struct err *e);
 void joined_undo(const struct create *cr);
 /* Takes it away; 0 also where it or the namespace has gone. */
 int joined_remove(const struct container *c, struct err *e);
+/* Waits for a child of one's own that ends with the number of an error: that,
+ * negative; -EIO: killed, -ETIMEDOUT: by its alarm. */
+int child_result(pid_t pid);
 /* check.c: the rules of a configuration, and what the engine cannot do, before
  * anything is looked at or made: -EINVAL, -ENOTSUP, -E2BIG, with the JSON path
  * in front. What only the machine knows comes later. */

@@ -14,6 +14,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mount.h>
@@ -132,14 +133,16 @@ static int remove_there(int ns, const char *place, uint64_t mount)
 	return fchdir(fd) < 0 || umount2(".", MNT_DETACH) < 0 ? errno : 0;
 }
 
-static int wait_for(pid_t pid)
+int child_result(pid_t pid)
 {
 	int status = 0;
 
 	while (waitpid(pid, &status, 0) < 0)
 		if (errno != EINTR)
 			return -errno;
-	return WIFEXITED(status) ? -WEXITSTATUS(status) : -EIO;
+	if (WIFEXITED(status))
+		return -WEXITSTATUS(status);
+	return WTERMSIG(status) == SIGALRM ? -ETIMEDOUT : -EIO;
 }
 
 int joined_remove(const struct container *c, struct err *e)
@@ -160,7 +163,7 @@ int joined_remove(const struct container *c, struct err *e)
 		return err_sys(e, errno, "fork");
 	if (pid == 0)
 		_exit(remove_there(ns, c->joined_place, c->joined.mount));
-	r = wait_for(pid);
+	r = child_result(pid);
 	return r < 0 ? err_sys(e, -r, "take '%s' out of the mount namespace",
 			       c->joined_place)
 		     : 0;
@@ -179,5 +182,5 @@ void joined_undo(const struct create *cr)
 		_exit(setns(p->join_mnt_fd, CLONE_NEWNS) < 0 ||
 		      fchdir(p->root_fd) < 0 || umount2(".", MNT_DETACH) < 0);
 	if (pid > 0)
-		wait_for(pid);
+		child_result(pid);
 }

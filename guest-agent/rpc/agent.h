@@ -389,10 +389,11 @@ int method_set_checks(void *ctx, struct vl_call *call, struct err *e);
 int method_checks(void *ctx, struct vl_call *call, struct err *e);
 /* ----------------------------------------------------------------- files.c */
 
-/* Writes the files (Create's list) of a container whose ids begin at base;
- * make: its folder, too. */
-int files_write(const char *id, const json_t *list, uint32_t base, bool make,
-		struct err *e);
+/* Writes the files (Create's list) of a container whose ids begin at base. c NULL:
+ * there is none yet, and the folder is made, too. Else they take the place of
+ * those that it has. */
+int files_write(const char *id, const json_t *list, uint32_t base,
+		struct container *c, struct err *e);
 /* None there is no error. */
 int files_remove(const char *id, struct err *e);
 

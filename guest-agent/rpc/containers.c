@@ -447,7 +447,7 @@ int method_update_files(void *ctx, struct vl_call *call, struct err *e)
 	r = read_slot(p, call, fields, ARRAY_SIZE(fields), &q, &s, e);
 	if (r != 0)
 		return r < 0 ? r : 0;
-	r = files_write(s->id, q.files, slot_ids(s), false, e);
+	r = files_write(s->id, q.files, slot_ids(s), s->container, e);
 	if (r < 0)
 		return r;
 	peer_reply(p, NULL);

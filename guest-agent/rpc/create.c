@@ -219,7 +219,7 @@ static int create_now(struct peer *p, const struct create_params *q,
 		return 0;
 	}
 	s->ids = q->ids;
-	r = files_write(s->id, q->files, slot_ids(s), true, e);
+	r = files_write(s->id, q->files, slot_ids(s), NULL, e);
 	if (r == 0)
 		r = create_container(s, q, config, rootfs, e);
 	if (r == 0)

@@ -2,8 +2,8 @@
 /*
  * Secrets and configs: files on a tmpfs of the guest's, FILES/ID/NAME, that
  * the configuration binds into the container. They belong to the container's
- * user namespace and are gone with it. New content is written over the old:
- * what is bound is the file itself, so one put in its place would not be seen.
+ * user namespace and are gone with it. New content is a new file, bound in the
+ * place of the old (docs/decisions/secret-rotation.md).
  */
 #include "guest-agent/rpc/agent.h"
 
@@ -70,8 +70,9 @@ static int read_file_params(const json_t *j, struct file_params *q,
 	return 0;
 }
 
-static int write_file(int folder, const struct file_params *q, uint32_t base,
-		      struct err *e)
+/* The new file, whole, under a name that is nobody's yet. */
+static int make_file(int folder, const char *name, const struct file_params *q,
+		     uint32_t base, struct err *e)
 {
 	size_t len = strlen(q->data) / 2;
 	_cleanup_close_ int fd = -1;
@@ -82,48 +83,70 @@ static int write_file(int folder, const struct file_params *q, uint32_t base,
 		return err_sys(e, ENOMEM, "files");
 	if (hex_parse(q->data, raw, len) < 0)
 		r = err_set(e, EINVAL, "files: data: not hexadecimal");
+	if (r == 0 && unlinkat(folder, name, 0) < 0 && errno != ENOENT)
+		r = err_sys(e, errno, "files: '%s'", q->name);
 	if (r == 0) {
-		fd = openat(folder, q->name,
-			    O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
-		if (fd < 0 ||
-		    fchown(fd, base + (uid_t)q->uid, base + (gid_t)q->gid) <
-			    0 ||
-		    fchmod(fd, (mode_t)q->mode) < 0)
-			r = err_sys(e, errno, "files: '%s'", q->name);
-	}
-	if (r == 0) {
-		r = write_full(fd, raw, len);
-		if (r == 0 && ftruncate(fd, (off_t)len) < 0)
+		fd = openat(folder, name,
+			    O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW |
+				    O_CLOEXEC,
+			    0600);
+		r = fd < 0 ? -errno : write_full(fd, raw, len);
+		if (r == 0 && (fchown(fd, base + (uid_t)q->uid,
+				      base + (gid_t)q->gid) < 0 ||
+			       fchmod(fd, (mode_t)q->mode) < 0))
 			r = -errno;
 		if (r < 0)
 			r = err_sys(e, -r, "files: '%s'", q->name);
 	}
 	explicit_bzero(raw, len);
 	free(raw);
-	return r;
+	return r < 0 ? r : steal_fd(&fd);
 }
 
-int files_write(const char *id, const json_t *list, uint32_t base, bool make,
-		struct err *e)
+/* In the container first: where that fails all stays as it was. */
+static int put_file(int folder, const char *id, const struct file_params *q,
+		    uint32_t base, struct container *c, struct err *e)
+{
+	_cleanup_close_ int fd = -1;
+	char fresh[16], source[160];
+	int r = 0;
+
+	snprintf(fresh, sizeof(fresh), "%s.new", q->name);
+	snprintf(source, sizeof(source), FILES "/%s/%s", id, q->name);
+	fd = make_file(folder, fresh, q, base, e);
+	if (fd >= 0 && c)
+		r = container_rebind(c, source, fd, e);
+	if (fd >= 0 && r == 0 && renameat(folder, fresh, folder, q->name) < 0)
+		r = err_sys(e, errno, "files: '%s'", q->name);
+	if (fd < 0 || r < 0)
+		unlinkat(folder, fresh, 0);
+	return fd < 0 ? fd : r;
+}
+
+int files_write(const char *id, const json_t *list, uint32_t base,
+		struct container *c, struct err *e)
 {
 	_cleanup_close_ int folder = -1;
+	struct err other = ERR_INIT;
 	struct file_params q;
 	const json_t *j;
 	size_t i;
-	int r = 0;
+	int r = 0, one;
 
 	if (json_array_size(list) == 0)
 		return 0;
-	folder = open_folder(id, make, e);
+	folder = open_folder(id, !c, e);
 	if (folder < 0)
 		return folder;
+	/* One that cannot be put there does not keep back the others. */
 	json_array_foreach(list, i, j) {
 		memset(&q, 0, sizeof(q));
-		r = read_file_params(j, &q, e);
+		one = read_file_params(j, &q, r < 0 ? &other : e);
+		if (one == 0)
+			one = put_file(folder, id, &q, base, c,
+				       r < 0 ? &other : e);
 		if (r == 0)
-			r = write_file(folder, &q, base, e);
-		if (r < 0)
-			return r;
+			r = one;
 	}
 	return r;
 }

@@ -7,6 +7,10 @@
 
 #include "common/base/cleanup.h"
 
+#ifndef MOVE_MOUNT_BENEATH
+#define MOVE_MOUNT_BENEATH 0x200
+#endif
+
 static int failed(const char **ret_what, const char *what)
 {
 	if (ret_what)
@@ -117,6 +121,15 @@ int mnt_attach(int mnt_fd, int target_fd)
 {
 	return move_mount(mnt_fd, "", target_fd, "",
 			  MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0
+		       ? -errno
+		       : 0;
+}
+
+int mnt_attach_beneath(int mnt_fd, int target_fd)
+{
+	return move_mount(mnt_fd, "", target_fd, "",
+			  MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH |
+				  MOVE_MOUNT_BENEATH) < 0
 		       ? -errno
 		       : 0;
 }

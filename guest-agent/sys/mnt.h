@@ -40,6 +40,9 @@ int mnt_set(int fd, uint64_t set, uint64_t clear, uint64_t propagation,
 int mnt_idmap(int fd, int userns_fd, bool recursive);
 /* Puts the detached mount at mnt_fd onto the file or folder at target_fd. */
 int mnt_attach(int mnt_fd, int target_fd);
+/* Puts it below what is mounted at target_fd, where it is seen as soon as that
+ * is gone. -EINVAL: nothing is mounted there, or the kernel is older than 6.5. */
+int mnt_attach_beneath(int mnt_fd, int target_fd);
 /* Puts a read-only copy of what is at fd onto itself. */
 int mnt_make_readonly(int fd);
 

@@ -242,6 +242,7 @@ vms:
         secrets:
           - { source: tls, target: /run/secrets/tls.key, mode: 0400, uid: 1000, gid: 1000 }
           - ext
+          - { source: ext, target: /etc/app/ext }
         configs:
           - { source: conf, target: /etc/app/a.conf }
           - { source: inline, target: /etc/inline, mode: 0444 }
@@ -270,6 +271,35 @@ await "live" 10 rotated
 printf '%s' "$SECRET-ext2" | check "secret set again" hyb secret set ext
 rotated() { [ "$(x 'cat /run/secrets/ext')" = "$SECRET-ext2" ]; }
 await "live, too" 10 rotated
+# Who reads it meanwhile has one or the other, whole: a thousand A, two thousand B.
+cat >"$WORK/reader" <<'Y'
+n=0
+until [ -e /dev/shm/stop ]; do
+	for f in /run/secrets/ext /etc/app/ext; do
+		x=
+		read -r x <$f || echo "$f: absent" >>/dev/shm/wrong
+		case ${#x}$x in 1000A*B* | 2000B*A*) echo "$f: mixed" ;; 1000A* | 2000B*) ;; *) echo "$f: ${#x}" ;; esac >>/dev/shm/wrong
+	done
+	n=$((n + 1))
+	echo $n >/dev/shm/count
+done
+Y
+A=$(head -c 1000 /dev/zero | tr '\0' A) B=$(head -c 2000 /dev/zero | tr '\0' B)
+echo "$A" | hyb secret set ext >/dev/null
+rotated() { [ "$(x 'cat /etc/app/ext')" = "${1:-$A}" ]; }
+await "one that is read at two places" 60 rotated
+x 'rm -f /dev/shm/stop; '"$(cat "$WORK/reader")" >"$WORK/reader.out" 2>&1 &
+READER=$!
+END=$((SECONDS + 120))
+await "a reader" 60 x '[ $(cat /dev/shm/count) -gt 20 ]'
+for v in "$B" "$A" "$B" "$A" "$B" "$A" "$B" "$A"; do
+	echo "$v" | hyb secret set ext >/dev/null
+	until rotated "$v" || [ $SECONDS -gt $END ]; do sleep 0.1; done
+done
+x 'touch /dev/shm/stop'
+wait $READER
+is "a reader has the old or the new one, whole" "$(x 'cat /dev/shm/wrong | sort | uniq -c | head'; x 'echo $(($(cat /dev/shm/count) > 20))')" 1
+is "and no mount of the old ones is left" "$(x 'grep -c " /run/secrets/ext \| /etc/app/ext " /proc/mounts')" 2
 is "in the same container" "$(field x/v/c started_at)" "$STARTED"
 kill_9 "$(hybd_pid)"
 is "secret ls" "$(hyb secret ls -o json | jq -r '.[].name' | sort)" "ext
