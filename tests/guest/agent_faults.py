@@ -20,7 +20,8 @@ import tempfile
 import time
 
 SOCKET, PID = sys.argv[1], int(sys.argv[2])
-ID = "broken-1"
+# Two of these on one host share its cgroups.
+ID = "broken-%d" % os.getpid()
 # Cannot fail for want of memory, or must not fail: the way back out of a
 # namespace, and what ends a process.
 NEVER = """close exit exit_group rt_sigreturn rt_sigaction rt_sigprocmask sigaltstack epoll_wait
@@ -72,6 +73,8 @@ def create():
     return call("Create", id=ID, image="img", disk_timeout=1000, scratch_size=16 << 20, user="", init=False,
                 log_size=65536, files=[{"name": "0", "mode": 0o400, "uid": 0, "gid": 0, "data": "00"}],
                 config={"ociVersion": "1.2.0", "hostname": "f", "root": {"path": "rootfs"}, "linux": {},
+                        "mounts": [{"destination": "/etc/group", "type": "bind", "options": ["bind", "ro"],
+                                    "source": "/run/hyb/files/%s/0" % ID}],
                         "process": {"user": {"uid": 0, "gid": 0}, "cwd": "/", "env": ["PATH=/bin"],
                                     "args": ["sleep", "1000"]}})
 
@@ -112,6 +115,25 @@ def copy(path):
             return got
         s.sendall(struct.pack("<II", 1, 16 + len(path)) + struct.pack("<IIII", 1, 0, len(path), 0) + path)
         return {} if s.recv(1) else {"error": "closed"}
+
+
+def update():
+    """To 01, where Create has written 00."""
+    return call("UpdateFiles", id=ID, files=[{"name": "0", "mode": 0o400, "uid": 0, "gid": 0, "data": "01"}])
+
+
+def updated():
+    """"" or what is wrong: the container has the old or the new file, once, and the next update goes there."""
+    pid = [c["pid"] for c in call("List")["parameters"]["containers"] if c["id"] == ID][0]
+    for may in (b"\0", b"\1"), (b"\1",):
+        with open("/proc/%d/mounts" % pid) as f:
+            n = sum(" /etc/group " in line for line in f)
+        with open("/proc/%d/root/etc/group" % pid, "rb") as f:
+            got = f.read()
+        if n != 1 or got not in may:
+            return "the container has %r, %d times" % (got, n)
+        must("UpdateFiles", id=ID, files=[{"name": "0", "mode": 0o400, "uid": 0, "gid": 0, "data": "01"}])
+    return ""
 
 
 def delete():
@@ -181,6 +203,8 @@ class Strace:
         self.p.send_signal(signal.SIGTERM)
         self.p.wait(WAIT)
         self.p.stderr.close()
+        # strace may take a signal along that had just come when it left.
+        os.kill(PID, signal.SIGCHLD)
         with open(self.log.name, errors="replace") as f:
             return f.read()
 
@@ -215,9 +239,10 @@ def one(method, before, name, nth, base):
     if "INJECTED" not in log:
         return ""
     faults += 1
+    why = updated() if method == update else ""
     # What the deletion has not done, the next one does.
     gone()
-    return no_more(base)
+    return why or no_more(base)
 
 
 def faults_of(title, method, before, but=()):
@@ -277,6 +302,7 @@ for title, method, before, but in (
         ("Exec, detached", lambda: exec_(True, True), running, ends),
         ("Attach", attach, kept, ends),
         ("Copy", lambda: copy(b"/bin"), running, ends + ("sendto", "epoll_ctl")),
+        ("UpdateFiles", update, running, ()),
         ("Delete", delete, kept, ends)):
     if not wanted or title in wanted:
         faults_of(title, method, before, but)
