@@ -170,8 +170,6 @@ int tenant_check(struct request *q, const char *name, struct err *e);
 /* The declaration, freed with model_tenant_free(); *ret NULL: there is none. */
 int tenant_find(struct state *s, const char *name, struct model_tenant **ret,
 		struct err *e);
-/* What only root and the members of `default` may; -EPERM. */
-int tenant_operator(const struct request *q, const char *what, struct err *e);
 
 /* tenant_image.c: the image stores of all tenants that are declared. operators:
  * of the operator's; first_uid: of n_uids that tenants' programs run as. */
@@ -179,6 +177,9 @@ int tenant_images_open(struct state *s,
 		       const struct image_store_config *operators,
 		       uid_t first_uid, unsigned int n_uids,
 		       struct image_stores **ret, struct err *e);
+/* disk.c: the disks of all tenants, which count. */
+int tenant_disks_open(struct state *s, const struct disk_store_config *config,
+		      struct disk_store **ret, struct err *e);
 /* What the reference means to the tenant, for its containers; -EPERM, whether
  * it is there or not, where `allow.images` says so. */
 int tenant_image(struct request *q, const char *tenant, const char *reference,

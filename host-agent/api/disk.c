@@ -7,6 +7,35 @@
 #include "common/base/fd.h"
 #include "common/base/log.h"
 #include "common/varlink/params.h"
+#include "host-agent/state/state_tenant.h"
+
+static int quota_hold(void *arg, const char *tenant, const char *name,
+		      uint64_t bytes, bool is_new, struct err *e)
+{
+	const struct state_holding h = {.tenant = tenant,
+					.what = "disk",
+					.name = name,
+					.bytes = (int64_t)bytes};
+
+	return state_holding_put(arg, &h, is_new ? HOLDING_NEW : HOLDING_SET,
+				 e);
+}
+
+static int quota_drop(void *arg, const char *tenant, const char *name,
+		      struct err *e)
+{
+	return state_holding_drop(arg, tenant, "disk", name, e);
+}
+
+int tenant_disks_open(struct state *s, const struct disk_store_config *config,
+		      struct disk_store **ret, struct err *e)
+{
+	struct disk_store_config c = *config;
+	int r = state_holding_clear(s, "disk", e);
+
+	c.quota = (struct disk_quota){quota_hold, quota_drop, s};
+	return r < 0 ? r : disk_store_open(&c, ret, e);
+}
 
 /* The VMs that are declared to boot it: "stack/vm, stack/vm". */
 static void used_by(struct request *q, const char *disk, struct buf *b)
@@ -55,8 +84,6 @@ int on_disk_import(void *ctx, struct vl_call *call, struct err *e)
 
 	r = vl_params_read(call->parameters, fields, ARRAY_SIZE(fields), true,
 			   &p, NULL, e);
-	if (r == 0)
-		r = tenant_operator(q, "import disks", e);
 	if (r < 0)
 		return r;
 	if (disk_format_parse(p.format, &format) < 0)

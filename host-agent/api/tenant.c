@@ -147,15 +147,6 @@ int tenant_check(struct request *q, const char *name, struct err *e)
 	return err_set(e, EPERM, "you may not act for tenant '%s'", shown);
 }
 
-int tenant_operator(const struct request *q, const char *what, struct err *e)
-{
-	if (q->peer->uid == 0 || strcmp(q->tenant, HYB_DEFAULT_TENANT) == 0)
-		return 0;
-	err_set(e, EPERM, "tenant '%s' may not %s", q->tenant, what);
-	err_hint(e, "ask the operator: root may");
-	return -EPERM;
-}
-
 /* ------------------------------------------------------------------- calls */
 
 static int only_root(const struct request *q, struct err *e)
@@ -351,20 +342,13 @@ int on_tenant_remove(void *ctx, struct vl_call *call, struct err *e)
 {
 	struct request *q = ctx;
 	struct removal m = {.state = q->api->state};
-	struct disk_info *disks = NULL;
 	const char *name = "";
-	size_t n = 0;
 	int r = read_name(call, &name, e);
 
 	if (r == 0)
 		r = only_root(q, e);
 	if (r == 0)
 		r = tenant_check(q, name, e);
-	if (r == 0 && strcmp(name, HYB_DEFAULT_TENANT) != 0)
-		r = disk_list(q->api->disks, name, &disks, &n, e);
-	free(disks);
-	if (r == 0 && n)
-		r = err_set(e, EBUSY, "tenant '%s' still has disks", name);
 	m.name = name;
 	if (r == 0)
 		r = image_stores_remove(q->api->images, name, remove_row, &m,

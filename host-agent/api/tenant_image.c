@@ -31,6 +31,32 @@ static void on_problem(void *arg, const char *tenant, const struct err *e)
 	log_error("images of tenant '%s': %s", tenant, e->msg);
 }
 
+static int quota_left(void *arg, const char *tenant, uint64_t *ret_most,
+		      uint64_t *ret_left, struct err *e)
+{
+	int64_t most, left;
+	int r = state_quota_left(arg, tenant, QUOTA_STORAGE, &most, &left, e);
+
+	if (r == 0 && most != INT64_MAX) {
+		*ret_most = (uint64_t)most;
+		*ret_left = (uint64_t)left;
+	}
+	return r;
+}
+
+static int quota_hold(void *arg, const char *tenant, uint64_t bytes, bool check,
+		      struct err *e)
+{
+	const struct state_holding h = {
+		.tenant = tenant,
+		.what = "images",
+		.name = "",
+		.bytes = (int64_t)bytes,
+	};
+
+	return state_holding_put(arg, &h, check ? HOLDING_ASK : HOLDING_SET, e);
+}
+
 int tenant_images_open(struct state *s,
 		       const struct image_store_config *operators,
 		       uid_t first_uid, unsigned int n_uids,
@@ -39,6 +65,7 @@ int tenant_images_open(struct state *s,
 	const struct image_stores_config c = {
 		.operators = *operators,
 		.tenant = HYB_DEFAULT_TENANT,
+		.quota = {.left = quota_left, .hold = quota_hold, .arg = s},
 		.first_uid = first_uid,
 		.n_uids = n_uids,
 		.find = is_declared,

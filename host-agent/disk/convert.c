@@ -59,7 +59,7 @@ static int run(const char *const *argv, uint64_t ms, int *ret_status,
 /* Runs qemu-img as the uid that owns nothing else, with the words of `what`
  * behind. Its own pid namespace too: when it ends, nothing of it is left that
  * could still write to the file. */
-static int run_confined(const struct disk_store *s, uint64_t size,
+static int run_confined(const struct disk_store *s, uid_t uid_nr, uint64_t size,
 			const char *const *what, int *ret_status, struct err *e)
 {
 	char fsize[40], uid[32], gid[32];
@@ -96,13 +96,13 @@ static int run_confined(const struct disk_store *s, uint64_t size,
 		argv[n++] = *what++;
 	snprintf(fsize, sizeof(fsize), "--fsize=%llu",
 		 (unsigned long long)size);
-	snprintf(uid, sizeof(uid), "--reuid=%u", s->uid);
+	snprintf(uid, sizeof(uid), "--reuid=%u", uid_nr);
 	snprintf(gid, sizeof(gid), "--regid=%u", s->gid);
 	return run(argv, CONVERT_MS, ret_status, e);
 }
 
-int disk_convert(const struct disk_store *s, const char *in, const char *out,
-		 uint64_t size, struct err *e)
+int disk_convert(const struct disk_store *s, uid_t uid, const char *in,
+		 const char *out, uint64_t size, struct err *e)
 {
 	const char *check[] = {"check", "-q", "-f", "qcow2", in, NULL};
 	const char *convert[] = {"convert", "-q", "-f", "qcow2", "-O",
@@ -110,11 +110,11 @@ int disk_convert(const struct disk_store *s, const char *in, const char *out,
 	int status, r;
 
 	/* One that was cut would become a disk with holes. */
-	r = run_confined(s, size, check, &status, NULL);
+	r = run_confined(s, uid, size, check, &status, NULL);
 	if (r == 0 && status != 0 && status != STATUS_LEAKS)
 		return err_set(e, EINVAL,
 			       "it is damaged: `qemu-img check` finds errors");
-	return run_confined(s, size, convert, NULL, e);
+	return run_confined(s, uid, size, convert, NULL, e);
 }
 
 int disk_make_overlay(const char *path, const char *base, uint64_t size,

@@ -39,14 +39,30 @@ int disk_format_parse(const char *s, enum disk_format *ret);
 
 struct disk_store;
 
+/* Who counts disks; both may be NULL, then nobody does. */
+struct disk_quota {
+	/* There is to be a disk that takes so many bytes. is_new: asked before
+	 * anything of it is there: -EDQUOT, -EEXIST. Else it is told only. */
+	int (*hold)(void *arg, const char *tenant, const char *name,
+		    uint64_t bytes, bool is_new, struct err *e);
+	/* It is gone. */
+	int (*drop)(void *arg, const char *tenant, const char *name,
+		    struct err *e);
+	void *arg;
+};
+
 struct disk_store_config {
 	const char *root; /* hybd's */
-	uid_t uid;	  /* qemu-img's, of nobody else */
+	/* qemu-img's, of nobody else: n_uids from there on (0: one), in turns,
+	 * so that one import is nothing to another. */
+	uid_t uid;
+	unsigned int n_uids;
 	gid_t gid;
+	struct disk_quota quota;
 };
 
 /* Opens ROOT/disks and ROOT/machines, made if missing; what an interrupted
- * import left is removed. */
+ * import left is removed, and each disk that is there is told to the quota. */
 int disk_store_open(const struct disk_store_config *c, struct disk_store **ret,
 		    struct err *e);
 void disk_store_close(struct disk_store *s);
@@ -66,8 +82,8 @@ typedef int (*disk_progress)(void *arg, const char *phase, uint64_t done,
 /*
  * Takes the regular file fd (read from its start) as a disk of this name.
  * -EEXIST: there is one. -EINVAL: not of that format, or a kind of qcow2 that
- * is not taken. -EFBIG: larger than DISK_SIZE_MAX. It is whole or not there,
- * whenever this process is killed.
+ * is not taken. -EFBIG: larger than DISK_SIZE_MAX. -EDQUOT. It is whole or not
+ * there, whenever this process is killed.
  */
 int disk_import(struct disk_store *s, const char *tenant, const char *name,
 		int fd, enum disk_format format, disk_progress progress,

@@ -22,6 +22,9 @@
 
 struct import {
 	struct disk_store *s;
+	const char *tenant, *name;
+	uid_t uid; /* qemu-img's */
+	bool held; /* it is counted, and is not there yet */
 	char dir[400];
 	char in[440], raw[440];
 	disk_progress progress;
@@ -30,8 +33,24 @@ struct import {
 
 static void import_done(struct import *im)
 {
+	const struct disk_quota *q = &im->s->quota;
+
 	if (im->dir[0])
 		(void)path_remove(im->dir, NULL);
+	if (im->held)
+		(void)q->drop(q->arg, im->tenant, im->name, NULL);
+}
+
+/* size: as a VM sees it, which is what counts; more: while it is imported. */
+static int hold(struct import *im, uint64_t size, uint64_t more, struct err *e)
+{
+	const struct disk_quota *q = &im->s->quota;
+	int r = q->hold ? q->hold(q->arg, im->tenant, im->name, size + more,
+				  true, e)
+			: 0;
+
+	im->held = r == 0 && q->hold;
+	return r;
 }
 
 static int tell(const struct import *im, const char *phase, uint64_t done,
@@ -178,31 +197,44 @@ static int give(const struct import *im, uid_t uid, gid_t gid, struct err *e)
 	return 0;
 }
 
-static int from_qcow2(const struct import *im, int fd, uint64_t file_size,
-		      uint64_t *ret_size, struct err *e)
+static int read_header(int fd, const char *what, uint64_t *ret_size,
+		       struct err *e)
 {
 	unsigned char head[QCOW2_HEADER_MAX] = {0};
+	ssize_t n = fd < 0 ? -1 : pread(fd, head, sizeof(head), 0);
+
+	if (n < 0)
+		return err_sys(e, errno, "read '%s'", what);
+	return qcow2_check(head, (size_t)n, ret_size, e);
+}
+
+static int from_qcow2(struct import *im, int fd, uint64_t file_size,
+		      uint64_t *ret_size, struct err *e)
+{
 	_cleanup_close_ int in = -1;
-	ssize_t n;
+	uint64_t size = 0;
 	int r;
 
-	r = check_space(im, file_size, e);
+	r = read_header(fd, "the file", &size, e);
+	if (r == 0)
+		r = hold(im, size, file_size, e);
+	if (r == 0)
+		r = check_space(im, file_size, e);
 	if (r == 0)
 		r = copy(im, fd, im->in, file_size, e);
 	if (r < 0)
 		return r;
 	/* Of the copy: the caller's own file may change. */
 	in = open(im->in, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	n = in < 0 ? -1 : pread(in, head, sizeof(head), 0);
-	if (n < 0)
-		return err_sys(e, errno, "read '%s'", im->in);
-	r = qcow2_check(head, (size_t)n, ret_size, e);
+	r = read_header(in, im->in, ret_size, e);
+	if (r == 0 && *ret_size != size)
+		r = err_set(e, EINVAL, "the file changed while it was read");
 	if (r == 0)
 		r = tell(im, "converting", 0, 0, e);
 	if (r == 0)
-		r = give(im, im->s->uid, im->s->gid, e);
+		r = give(im, im->uid, im->s->gid, e);
 	if (r == 0)
-		r = disk_convert(im->s, im->in, im->raw, *ret_size, e);
+		r = disk_convert(im->s, im->uid, im->in, im->raw, *ret_size, e);
 	if (r == 0)
 		r = give(im, 0, 0, e);
 	return r;
@@ -254,8 +286,11 @@ int disk_import(struct disk_store *s, const char *tenant, const char *name,
 		int fd, enum disk_format format, disk_progress progress,
 		void *arg, struct disk_info *ret, struct err *e)
 {
-	_cleanup_(import_done) struct import im = {
-		.s = s, .progress = progress, .arg = arg};
+	_cleanup_(import_done) struct import im = {.s = s,
+						   .tenant = tenant,
+						   .name = name,
+						   .progress = progress,
+						   .arg = arg};
 	struct disk_info there;
 	uint64_t size;
 	struct stat st;
@@ -271,6 +306,7 @@ int disk_import(struct disk_store *s, const char *tenant, const char *name,
 		err_hint(e, "`hyb disk rm %s` removes it", name);
 		return -EEXIST;
 	}
+	im.uid = s->uid + atomic_fetch_add(&s->imports, 1) % s->n_uids;
 	r = check_source(fd, format, &st, e);
 	if (r == 0)
 		r = make_dir(&im, e);
@@ -278,7 +314,9 @@ int disk_import(struct disk_store *s, const char *tenant, const char *name,
 		return r;
 	size = (uint64_t)st.st_size;
 	if (format == DISK_RAW) {
-		r = check_space(&im, (uint64_t)st.st_blocks * 512, e);
+		r = hold(&im, size, 0, e);
+		if (r == 0)
+			r = check_space(&im, (uint64_t)st.st_blocks * 512, e);
 		if (r == 0)
 			r = copy(&im, fd, im.raw, size, e);
 	} else {
@@ -288,5 +326,10 @@ int disk_import(struct disk_store *s, const char *tenant, const char *name,
 		r = seal(&im, size, e);
 	if (r == 0)
 		r = publish(&im, tenant, name, e);
+	if (r == 0 && im.held) {
+		im.held = false;
+		(void)s->quota.hold(s->quota.arg, tenant, name, size, false,
+				    NULL);
+	}
 	return r < 0 ? r : disk_get(s, tenant, name, ret, e);
 }

@@ -71,6 +71,29 @@ static int sweep(const char *dir, const char *prefix, struct err *e)
 	return r;
 }
 
+/* What was counted of an import that was interrupted is no more. */
+static int tell_all(struct disk_store *s, const char *dir, struct err *e)
+{
+	_cleanup_closedir_ DIR *d = opendir(dir);
+	struct dirent *ent;
+	int r = 0;
+
+	if (!d)
+		return err_sys(e, errno, "open '%s'", dir);
+	while (r == 0 && (ent = readdir(d)) != NULL) {
+		_cleanup_free_ struct disk_info *list = NULL;
+		size_t i, n = 0;
+
+		if (!name_is_valid(ent->d_name))
+			continue;
+		r = disk_list(s, ent->d_name, &list, &n, e);
+		for (i = 0; r == 0 && i < n; i++)
+			r = s->quota.hold(s->quota.arg, ent->d_name,
+					  list[i].name, list[i].size, false, e);
+	}
+	return r;
+}
+
 int disk_store_open(const struct disk_store_config *c, struct disk_store **ret,
 		    struct err *e)
 {
@@ -81,6 +104,8 @@ int disk_store_open(const struct disk_store_config *c, struct disk_store **ret,
 	if (!s)
 		return err_sys(e, ENOMEM, "open the disks");
 	s->uid = c->uid;
+	s->n_uids = c->n_uids ? c->n_uids : 1;
+	s->quota = c->quota;
 	s->gid = c->gid;
 	snprintf(s->root, sizeof(s->root), "%s", c->root);
 	snprintf(disks, sizeof(disks), "%s/disks", s->root);
@@ -93,6 +118,8 @@ int disk_store_open(const struct disk_store_config *c, struct disk_store **ret,
 		r = sweep(disks, DISK_IMPORT_PREFIX, e);
 	if (r == 0)
 		r = sweep(machines, DISK_NEW_PREFIX, e);
+	if (r == 0 && s->quota.hold)
+		r = tell_all(s, disks, e);
 	if (r == 0)
 		*ret = steal_ptr(s);
 	return r;
@@ -194,5 +221,8 @@ int disk_remove(struct disk_store *s, const char *tenant, const char *name,
 	disk_path(s, tenant, name, path, sizeof(path));
 	if (unlink(path) < 0)
 		return err_sys(e, errno, "remove '%s'", path);
+	/* What stays counted, the next start mends. */
+	if (s->quota.drop)
+		(void)s->quota.drop(s->quota.arg, tenant, name, NULL);
 	return 0;
 }

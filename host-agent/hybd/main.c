@@ -31,7 +31,7 @@
 /* Uids for VMs: a range that adduser and systemd leave alone. The first is
  * the accelerator probe's, then come hyb-image's and qemu-img's, and those of
  * what VMs do in the host's folders (docs/decisions/binds.md); behind the VMs'
- * those of tenants' image stores. */
+ * those of tenants' image stores, and of each import of a disk. */
 #define UID_BASE     1878000000u
 #define UID_IMAGE    (UID_BASE + 1)
 #define UID_DISK     (UID_BASE + 2)
@@ -41,6 +41,8 @@
 #define UID_VM_COUNT 60000u
 #define UID_STORES   (UID_VMS + UID_VM_COUNT)
 #define UID_N_STORES 4096u
+#define UID_IMPORTS  (UID_STORES + UID_N_STORES)
+#define UID_N_DISKS  256u
 #define UID_FOREIGN  (UID_BASE + 65536)
 #define UID_LAST     (UID_FOREIGN + 65535)
 #define NOFILE_WANT  65536
@@ -440,13 +442,15 @@ static int open_volumes(const struct options *o, struct state *state,
 	return volume_store_open(&cfg, ret, e);
 }
 
-static int open_disks(const struct options *o, struct disk_store **ret,
-		      struct err *e)
+static int open_disks(const struct options *o, struct state *state,
+		      struct disk_store **ret, struct err *e)
 {
-	struct disk_store_config cfg = {
-		.root = o->root, .uid = UID_DISK, .gid = UID_DISK};
+	struct disk_store_config cfg = {.root = o->root,
+					.uid = UID_IMPORTS,
+					.n_uids = UID_N_DISKS,
+					.gid = UID_DISK};
 
-	return disk_store_open(&cfg, ret, e);
+	return tenant_disks_open(state, &cfg, ret, e);
 }
 
 static int serve(const struct options *o, const struct paths *p, struct err *e)
@@ -479,7 +483,7 @@ static int serve(const struct options *o, const struct paths *p, struct err *e)
 	if (r == 0)
 		r = secret_store_open(o->root, api.state, &api.secrets, e);
 	if (r == 0)
-		r = open_disks(o, &api.disks, e);
+		r = open_disks(o, api.state, &api.disks, e);
 	if (r == 0)
 		r = open_virt(o, p, cmdline, &api.virt, e);
 	if (r < 0)

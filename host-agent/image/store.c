@@ -153,6 +153,7 @@ int image_store_open(const struct image_store_config *config,
 		image_store_close(s);
 		return r;
 	}
+	store_quota_settle(s);
 	*ret = s;
 	return 0;
 }
@@ -279,21 +280,8 @@ int image_store_list(struct image_store *s, struct image_info ***ret,
 int image_store_usage(struct image_store *s, struct image_usage *ret,
 		      struct err *e)
 {
-	_cleanup_closedir_ DIR *d = store_open_folder(s->erofs_fd);
-	struct dirent *de;
-	uint64_t sum = 0;
-
-	if (!d)
-		return err_sys(e, errno, "image store");
-	while ((de = readdir(d))) {
-		struct stat st;
-
-		if (de->d_name[0] != '.' &&
-		    fstatat(s->erofs_fd, de->d_name, &st,
-			    AT_SYMLINK_NOFOLLOW) == 0)
-			sum += (uint64_t)st.st_blocks * 512;
-	}
-	ret->images = sum;
+	(void)e;
+	ret->images = store_dir_bytes(s->erofs_fd);
 	layers_usage(s, ret);
 	return 0;
 }
@@ -384,6 +372,7 @@ int image_store_remove(struct image_store *s, const char *reference,
 
 	pthread_mutex_lock(&s->lock);
 	r = remove_locked(s, reference, in_use, arg, ret_removed, e);
+	store_quota_settle(s);
 	pthread_mutex_unlock(&s->lock);
 	return r;
 }
@@ -481,6 +470,7 @@ int image_store_prune(struct image_store *s, const struct image_prune *p,
 
 	pthread_mutex_lock(&s->lock);
 	r = prune_locked(s, p, ret, ret_bytes, e);
+	store_quota_settle(s);
 	pthread_mutex_unlock(&s->lock);
 	return r;
 }

@@ -77,6 +77,20 @@ static inline void cleanup_image_info_list(struct image_info ***l)
 
 #define IMAGE_NO_LAYER_CACHE UINT64_MAX
 
+/* Who counts what a store's files take on disk; all may be NULL, then nobody
+ * does. */
+struct image_quota {
+	/* Of the limit, and what is not used of it, by anything; UINT64_MAX:
+	 * there is none. */
+	int (*left)(void *arg, const char *tenant, uint64_t *ret_most,
+		    uint64_t *ret_left, struct err *e);
+	/* From now on they take so many bytes. check: -EDQUOT where that is
+	 * more than before, and too much. */
+	int (*hold)(void *arg, const char *tenant, uint64_t bytes, bool check,
+		    struct err *e);
+	void *arg;
+};
+
 struct image_store_config {
 	const char *dir;       /* ROOT/images, made where it is missing */
 	const char *tenant;    /* whose it is, for image_info; NULL: "" */
@@ -91,6 +105,7 @@ struct image_store_config {
 	/* Bytes of layers that are kept for later pulls; 0: a tenth of the file
 	 * system, at most 8 GiB */
 	uint64_t layer_cache;
+	struct image_quota quota;
 };
 
 /* -EBUSY: another process has it open. */

@@ -237,8 +237,10 @@ static int look(struct attempt *a, struct err *e)
 	const struct pull *u = a->u;
 	const uint64_t bytes = bytes_in(u->out, u->layers);
 
-	if (bytes > u->s->c.max_bytes)
-		return err_set(e, EFBIG, "the image is larger than the limit");
+	int r = store_quota_check_temp(u->s, bytes, e);
+
+	if (r < 0)
+		return r;
 	if (u->layers && a->is_open) {
 		if (bytes > a->bytes)
 			layers_moved(u->s, u->layers);

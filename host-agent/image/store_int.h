@@ -70,6 +70,7 @@ struct image_store {
 	uint64_t next_tmp;
 
 	pthread_mutex_t lock; /* of all below */
+	unsigned int n_loads; /* and pulls, under way */
 	bool gone; /* its folder is to go: nothing is put in any more */
 	struct stored *images;
 	size_t n_images, cap_images;
@@ -133,6 +134,50 @@ uint64_t store_count_freed(const struct image_store *s,
 /* name: by which it was found, or -1. */
 int store_make_info(struct image_store *s, const struct stored *i, int name,
 		    struct image_info **ret, struct err *e);
+
+/* ---- store_quota.c ---- */
+
+/* Bytes that the files of a folder take on disk. */
+uint64_t store_dir_bytes(int dir);
+
+/* With the lock held: asks for what the n images will take; tells what the
+ * store takes when that is settled. */
+int store_quota_take(struct image_store *s, const struct store_ready *list,
+		     size_t n, struct err *e);
+void store_quota_settle(struct image_store *s);
+
+/* Without it: how much an image may have on its way, in temporary files and as
+ * a whole EROFS file. -EDQUOT: nothing. */
+struct store_limits {
+	uint64_t temp, whole;
+};
+int store_quota_begin(struct image_store *s, struct store_limits *ret,
+		      struct err *e);
+/* Is that much in temporary files too much? */
+int store_quota_check_temp(struct image_store *s, uint64_t bytes,
+			   struct err *e);
+/* The progress of what is written to a file, which it ends when there is too
+ * much of it. */
+struct store_watch {
+	image_progress progress; /* told as well; may be NULL */
+	void *arg;
+	int fd;
+	uint64_t most;
+	bool over;
+};
+int store_quota_progress(void *watch, const char *phase, uint64_t done,
+			 uint64_t total);
+int store_quota_over(struct image_store *s, const struct store_watch *w,
+		     struct err *e);
+
+/* Around a load or pull. -EBUSY: too many at once. */
+int store_enter(struct image_store *s, struct err *e);
+void store_leave(struct image_store *s);
+
+/* ---- store_load.c, with the lock held ---- */
+
+/* Is there a whole file of these layers? Then it is the image's. */
+bool store_take_existing(struct image_store *s, struct stored *i);
 
 /* ---- store_diff.c, store_share.c, without the lock ---- */
 

@@ -131,8 +131,10 @@ static int convert(struct image_store *s, const struct image_child *child,
 		   const struct image_found *f, struct store_ready *y,
 		   struct err *e)
 {
+	struct store_watch watch = {child->progress, child->arg, -1, 0, false};
 	struct image_child c = *child;
 	struct stored *ret = &y->i;
+	struct store_limits max;
 	json_t *result = NULL;
 	uint8_t key[32];
 	struct stat st;
@@ -141,9 +143,16 @@ static int convert(struct image_store *s, const struct image_child *child,
 	make_key(f, ret->key);
 	if (hex_parse(ret->key, key, sizeof(key)) < 0)
 		return err_set(e, EIO, "sha256 does not work");
-	r = make_file(s, &y->whole, e);
+	r = store_quota_begin(s, &max, e);
+	if (r == 0)
+		r = make_file(s, &y->whole, e);
 	if (r < 0)
 		return r;
+	watch.fd = y->whole.fd;
+	watch.most = max.whole;
+	c.progress = store_quota_progress;
+	c.arg = &watch;
+	c.max_bytes = s->c.max_bytes;
 	c.verb = "convert";
 	c.phase = "convert";
 	c.out = y->whole.fd;
@@ -153,7 +162,7 @@ static int convert(struct image_store *s, const struct image_child *child,
 	c.total = f->size;
 	r = image_child_run(&c, &result, e);
 	if (r < 0)
-		return r;
+		return watch.over ? store_quota_over(s, &watch, e) : r;
 	ret->max_uid = (uint32_t)number_of(result, "max_uid");
 	ret->max_gid = (uint32_t)number_of(result, "max_gid");
 	ret->erofs_size = number_of(result, "bytes");
@@ -201,7 +210,7 @@ static void take_files(struct stored *i, const struct stored *from)
 }
 
 /* What is there stays where it is whole: VMs share its pages. */
-static bool take_existing(struct image_store *s, struct stored *i)
+bool store_take_existing(struct image_store *s, struct stored *i)
 {
 	size_t k;
 
@@ -252,7 +261,7 @@ static int place(struct image_store *s, struct store_ready *y, struct err *e)
 	struct stored *i = &y->i;
 	int r = 0;
 
-	if (take_existing(s, i))
+	if (store_take_existing(s, i))
 		return 0;
 	if (i->base.key[0] && !store_find_whole(s, i->base.key, &i->base.size,
 						&i->base.mtime_ns)) {
@@ -346,11 +355,14 @@ static int commit_all(struct image_store *s, struct store_ready *list,
 	pthread_mutex_lock(&s->lock);
 	if (s->gone)
 		r = err_set(e, ENOENT, "its tenant is gone");
+	if (r == 0)
+		r = store_quota_take(s, list, n, e);
 	for (i = 0; r == 0 && i < n; i++)
 		r = commit(s, &list[i], l->name ? given : found[i].names,
 			   &infos[i], e);
 	if (r < 0)
 		store_index_load(s, NULL); /* what is on disk counts */
+	store_quota_settle(s);
 	pthread_mutex_unlock(&s->lock);
 	return r;
 }
@@ -525,7 +537,6 @@ int store_load(struct image_store *s, const struct load *l,
 		.gid = s->c.gid,
 		.in = -1,
 		.out = -1,
-		.max_bytes = s->c.max_bytes,
 		.deadline_ms = l->deadline_ms,
 		.progress = l->progress,
 		.arg = l->arg,
@@ -541,8 +552,15 @@ int store_load(struct image_store *s, const struct load *l,
 		.child = &child,
 	};
 	_cleanup_(cleanup_image_source) struct image_source *src = NULL;
-	int r = image_source_open(&config, &src, e);
+	struct store_limits max;
+	int r = store_quota_begin(s, &max, e);
 
+	if (r < 0)
+		return r;
+	child.max_bytes = max.temp;
+	r = image_source_open(&config, &src, e);
+	if (r == -EFBIG && max.temp < s->c.max_bytes)
+		return store_quota_check_temp(s, max.temp + 1, e);
 	if (r < 0)
 		return r;
 	return l->is_tree ? load_tree(s, l, &child, src, ret, e)
@@ -604,7 +622,13 @@ static int load_input(struct image_store *s, const struct image_input *in,
 		.may_arg = in->may_arg,
 	};
 
-	return load_named(s, &l, in->name, in->source_name, ret, e);
+	int r = store_enter(s, e);
+
+	if (r < 0)
+		return r;
+	r = load_named(s, &l, in->name, in->source_name, ret, e);
+	store_leave(s);
+	return r;
 }
 
 int image_store_load_fd(struct image_store *s, const struct image_input *in,

@@ -173,9 +173,13 @@ static int work(struct image_store *s, struct pulling *x,
 {
 	struct worker k = {s, x, w};
 	struct err err = ERR_INIT;
-	int r = store_pull_now(s, x->p, w->deadline_ms, on_progress, &k, ret,
-			       &err);
+	int r = store_enter(s, &err);
 
+	if (r == 0) {
+		r = store_pull_now(s, x->p, w->deadline_ms, on_progress, &k,
+				   ret, &err);
+		store_leave(s);
+	}
 	pthread_mutex_lock(&s->lock);
 	x->done = true;
 	x->result = r;

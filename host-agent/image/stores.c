@@ -116,6 +116,9 @@ static int open_one(struct image_stores *s, const char *tenant,
 	c.dir = dir;
 	c.tenant = tenant;
 	c.uid = take_uid(s);
+	c.quota = s->c.quota;
+	/* It would be its tenant's to pay for, without being asked. */
+	c.layer_cache = IMAGE_NO_LAYER_CACHE;
 	r = image_store_open(&c, ret, e);
 	if (r == 0 && add_open(s, tenant, *ret) < 0) {
 		image_store_put(*ret);

@@ -22,7 +22,8 @@ struct image_stores;
 
 struct image_stores_config {
 	struct image_store_config operators; /* the others are like it */
-	const char *tenant; /* to whom the operator's store belongs */
+	const char *tenant;	  /* to whom the operator's store belongs */
+	struct image_quota quota; /* of the others */
 	/* Of the programs of tenants' stores, one each. */
 	uid_t first_uid;
 	unsigned int n_uids;

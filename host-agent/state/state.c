@@ -80,6 +80,10 @@ static const char *const upgrades[] = {
 	      " DEFAULT 0;"
 	      "ALTER TABLE stacks ADD COLUMN ports INTEGER NOT NULL DEFAULT 0;"
 	      "PRAGMA user_version = 5;",
+	[5] = "CREATE TABLE holdings("
+	      " tenant TEXT NOT NULL, what TEXT NOT NULL, name TEXT NOT NULL,"
+	      " bytes INTEGER NOT NULL, PRIMARY KEY(tenant, what, name));"
+	      "PRAGMA user_version = 6;",
 };
 #define SCHEMA_VERSION ((int)ARRAY_SIZE(upgrades))
 

@@ -16,6 +16,8 @@ int quota_use_read(struct state *s, const char *tenant, struct quota_use *ret,
 		       "SELECT TOTAL(vms), TOTAL(vcpus), TOTAL(memory),"
 		       " TOTAL(storage)"
 		       "  + (SELECT TOTAL(size) FROM volumes WHERE tenant = ?1)"
+		       "  + (SELECT TOTAL(bytes) FROM holdings"
+		       "     WHERE tenant = ?1)"
 		       "  + (SELECT TOTAL(s.size) FROM snapshots s"
 		       "     JOIN volumes v ON v.id = s.volume_id"
 		       "     WHERE v.tenant = ?1),"
@@ -105,6 +107,138 @@ int state_tenant_use(struct state *s, const char *name, struct quota_use *ret,
 	return r;
 }
 
+static int read_most(struct state *s, const char *tenant, enum quota_kind kind,
+		     int64_t *ret, struct err *e)
+{
+	_cleanup_(cleanup_stmt) sqlite3_stmt *st = NULL;
+	int r, step;
+
+	r = db_prepare(s, &st, e,
+		       "SELECT most FROM quotas WHERE tenant = ?1"
+		       " AND kind = ?2",
+		       "ti", tenant, (int64_t)kind);
+	if (r < 0)
+		return r;
+	step = sqlite3_step(st);
+	if (step != SQLITE_ROW && step != SQLITE_DONE)
+		return db_error(s, e, "read");
+	*ret = step == SQLITE_ROW ? sqlite3_column_int64(st, 0) : INT64_MAX;
+	return 0;
+}
+
+int state_quota_left(struct state *s, const char *tenant, enum quota_kind kind,
+		     int64_t *ret_most, int64_t *ret_left, struct err *e)
+{
+	struct quota_use use;
+	int r;
+
+	pthread_mutex_lock(&s->lock);
+	r = quota_use_read(s, tenant, &use, e);
+	if (r == 0)
+		r = read_most(s, tenant, kind, ret_most, e);
+	pthread_mutex_unlock(&s->lock);
+	if (r < 0)
+		return r;
+	if (*ret_most == INT64_MAX)
+		*ret_left = INT64_MAX;
+	else
+		*ret_left =
+			*ret_most > use.n[kind] ? *ret_most - use.n[kind] : 0;
+	return 0;
+}
+
+/* Has the tenant a row in the table? 1, 0 or an error. */
+static int has_rows(struct state *s, const char *sql, const char *name,
+		    struct err *e)
+{
+	_cleanup_(cleanup_stmt) sqlite3_stmt *st = NULL;
+	int r, step;
+
+	r = db_prepare(s, &st, e, sql, "t", name);
+	if (r < 0)
+		return r;
+	step = sqlite3_step(st);
+	if (step != SQLITE_ROW && step != SQLITE_DONE)
+		return db_error(s, e, "read");
+	return step == SQLITE_ROW;
+}
+
+/* Nothing new is of one that is gone. */
+static int check_tenant(struct state *s, const char *name, struct err *e)
+{
+	int r = 1;
+
+	if (strcmp(name, HYB_DEFAULT_TENANT) != 0)
+		r = has_rows(s, "SELECT 1 FROM tenants WHERE name = ?1", name,
+			     e);
+	return r == 0  ? err_set(e, ENOENT, "there is no tenant '%s'", name)
+	       : r < 0 ? r
+		       : 0;
+}
+
+static int check_new(struct state *s, const struct state_holding *h,
+		     struct err *e)
+{
+	_cleanup_(cleanup_stmt) sqlite3_stmt *st = NULL;
+	int r, step;
+
+	r = db_prepare(s, &st, e,
+		       "SELECT 1 FROM holdings WHERE tenant = ?1"
+		       " AND what = ?2 AND name = ?3",
+		       "ttt", h->tenant, h->what, h->name);
+	if (r < 0)
+		return r;
+	step = sqlite3_step(st);
+	if (step == SQLITE_ROW)
+		return err_set(e, EEXIST, "there is a %s '%s', or will be",
+			       h->what, h->name);
+	return step == SQLITE_DONE ? 0 : db_error(s, e, "read");
+}
+
+static int holding_put(struct state *s, const struct state_holding *h,
+		       enum holding_how how, struct err *e)
+{
+	struct quota_use before;
+	int r = quota_use_read(s, h->tenant, &before, e);
+
+	if (r == 0 && how != HOLDING_SET)
+		r = check_tenant(s, h->tenant, e);
+	if (r == 0 && how == HOLDING_NEW)
+		r = check_new(s, h, e);
+	if (r == 0)
+		r = db_run(s, e,
+			   "INSERT OR REPLACE INTO holdings"
+			   "(tenant, what, name, bytes)"
+			   " VALUES(?1, ?2, ?3, ?4)",
+			   "ttti", h->tenant, h->what, h->name, h->bytes);
+	return r < 0 || how == HOLDING_SET
+		       ? r
+		       : quota_end(s, h->tenant, &before, e);
+}
+
+int state_holding_put(struct state *s, const struct state_holding *h,
+		      enum holding_how how, struct err *e)
+{
+	int r = tx_begin(s, e);
+
+	return r < 0 ? r : tx_end(s, holding_put(s, h, how, e), e);
+}
+
+int state_holding_drop(struct state *s, const char *tenant, const char *what,
+		       const char *name, struct err *e)
+{
+	return db_write(s, e,
+			"DELETE FROM holdings WHERE tenant = ?1 AND what = ?2"
+			" AND name = ?3",
+			"ttt", tenant, what, name);
+}
+
+int state_holding_clear(struct state *s, const char *what, struct err *e)
+{
+	return db_write(s, e, "DELETE FROM holdings WHERE what = ?1", "t",
+			what);
+}
+
 int stack_use_write(struct state *s, const char *tenant, const char *name,
 		    const struct quota_use *use, struct err *e)
 {
@@ -192,22 +326,6 @@ int state_tenant_put(struct state *s, const struct model_tenant *t,
 	return r < 0 ? r : tx_end(s, tenant_write(s, t, doc, e), e);
 }
 
-/* Has the tenant a row in the table? 1, 0 or an error. */
-static int has_rows(struct state *s, const char *sql, const char *name,
-		    struct err *e)
-{
-	_cleanup_(cleanup_stmt) sqlite3_stmt *st = NULL;
-	int r, step;
-
-	r = db_prepare(s, &st, e, sql, "t", name);
-	if (r < 0)
-		return r;
-	step = sqlite3_step(st);
-	if (step != SQLITE_ROW && step != SQLITE_DONE)
-		return db_error(s, e, "read");
-	return step == SQLITE_ROW;
-}
-
 static int tenant_delete(struct state *s, const char *name, struct err *e)
 {
 	static const struct {
@@ -217,6 +335,8 @@ static int tenant_delete(struct state *s, const char *name, struct err *e)
 		{"VMs", "SELECT 1 FROM vms WHERE tenant = ?1 LIMIT 1"},
 		{"volumes", "SELECT 1 FROM volumes WHERE tenant = ?1 LIMIT 1"},
 		{"secrets", "SELECT 1 FROM secrets WHERE tenant = ?1 LIMIT 1"},
+		{"disks", "SELECT 1 FROM holdings WHERE tenant = ?1"
+			  " AND what = 'disk' LIMIT 1"},
 	};
 	bool keeps = strcmp(name, HYB_DEFAULT_TENANT) == 0;
 	size_t i;
@@ -231,6 +351,9 @@ static int tenant_delete(struct state *s, const char *name, struct err *e)
 	}
 	if (r == 0)
 		r = db_run(s, e, "DELETE FROM quotas WHERE tenant = ?1", "t",
+			   name);
+	if (r == 0 && !keeps)
+		r = db_run(s, e, "DELETE FROM holdings WHERE tenant = ?1", "t",
 			   name);
 	if (r == 0)
 		r = db_run(s, e, "DELETE FROM tenants WHERE name = ?1", "t",

@@ -47,7 +47,7 @@ cat >"$WORK/tenants.yaml" <<Y
 hyb: 1
 kind: tenant
 name: acme
-quota: { vms: 1, vcpus: 2, memory: 512m, storage: 300m, volumes: 2, published_ports: 1 }
+quota: { vms: 1, vcpus: 2, memory: 512m, storage: 160m, volumes: 2, published_ports: 1 }
 access: { users: [$A, $M] }
 ---
 hyb: 1
@@ -178,12 +178,26 @@ check "b deploys its own" b deploy "$WORK/own.yaml"
 is "each runs its own of that name" "$(a exec s/v/own -- cat /id) $(b exec own/v/own -- cat /id)" "acme globex"
 fails "what runs stays" 1 "is in use" a image rm local/id:1
 check "b goes" b down own
-fails "disks too" 5 "may not import disks" a disk import --format raw "$WORK/s.yaml" d
 
 # Quota.
 fails "one VM and no more" 5 "QuotaExceeded: tenant 'acme': vms: 1 used, 1 more asked, the limit is 1" a deploy "$WORK/second.yaml"
 fails "nor a larger one" 5 "vcpus: 1 used, 2 more asked, the limit is 2" a deploy "$WORK/large.yaml"
-fails "nor more storage" 5 "storage: .* the limit is 300m" a volume create big --size 300m
+fails "nor more storage" 5 "storage: .* the limit is 160m" a volume create big --size 160m
+used() { hyb tenant show acme | jq .used.storage; }
+truncate -s 16m "$WORK/d.raw"
+truncate -s 128m "$WORK/large.raw"
+before=$(used)
+check "a disk of a's" a disk import --format raw "$WORK/d.raw" d
+is "counts as a VM sees it" $(($(used) - before)) $((16 << 20))
+fails "no other of that name" 1 "already" a disk import --format raw "$WORK/d.raw" d
+fails "nor one that is too large" 5 "QuotaExceeded: .*storage: .* the limit is 160m" a disk import --format raw "$WORK/large.raw" e
+check "it goes" a disk rm d
+is "and is not counted any more" "$(used)" "$before"
+mkdir "$WORK/noise"
+head -c 60000000 /dev/urandom >"$WORK/noise/f"
+tar -C "$WORK/noise" -cf "$WORK/noise.tar" .
+fails "nor an image that is too large" 5 "QuotaExceeded: tenant 'acme': storage: .* the limit is 160m" a image import "$WORK/noise.tar" local/noise:1
+is "of which nothing stays" "$(used) $(ls "$HYB_ROOT/images/tenants/acme/tmp")" "$before "
 check "a second volume" a volume create other --size 16m
 fails "no third" 5 "volumes: 2 used, 1 more" a volume create third --size 16m
 fails "none grows over it" 5 "storage: " a volume create other --size 1g
@@ -192,8 +206,22 @@ check "a quota is lowered below what there is" hyb tenant apply "$WORK/tenants.y
 check "nothing is stopped: the same again" a deploy "$WORK/s.yaml"
 is "root sees use and limit" "$(hyb tenant show acme | jq -c '[.used.vms, .quota.vms, .used.volumes]')" "[1,0,2]"
 fails "one that has something stays" 1 "still has" hyb tenant rm acme
-kill_9 "$(hybd_pid)"
+# kill -9 while an image is converted.
+rm "$WORK/noise/f"
+head -c 20000000 /dev/urandom >"$WORK/noise/f"
+tar -C "$WORK/noise" -cf "$WORK/noise.tar" .
+taken() { find "$HYB_ROOT"/images/tenants/acme/{erofs,meta} -type f -printf '%b\n' | awk '{ n += $1 } END { print n * 512 }'; }
+rest=$(($(used) - $(taken)))
+pid=$(hybd_pid)
+a image import "$WORK/noise.tar" local/noise:1 >"$WORK/out" 2>&1 &
+import=$!
+while kill -0 $import 2>/dev/null && ! pgrep -P "$pid" -x hyb-image >/dev/null; do :; done
+kill_9 "$pid"
+wait $import
 check "another hybd" hyb ps
+is "a's store is whole" "$(ls -A "$HYB_ROOT/images/tenants/acme/tmp")$(images a | sed 's| acme/local/noise:1||')" "acme/local/id:1 default/busybox:latest"
+is "and what it takes is what counts" $(($(used) - $(taken))) $rest
+a image rm local/noise:1 >/dev/null 2>&1
 is "the next hybd knows all of it" "$(a ps -o json | jq -r '.[0].tenant') $(hyb tenant show acme | jq -c .used.vms)" "acme 1"
 check "down" a down s
 for v in mine other; do check "volume $v goes" a volume rm $v; done

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The image stores of several tenants. */
+#include <pthread.h>
 #include <setjmp.h>
 
 #include "host-agent/image/stores.h"
@@ -29,6 +30,41 @@ static void on_problem(void *arg, const char *tenant, const struct err *err)
 	snprintf(problem, sizeof(problem), "%s: %s", tenant, err->msg);
 }
 
+/* A quota of `limit` bytes, of which `others` are of something else. */
+static uint64_t limit = UINT64_MAX, others, held;
+static pthread_mutex_t quota_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static int quota_left(void *arg, const char *tenant, uint64_t *most,
+		      uint64_t *left, struct err *err)
+{
+	(void)arg;
+	(void)tenant;
+	(void)err;
+	pthread_mutex_lock(&quota_lock);
+	*most = limit;
+	*left = limit > others + held ? limit - others - held : 0;
+	if (limit == UINT64_MAX)
+		*left = limit;
+	pthread_mutex_unlock(&quota_lock);
+	return 0;
+}
+
+static int quota_hold(void *arg, const char *tenant, uint64_t bytes, bool check,
+		      struct err *err)
+{
+	bool over;
+
+	(void)arg;
+	if (strcmp(tenant, "acme") != 0)
+		return 0;
+	pthread_mutex_lock(&quota_lock);
+	over = check && bytes > held && others + bytes > limit;
+	if (!over)
+		held = bytes;
+	pthread_mutex_unlock(&quota_lock);
+	return over ? err_set(err, EDQUOT, "QuotaExceeded: too much") : 0;
+}
+
 static void open_all(void)
 {
 	const struct image_stores_config c = {
@@ -39,6 +75,7 @@ static void open_all(void)
 		.tenant = "default",
 		.first_uid = 70000,
 		.n_uids = 3,
+		.quota = {quota_left, quota_hold, NULL},
 		.find = find,
 		.on_problem = on_problem,
 	};
@@ -299,13 +336,147 @@ static void test_interrupted(void **state)
 	assert_int_equal(count_files("images/tenants"), 0);
 }
 
+/* What the files of acme's store take. */
+static uint64_t on_disk(void)
+{
+	static const char *const dirs[] = {"erofs", "meta"};
+	uint64_t sum = 0;
+	size_t i;
+
+	for (i = 0; i < 2; i++) {
+		char path[200];
+		struct dirent *de;
+		struct stat st;
+		DIR *d;
+
+		snprintf(path, sizeof(path), "%s/images/tenants/acme/%s", top,
+			 dirs[i]);
+		d = opendir(path);
+		assert_non_null(d);
+		while ((de = readdir(d)))
+			if (de->d_name[0] != '.' &&
+			    fstatat(dirfd(d), de->d_name, &st, 0) == 0)
+				sum += (uint64_t)st.st_blocks * 512;
+		closedir(d);
+	}
+	return sum;
+}
+
+/* A tar of one file of len bytes of noise. */
+static void make_noise(const char *name, size_t len)
+{
+	assert_int_equal(sh("cd %s && mkdir n && head -c %zu /dev/urandom >n/f "
+			    "&& tar -C n -cf %s . && rm -r n",
+			    top, len, name),
+			 0);
+}
+
+static int import(const char *name, const char *ref, struct err *err)
+{
+	struct image_input in = {.name = ref};
+	struct image_info **list = NULL;
+	char path[200];
+	int r;
+
+	snprintf(path, sizeof(path), "%s/%s", top, name);
+	in.fd = open(path, O_RDONLY | O_CLOEXEC);
+	assert_true(in.fd >= 0);
+	r = image_store_import_fd(store, &in, &list, err);
+	close(in.fd);
+	if (r == 0)
+		image_info_free_list(list);
+	return r;
+}
+
+#define MIB ((uint64_t)1 << 20)
+
+static void test_quota(void **state)
+{
+	(void)state;
+	use("acme");
+	make_noise("a.tar", 3 * MIB);
+	make_noise("b.tar", 3 * MIB);
+	make_noise("c.tar", 40 * MIB);
+	make_noise("d.tar", 2 * MIB);
+	limit = 8 * MIB;
+	others = MIB;
+	assert_int_equal(import("a.tar", "a:1", &e), 0);
+	assert_int_equal(held, on_disk());
+	assert_int_equal(import("b.tar", "b:1", &e), 0);
+	assert_int_equal(held, on_disk());
+	assert_true(held > 6 * MIB && held < 7 * MIB);
+	/* Larger than what is left: while it is converted, or at the end. */
+	assert_int_equal(import("c.tar", "c:1", &e), -EDQUOT);
+	assert_non_null(strstr(e.msg, "QuotaExceeded"));
+	assert_int_equal(import("d.tar", "d:1", &e), -EDQUOT);
+	assert_int_equal(held, on_disk());
+	/* What is there takes nothing, under another name either. */
+	assert_int_equal(import("a.tar", "again:1", &e), 0);
+	drop("acme", "b:1");
+	assert_int_equal(held, on_disk());
+	assert_int_equal(import("d.tar", "d:1", &e), 0);
+	/* A limit that is lower than what there is stops nothing there is. */
+	limit = MIB;
+	assert_int_equal(import("a.tar", "third:1", &e), 0);
+	assert_int_equal(import("b.tar", "b:1", &e), -EDQUOT);
+	/* What was counted and not put in place is mended at the next start. */
+	use("default");
+	held = 100 * MIB;
+	open_all();
+	assert_int_equal(held, on_disk());
+	limit = UINT64_MAX;
+	others = 0;
+}
+
+static void *import_one(void *arg)
+{
+	struct err err = ERR_INIT;
+	const char *name = arg;
+	char ref[40];
+
+	snprintf(ref, sizeof(ref), "%.1s:1", name);
+	if (import(name, ref, &err) == 0)
+		return arg;
+	assert_int_equal(err.code, EDQUOT);
+	return NULL;
+}
+
+/* Of several at once as many pass as there is room for. */
+static void test_quota_race(void **state)
+{
+	static char names[4][8] = {"a.tar", "b.tar", "c.tar", "d.tar"};
+	pthread_t threads[4];
+	void *won;
+	size_t i, n = 0;
+
+	(void)state;
+	use("acme");
+	held = 0;
+	for (i = 0; i < 4; i++)
+		make_noise(names[i], 3 * MIB);
+	limit = 7 * MIB;
+	for (i = 0; i < 4; i++)
+		assert_int_equal(
+			pthread_create(&threads[i], NULL, import_one, names[i]),
+			0);
+	for (i = 0; i < 4; i++) {
+		assert_int_equal(pthread_join(threads[i], &won), 0);
+		n += won != NULL;
+	}
+	assert_int_equal(n, 2);
+	assert_int_equal(held, on_disk());
+	assert_true(held < limit);
+	limit = UINT64_MAX;
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup_all, teardown_all)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_own_first), TEST(test_damaged),     TEST(test_users),
-		TEST(test_remove),    TEST(test_interrupted),
+		TEST(test_own_first),  TEST(test_damaged),     TEST(test_users),
+		TEST(test_remove),     TEST(test_interrupted), TEST(test_quota),
+		TEST(test_quota_race),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
