@@ -399,7 +399,7 @@ static int list_names(const struct image_stores *s, char ***ret, struct err *e)
 {
 	_cleanup_closedir_ DIR *d = opendir(s->dir);
 	char **list = calloc(1, sizeof(*list)), **grown;
-	struct dirent *de;
+	struct dirent *de = NULL;
 	size_t n = 0;
 
 	while (d && list && (de = readdir(d))) {
