@@ -23,7 +23,6 @@
  * It writes no file: a machine's address follows from its number.
  */
 #include "common/base/cleanup.h"
-#include "common/base/log.h"
 #include "common/base/parse.h"
 #include "common/base/sandbox.h"
 
@@ -386,13 +385,12 @@ int main(int argc, char **argv)
 		fputs(usage_text, stderr);
 		return EXIT_USAGE;
 	}
-	log_init("hyb-dhcpd", LOG_LEVEL_INFO);
 	/* Whoever started us is gone before it wrote down that it did. */
 	if (o.wait && read(STDIN_FILENO, &c, 1) != 1)
 		return 0;
 	r = sandbox_start(HOSTS_FD + 1, &e);
 	if (r == 0)
 		r = run(&o, &e);
-	log_error("%s", e.msg);
+	fprintf(stderr, "hyb-dhcpd: %s\n", e.msg);
 	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

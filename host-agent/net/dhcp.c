@@ -26,6 +26,8 @@
 #define READY_MS 60000
 #define LOOK_MS	 5
 #define END_MS	 10000
+/* What hyb-dhcpd becomes. */
+#define DNSMASQ "/usr/sbin/dnsmasq"
 
 struct dhcpd {
 	pid_t pid;
@@ -253,7 +255,12 @@ int dhcp_ensure(struct net *n, const char *tenant, int ns, struct err *e)
 	if (r == 0)
 		r = watch_add(n, tenant, s.d.fd, e);
 	cleanup_close(&s.d.fd);
-	return r < 0 ? err_wrap(e, "start the DHCP server") : 0;
+	if (r == 0)
+		return 0;
+	if (access(DNSMASQ, X_OK) < 0)
+		err_hint(e, "hyb needs '" DNSMASQ
+			    "': `apt-get install dnsmasq-base`");
+	return err_wrap(e, "start the DHCP server");
 }
 
 int dhcp_stop(struct net *n, const char *tenant, struct err *e)

@@ -60,6 +60,11 @@ class Ctl:
             raise RuntimeError(f"{text}: {said}")
         return said.split()[1:], fd
 
+    def end(self):
+        """Whether it ended well (a sanitizer may have something to say)."""
+        self.sock.close()
+        return self.proc.wait(BOUND) == 0
+
     def kill(self):
         self.proc.kill()
         self.proc.wait()
@@ -653,7 +658,7 @@ def main():
     test_lost_pin(ctl, one)
     test_killed(ctl)
     test_removed(ctl, one)
-    ctl.kill()
+    ok(ctl.end(), "the maker ends well")
     after = host_state()
     ok(after == before, "of the host nothing was touched",
        [(k, before[k], after[k]) for k in after if after[k] != before[k]])
