@@ -61,6 +61,23 @@ static void check_packages(json_t *checks)
 			   "missing: images cannot be pulled");
 }
 
+/* For VMs that boot a disk. */
+static void check_network(json_t *checks)
+{
+	if (!exists("/usr/sbin/dnsmasq"))
+		doctor_add(checks, "network", "warn",
+			   "apt-get install dnsmasq-base",
+			   "/usr/sbin/dnsmasq is missing: VMs that boot a disk "
+			   "get no network card");
+	else if (!exists("/dev/net/tun"))
+		doctor_add(checks, "network", "warn", "modprobe tun",
+			   "/dev/net/tun is missing: VMs that boot a disk get "
+			   "no network card");
+	else
+		doctor_add(checks, "network", "ok", "",
+			   "/usr/sbin/dnsmasq, /dev/net/tun");
+}
+
 static void check_kernel(json_t *checks)
 {
 	struct utsname u;
@@ -212,6 +229,7 @@ static void check_user(json_t *checks)
 void doctor_host(json_t *checks, const char *root)
 {
 	check_packages(checks);
+	check_network(checks);
 	check_kernel(checks);
 	check_cgroups(checks);
 	check_userns(checks);
