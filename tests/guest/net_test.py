@@ -175,13 +175,16 @@ class Guest:
         return self.read("echo", lambda f: f[23] == 1 and f[34] == 0 and
                          f[38:40] == struct.pack("!H", ident))
 
-    def lease(self):
-        """(address, options) of a whole exchange. A client asks again: the
+    def lease(self, name=b""):
+        """(address, options) of a whole exchange; name: the client's. A client asks again: the
         server may not have heard yet that there is such a machine."""
+        ident = bytes([61, len(name)]) + name if name else b""
+
         def ask(kind, answer, more=b""):
             def say():
                 self.send_ip("255.255.255.255", 17,
-                             udp(68, 67, dhcp(1, self.mac, kind, more)),
+                             udp(68, 67, dhcp(1, self.mac, kind,
+                                              ident + more)),
                              src="0.0.0.0", dmac="ff:ff:ff:ff:ff:ff")
             say()
             return self.read(f"DHCP answer {answer}", lambda f:
@@ -193,6 +196,17 @@ class Guest:
         ack = ask(3, 5, bytes([50, 4]) + offer[16:20] + bytes([54, 4]) +
                   socket.inet_aton(HOST))
         return socket.inet_ntoa(ack[16:20]), options_of(ack)
+
+
+    def renew(self):
+        """As a client that has an address asks: from it, and is answered at
+        it."""
+        self.send_ip(HOST, 17, udp(68, 67, dhcp(1, self.mac, 3,
+                                                ciaddr=self.ip)))
+        ack = self.read("DHCP answer", lambda f: f[12:14] == b"\x08\0" and
+                        f[:6] == mac(self.mac) and f[23] == 17 and
+                        options_of(f[42:]).get(53) == b"\5")
+        return socket.inet_ntoa(ack[30:34])
 
 
 # --------------------------------------------------------------- namespaces
@@ -257,15 +271,12 @@ def host_make():
 
 
 def host_state():
-    with open("/proc/self/mountinfo") as f:
-        mounts = [line.split()[4] for line in f]
     return {"addresses": run("ip", "-4", "-o", "addr"),
             "links": [(x["ifname"], "UP" in x["flags"])
                       for x in json.loads(run("ip", "-j", "link"))],
             "routes": run("ip", "-4", "route", "show", "table", "all"),
             "rules": run("nft", "list", "ruleset"),
-            "forwarding": run("sysctl", "net.ipv4.ip_forward"),
-            "mounts": mounts}
+            "forwarding": run("sysctl", "net.ipv4.ip_forward")}
 
 
 # ------------------------------------------------------------------- tests
@@ -344,6 +355,10 @@ def test_dhcp(ctl, one):
     equal(options.get(12), b"web", "DHCP: the machine's name")
     ok(3 not in options and 6 not in options,
        "DHCP: no router and no name server", options)
+    equal([one.lease(name)[0] for name in (b"\0boot", b"\xff" + bytes(18),
+                                           b"", b"\1" + mac(one.mac))],
+          [one.ip] * 4, "DHCP: whatever the client calls itself")
+    equal(one.renew(), one.ip, "DHCP: a lease is renewed")
     equal(one.ask()[6:12], mac(BRIDGE), "the bridge answers ARP")
     ok(one.ping(), "and echo")
 
