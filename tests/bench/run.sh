@@ -10,10 +10,11 @@ export HYB_ACCEL=${HYB_ACCEL:-tcg}
 name=${1:-}
 vm_figures="cold_deploy exec logs cp guest_fixed_memory smallest_vm host_memory read_image read_volume read_bind image_second image_cache engine_many_agent"
 image_figures="image_convert"
+pull_figures="pull_second"
 host_figures="scratch_ready"
 program_figures="programs"
 engine_figures="engine_start engine_exec engine_memory engine_many"
-all="$vm_figures $image_figures $host_figures $program_figures $engine_figures"
+all="$vm_figures $image_figures $pull_figures $host_figures $program_figures $engine_figures"
 case " $all " in
 *" ${name:-exec} "*) ;;
 *) echo "bench: unknown '$name'; one of: $all" >&2; exit 2 ;;
@@ -26,6 +27,9 @@ done
 case " $image_figures " in
 *" ${name:-image_convert} "*) tests/bench/image_convert.sh ;;
 esac
+if [ -z "$name" ] || [ "$name" = pull_second ]; then
+	tests/bench/pull_second.sh
+fi
 if [ -z "$name" ] || [ "$name" = scratch_ready ]; then
 	dir=$(mktemp -d /tmp/hyb-bench.XXXX)
 	build/default/tests/bench_scratch_ready "$dir"

@@ -35,34 +35,7 @@ python3 "$TOP/tests/e2e/pull-proxy.py" "${port[0]}" "${port[1]}" log rules &
 pids+=($!)
 await "the registry is up" 60 curl -sf "http://$R/v2/"
 
-# Images of three layers, of bytes that do not compress: NAME BASE... OWN, each a
-# size in KiB, or of the same number the same bytes.
-cat >make.py <<'P'
-import gzip, hashlib, io, json, os, random, sys, tarfile
-def layer(kib, seed):
-    b = io.BytesIO()
-    with tarfile.open(fileobj=b, mode="w") as t:
-        i = tarfile.TarInfo("f%d" % seed); i.size = kib << 10
-        t.addfile(i, io.BytesIO(random.Random(seed).randbytes(i.size)))
-    return b.getvalue()
-def put(b, kind):
-    h = hashlib.sha256(b).hexdigest()
-    open("l/blobs/sha256/" + h, "wb").write(b)
-    return dict(mediaType="application/vnd.oci.image." + kind, digest="sha256:" + h, size=len(b))
-os.makedirs("l/blobs/sha256", exist_ok=True)
-index = []
-for line in sys.stdin:
-    name, *sizes = line.split()
-    tars = [layer(*map(int, s.split(":"))) for s in sizes]
-    layers = [put(gzip.compress(t, 1, mtime=0), "layer.v1.tar+gzip") for t in tars]
-    open(name, "w").write("".join(x["digest"][7:] + "\n" for x in layers))
-    c = put(json.dumps(dict(architecture="amd64", os="linux", config=dict(Env=["NAME=" + name]), rootfs=dict(type="layers", diff_ids=["sha256:" + hashlib.sha256(t).hexdigest() for t in tars]))).encode(), "config.v1+json")
-    m = put(json.dumps(dict(schemaVersion=2, mediaType="application/vnd.oci.image.manifest.v1+json", config=c, layers=layers)).encode(), "manifest.v1+json")
-    index.append(dict(m, annotations={"org.opencontainers.image.ref.name": name}))
-json.dump(dict(schemaVersion=2, manifests=index), open("l/index.json", "w"))
-open("l/oci-layout", "w").write('{"imageLayoutVersion":"1.0.0"}')
-P
-python3 make.py <<'L'
+python3 "$TOP/tests/e2e/pull-images.py" <<'L'
 one 3000:1 2000:2 500:3
 two 3000:1 2000:2 500:4
 docker 3000:1 2000:2 500:5

@@ -7,7 +7,7 @@ LOG gets a line "PATH BYTES" for each answer to a GET, and one "PATH begun" when
 it is asked for. RULES, read anew for each request, has lines "DIGITS WHAT":
   cut N   after N bytes the connection ends, once (the line goes)
   wrong   all bytes of the answer are others, of the same number
-  hold N  after N bytes nothing comes until the line is gone"""
+  hold N  after N bytes they come one by one, 20 a second, until the line is gone"""
 import http.client
 import http.server
 import os
@@ -65,8 +65,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
                     self.close_connection = True
                     self.connection.close()
                     break
-                while rule_of(self.path, False):
-                    time.sleep(0.02)
+                if rule_of(self.path, False):
+                    time.sleep(0.05)
+                    self.wfile.write(data[sent:sent + 1])
+                    sent += 1
+                    continue
                 at = None
             end = min(sent + 65536, len(data) if at is None else at)
             self.wfile.write(data[sent:end])
