@@ -5,8 +5,12 @@
 #include "common/base/cleanup.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -35,6 +39,72 @@ void log_init(const char *program, enum log_level max)
 	log_max = max;
 }
 
+/* ----------------------------------------------------------- a limited file */
+
+static struct {
+	pthread_mutex_t lock;
+	const char *path; /* NULL: no limit */
+	long long max, written;
+} limited = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+/* Is the descriptor the file that has that name? */
+static bool is_file(int fd, const char *path, off_t *ret_size)
+{
+	struct stat a, b;
+
+	if (fstat(fd, &a) < 0 || !S_ISREG(a.st_mode) || lstat(path, &b) < 0 ||
+	    a.st_dev != b.st_dev || a.st_ino != b.st_ino)
+		return false;
+	*ret_size = a.st_size;
+	return true;
+}
+
+void log_limit(const char *path, long long max)
+{
+	off_t size = 0;
+
+	pthread_mutex_lock(&limited.lock);
+	limited.path = is_file(STDERR_FILENO, path, &size) ? path : NULL;
+	limited.max = max;
+	limited.written = size;
+	pthread_mutex_unlock(&limited.lock);
+}
+
+/* With the lock held. What cannot be done is tried again after as much. */
+static void start_anew(void)
+{
+	bool out_too;
+	char old[4096];
+	off_t size;
+	int fd;
+
+	limited.written = 0;
+	if (!is_file(STDERR_FILENO, limited.path, &size) ||
+	    snprintf(old, sizeof(old), "%s.1", limited.path) >=
+		    (int)sizeof(old))
+		return;
+	out_too = is_file(STDOUT_FILENO, limited.path, &size);
+	if (rename(limited.path, old) < 0)
+		return;
+	fd = open(limited.path,
+		  O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0640);
+	if (fd < 0)
+		return;
+	dup2(fd, STDERR_FILENO);
+	if (out_too)
+		dup2(fd, STDOUT_FILENO);
+	close(fd);
+}
+
+static void count(size_t n)
+{
+	pthread_mutex_lock(&limited.lock);
+	limited.written += (long long)n;
+	if (limited.path && limited.written > limited.max)
+		start_anew();
+	pthread_mutex_unlock(&limited.lock);
+}
+
 void log_msg(enum log_level level, const char *fmt, ...)
 {
 	char text[2048], stamp[32];
@@ -58,8 +128,8 @@ void log_msg(enum log_level level, const char *fmt, ...)
 	buf_putc(&line, '\n');
 	/* One write, so that lines of threads do not mix. A log that cannot be
 	 * written must not stop the program. */
-	if (line.data && write(STDERR_FILENO, line.data, line.len) < 0)
-		errno = saved;
+	if (line.data && write(STDERR_FILENO, line.data, line.len) > 0)
+		count(line.len);
 	buf_done(&line);
 	errno = saved;
 }

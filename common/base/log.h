@@ -19,6 +19,10 @@ int log_level_parse(const char *s, enum log_level *ret);
 
 /* program is kept by reference. */
 void log_init(const char *program, enum log_level max);
+/* Where standard error is the file `path` (kept by reference), it grows to `max`
+ * bytes, and is then PATH.1, in place of the last one. For programs whose lines
+ * others can bring about. */
+void log_limit(const char *path, long long max);
 void log_msg(enum log_level level, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 

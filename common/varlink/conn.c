@@ -22,6 +22,7 @@ void vl_conn_init(struct vl_conn *c, int fd, size_t max)
 	memset(c, 0, sizeof(*c));
 	c->fd = fd;
 	c->max = max ? max : VL_MESSAGE_MAX;
+	c->max_values = c->max / 8;
 	/* A whole message, its NUL, and what one read may bring behind it. */
 	c->in.max = c->max + 1 + READ_SIZE;
 	c->is_unix = socket_is_unix(fd);
@@ -64,13 +65,36 @@ ssize_t vl_conn_fill(struct vl_conn *c)
 	return r < 0 ? r : n;
 }
 
-static int message_parse(const char *text, size_t len, json_t **ret,
-			 struct err *e)
+/* More values than there may be? Every one but the first stands behind one of
+ * these. */
+static bool has_too_many(const char *text, size_t len, size_t max)
+{
+	bool in_string = false;
+	size_t i, n = 0;
+
+	for (i = 0; i < len; i++) {
+		if (in_string && text[i] == '\\')
+			i++;
+		else if (text[i] == '"')
+			in_string = !in_string;
+		else if (!in_string &&
+			 (text[i] == ',' || text[i] == '[' || text[i] == '{'))
+			n++;
+	}
+	return n > max;
+}
+
+static int message_parse(const struct vl_conn *c, const char *text, size_t len,
+			 json_t **ret, struct err *e)
 {
 	json_error_t je;
-	json_t *j = json_loadb(text, len, JSON_REJECT_DUPLICATES, &je);
 	char what[160];
+	json_t *j;
 
+	if (has_too_many(text, len, c->max_values))
+		return err_set(e, EMSGSIZE, "message has more than %zu values",
+			       c->max_values);
+	j = json_loadb(text, len, JSON_REJECT_DUPLICATES, &je);
 	if (!j)
 		return err_set(e, EBADMSG, "message is not JSON: %s",
 			       text_escape(je.text, what, sizeof(what)));
@@ -102,7 +126,7 @@ int vl_conn_next(struct vl_conn *c, json_t **ret, struct err *e)
 	if (len > c->max)
 		return err_set(e, EMSGSIZE, "message is longer than %zu bytes",
 			       c->max);
-	r = message_parse(c->in.data, len, ret, e);
+	r = message_parse(c, c->in.data, len, ret, e);
 	buf_consume(&c->in, len + 1);
 	c->seen = 0;
 	return r;

@@ -3,9 +3,10 @@
  * One Varlink connection (varlink.org): messages are JSON objects, each ended
  * by one NUL byte. Framing only; what a message means is call.h's.
  *
- * The peer may be an enemy: a message over the limit, broken JSON, duplicate
+ * The peer may be an enemy: a message over the limits, broken JSON, duplicate
  * keys or anything that is no object ends the connection (-EMSGSIZE,
- * -EBADMSG), and memory never exceeds the limit and one read.
+ * -EBADMSG). A value in memory takes up to some 200 bytes, "{}," three: their
+ * number is limited, too.
  */
 #ifndef HYB_COMMON_VARLINK_CONN_H
 #define HYB_COMMON_VARLINK_CONN_H
@@ -25,6 +26,7 @@
 struct vl_conn {
 	int fd;		      /* owned; -1 after vl_conn_done() */
 	size_t max;	      /* longest message accepted */
+	size_t max_values;    /* values (and members) in one; may be changed */
 	struct buf in;	      /* received, not yet taken */
 	size_t seen;	      /* bytes of `in` known to hold no NUL */
 	int fds[HYB_FDS_MAX]; /* received descriptors, not yet taken */
@@ -32,7 +34,7 @@ struct vl_conn {
 	bool is_unix; /* descriptors may be passed */
 };
 
-/* Takes over fd. max 0: VL_MESSAGE_MAX. */
+/* Takes over fd. max 0: VL_MESSAGE_MAX. As many values as bytes / 8. */
 void vl_conn_init(struct vl_conn *c, int fd, size_t max);
 void vl_conn_done(struct vl_conn *c);
 #define _cleanup_vl_conn_ __attribute__((cleanup(vl_conn_done)))

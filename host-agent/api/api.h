@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * hybd's Varlink server (io.hyb.Host): a thread for each connection, at most
- * API_CONNECTIONS_MAX and API_PER_UID_MAX of one user. The peer's credentials
- * are read once, at accept, and decide every call.
+ * API_CONNECTIONS_MAX, and of one user API_PER_UID_MAX and half of what the
+ * others leave. The peer's credentials are read once, at accept, and decide
+ * every call.
  */
 #ifndef HYB_HOST_AGENT_API_API_H
 #define HYB_HOST_AGENT_API_API_H
@@ -14,8 +15,12 @@
 #include <stdatomic.h>
 
 #define API_PROTOCOL	    1
-#define API_CONNECTIONS_MAX 256
-#define API_PER_UID_MAX	    128
+#define API_CONNECTIONS_MAX 512
+/* Of them for root alone: whoever has the others, root can end that. */
+#define API_CONNECTIONS_ROOT 32
+#define API_PER_UID_MAX	     128
+/* Of a call: arguments and environments are the longest lists. */
+#define API_VALUES_MAX ((size_t)16384)
 /* A client that does not take its answers in this time is left. */
 #define API_WRITE_MS 10000
 

@@ -8,6 +8,9 @@
 #include "common/base/parse.h"
 #include "common/varlink/params.h"
 
+/* Of a tenant, set by hand. */
+#define SECRETS_MAX 1000
+
 struct secret_params {
 	const char *name, *data;
 };
@@ -49,6 +52,28 @@ static void wake_all(struct request *q)
 	world_unlock(q->api->world);
 }
 
+/* No quota counts them: each is a row of what holds everything. */
+static int check_room(struct request *q, const char *name, struct err *e)
+{
+	_cleanup_free_ struct state_secret *list = NULL;
+	size_t n = 0, own = 0, i;
+	int r = state_secret_list(q->api->state, &list, &n, e);
+
+	for (i = 0; r == 0 && i < n; i++) {
+		if (strcmp(list[i].tenant, q->tenant) != 0 || list[i].stack[0])
+			continue;
+		if (strcmp(list[i].name, name) == 0)
+			return 0;
+		own++;
+	}
+	if (r < 0 || own < SECRETS_MAX)
+		return r;
+	err_set(e, EDQUOT, "tenant '%s' has %d secrets: no more", q->tenant,
+		SECRETS_MAX);
+	err_hint(e, "`hyb secret rm` removes one");
+	return -EDQUOT;
+}
+
 int on_secret_set(void *ctx, struct vl_call *call, struct err *e)
 {
 	static const struct vl_field fields[] = {
@@ -67,6 +92,8 @@ int on_secret_set(void *ctx, struct vl_call *call, struct err *e)
 			   &p, NULL, e);
 	if (r == 0)
 		r = check_name_of(p.name, e);
+	if (r == 0)
+		r = check_room(q, p.name, e);
 	if (r == 0)
 		r = decode(p.data, &data, &len, e);
 	if (r == 0)

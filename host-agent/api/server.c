@@ -10,8 +10,9 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
-#define IFACE	   "io.hyb.Host."
-#define STACK_SIZE ((size_t)512 * 1024)
+#define IFACE		 "io.hyb.Host."
+#define STACK_SIZE	 ((size_t)512 * 1024)
+#define REFUSED_EVERY_MS 60000
 
 static const struct vl_method methods[] = {
 	{IFACE "Version", 0, 0, 0, on_version},
@@ -83,6 +84,17 @@ static struct {
 } counts[API_CONNECTIONS_MAX];
 static unsigned int total;
 
+/* May a user who has n have another one? A few users together do not take what
+ * all others need. */
+static bool has_room(uid_t uid, unsigned int n)
+{
+	unsigned int max = API_CONNECTIONS_MAX;
+
+	if (n >= API_PER_UID_MAX || total >= max)
+		return false;
+	return uid == 0 || total + n < max - API_CONNECTIONS_ROOT;
+}
+
 static bool count_in(uid_t uid)
 {
 	size_t i, free_at = API_CONNECTIONS_MAX;
@@ -97,8 +109,7 @@ static bool count_in(uid_t uid)
 	}
 	if (i == API_CONNECTIONS_MAX)
 		i = free_at;
-	if (i < API_CONNECTIONS_MAX && total < API_CONNECTIONS_MAX &&
-	    counts[i].n < API_PER_UID_MAX) {
+	if (i < API_CONNECTIONS_MAX && has_room(uid, counts[i].n)) {
 		counts[i].uid = uid;
 		counts[i].n++;
 		total++;
@@ -261,7 +272,8 @@ static void *serve_connection(void *arg)
 	struct err e = ERR_INIT;
 	json_t *msg;
 
-	vl_conn_init(&conn, c->fd, 4 * VL_MESSAGE_MAX);
+	vl_conn_init(&conn, c->fd, VL_MESSAGE_MAX);
+	conn.max_values = API_VALUES_MAX;
 	for (;;) {
 		struct request q = {.api = c->api,
 				    .conn = &conn,
@@ -294,6 +306,21 @@ static void *serve_connection(void *arg)
 	return NULL;
 }
 
+/* Whoever is refused may come again at once. */
+static void warn_refused(void)
+{
+	static uint64_t told_at;
+	static unsigned int n;
+	uint64_t now = now_ms();
+
+	n++;
+	if (told_at && now - told_at < REFUSED_EVERY_MS)
+		return;
+	log_warn("connections are refused, %u of late: too many", n);
+	told_at = now;
+	n = 0;
+}
+
 static void accept_one(struct api *api)
 {
 	struct connection *c;
@@ -310,7 +337,7 @@ static void accept_one(struct api *api)
 	}
 	c = calloc(1, sizeof(*c));
 	if (!c || peer_of_socket(fd, &c->peer) < 0 || !count_in(c->peer.uid)) {
-		log_warn("a connection is refused: too many");
+		warn_refused();
 		free(c);
 		close(fd);
 		return;

@@ -129,7 +129,7 @@ int on_volume_export(void *ctx, struct vl_call *call, struct err *e)
 	if (r == 0)
 		r = volume_by_name(q, p.name, word, &v, &snapshot, e);
 	if (r == 0)
-		r = courier_new(q->api->world, &c, e);
+		r = courier_new(q->api->world, q->tenant, &c, e);
 	if (r == 0)
 		r = export(q, c, &v, snapshot, e);
 	if (r < 0)
@@ -189,7 +189,7 @@ int on_volume_import(void *ctx, struct vl_call *call, struct err *e)
 	if (r == 0)
 		r = volume_check_new(p.name, p.size, e);
 	if (r == 0)
-		r = courier_new(q->api->world, &c, e);
+		r = courier_new(q->api->world, q->tenant, &c, e);
 	if (r == 0)
 		r = import(q, c, &p, e);
 	if (r < 0)

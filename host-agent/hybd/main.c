@@ -28,6 +28,7 @@
 #define DEFAULT_ROOT   "/var/lib/hyb"
 #define DEFAULT_SOCKET "/run/hyb/hybd.sock"
 #define GROUP	       "hyb"
+#define LOG_MAX	       (16ll << 20)
 /* Uids for VMs: a range that adduser and systemd leave alone. The first is
  * the accelerator probe's, then come hyb-image's and qemu-img's, and those of
  * what VMs do in the host's folders (docs/decisions/binds.md); behind the VMs'
@@ -248,6 +249,16 @@ static void leaks_report(void)
 #ifdef __SANITIZE_ADDRESS__
 	__lsan_do_recoverable_leak_check();
 #endif
+}
+
+/* What hyb has started writes there; what a tenant can bring about ends in a
+ * line now and then. */
+static void limit_log(const char *root)
+{
+	static char path[300];
+
+	snprintf(path, sizeof(path), "%s/hybd.log", root);
+	log_limit(path, LOG_MAX);
 }
 
 /* Takes the root: the lock goes with the process. */
@@ -536,6 +547,7 @@ int main(int argc, char **argv)
 	lock = r == 0 ? lock_root(o.root, &e) : -1;
 	if (lock < 0)
 		r = -e.code;
+	limit_log(o.root);
 	if (r == 0)
 		r = bind_policy_check(&o.binds, o.root, &e);
 	if (r == 0)

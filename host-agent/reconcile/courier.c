@@ -8,58 +8,78 @@
 #include <time.h>
 
 #define COURIERS_MAX 4
-#define MEMORY	     (HYB_GUEST_OWN_MEMORY + ((uint64_t)64 << 20))
-#define BOOT_MS	     60000
-#define DISK_MS	     10000
-#define MOUNT_MS     120000 /* a journal may have to be replayed */
-#define UNMOUNT_MS   120000 /* what is dirty is written back */
-#define RETRY_NS     20000000
+/* A client may take as long as it likes: one tenant does not have them all. */
+#define COURIERS_OF_TENANT_MAX 2
+#define MEMORY		       (HYB_GUEST_OWN_MEMORY + ((uint64_t)64 << 20))
+#define BOOT_MS		       60000
+#define DISK_MS		       10000
+#define MOUNT_MS	       120000 /* a journal may have to be replayed */
+#define UNMOUNT_MS	       120000 /* what is dirty is written back */
+#define RETRY_NS	       20000000
 
 struct courier {
 	struct vm vm;	 /* not one of the world's */
 	char serial[24]; /* of what is mounted */
+	size_t place;
 	bool started;
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static unsigned int running;
+static char places[COURIERS_MAX][STATE_NAME_MAX]; /* tenants; "": free */
 
-static bool take_place(void)
+static int take_place(const char *tenant, size_t *ret, struct err *e)
 {
-	bool ok;
+	size_t i, own = 0, place = COURIERS_MAX;
 
 	pthread_mutex_lock(&lock);
-	ok = running < COURIERS_MAX;
-	running += ok;
+	for (i = 0; i < COURIERS_MAX; i++) {
+		own += strcmp(places[i], tenant) == 0;
+		if (!places[i][0])
+			place = i;
+	}
+	if (place < COURIERS_MAX && own < COURIERS_OF_TENANT_MAX)
+		snprintf(places[place], STATE_NAME_MAX, "%s", tenant);
 	pthread_mutex_unlock(&lock);
-	return ok;
-}
-
-static void give_place(void)
-{
-	pthread_mutex_lock(&lock);
-	running--;
-	pthread_mutex_unlock(&lock);
-}
-
-int courier_new(struct world *w, struct courier **ret, struct err *e)
-{
-	struct courier *c;
-	int r;
-
-	if (!take_place())
+	*ret = place;
+	if (own >= COURIERS_OF_TENANT_MAX)
+		return err_set(e, EBUSY,
+			       "%d volumes of the tenant are being exported or "
+			       "imported: no more at once",
+			       COURIERS_OF_TENANT_MAX);
+	if (place == COURIERS_MAX)
 		return err_set(e, EBUSY,
 			       "%d volumes are being exported or imported: no "
 			       "more at once",
 			       COURIERS_MAX);
+	return 0;
+}
+
+static void give_place(size_t place)
+{
+	pthread_mutex_lock(&lock);
+	places[place][0] = '\0';
+	pthread_mutex_unlock(&lock);
+}
+
+int courier_new(struct world *w, const char *tenant, struct courier **ret,
+		struct err *e)
+{
+	struct courier *c;
+	size_t place;
+	int r;
+
+	r = take_place(tenant, &place, e);
+	if (r < 0)
+		return r;
 	c = calloc(1, sizeof(*c));
 	r = c ? state_vm_number(w->state, &c->vm.row, e)
 	      : err_sys(e, ENOMEM, "make a VM");
 	if (r < 0) {
-		give_place();
+		give_place(place);
 		free(c);
 		return r;
 	}
+	c->place = place;
 	c->vm.world = w;
 	c->vm.agent.conn.fd = -1;
 	c->vm.events.conn.fd = -1;
@@ -174,7 +194,7 @@ int courier_free(struct courier *c, struct err *e)
 	}
 	if (r < 0)
 		log_warn("take down VM %s: %s", domain, e->msg);
-	give_place();
+	give_place(c->place);
 	free(c);
 	return r;
 }

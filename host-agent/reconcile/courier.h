@@ -14,8 +14,9 @@
 
 struct courier;
 
-/* -EBUSY: too many at once. */
-int courier_new(struct world *w, struct courier **ret, struct err *e);
+/* -EBUSY: too many at once, or of this tenant. */
+int courier_new(struct world *w, const char *tenant, struct courier **ret,
+		struct err *e);
 /* Whom its files must belong to. */
 uid_t courier_uid(const struct courier *c);
 /* Boots it. */

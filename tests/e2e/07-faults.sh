@@ -279,6 +279,30 @@ await "a message without an end is refused" 20 grep -q refused "$WORK/clients"
 check "beside 100 clients that say half a word others are served" timeout 60 hyb ps
 kill $CLIENTS
 
+# Three bytes each, and 200 in memory
+before=$(awk '/^VmHWM/ {print $2}' "/proc/$(hybd_pid)/status")
+is "messages of a third of a million values are refused" "$(python3 - "$HYB_ROOT/hybd.sock" <<'P'
+import socket, sys
+message = b'{"method":"io.hyb.Host.Ps","parameters":{"name":[' + b"{}," * 340000 + b"{}]}}\0"
+held, answers = [], 0
+for i in range(24):
+    s = socket.socket(socket.AF_UNIX)
+    s.settimeout(60)
+    s.connect(sys.argv[1])
+    s.sendall(message[:-1])
+    held.append(s)
+for s in held:
+    try:
+        s.sendall(b"\0")
+        answers += s.recv(1) != b""
+    except ConnectionError:
+        pass
+print(answers)
+P
+)" 0
+after=$(awk '/^VmHWM/ {print $2}' "/proc/$(hybd_pid)/status")
+[ $((after - before)) -le 131072 ] && ok "and take no more than they are" || not_ok "and take no more than they are" "$before -> $after KiB"
+
 # Memory and descriptors
 size() { echo "$(awk '/^VmRSS/ {print $2}' "/proc/$1/status") $(ls "/proc/$1/fd" | wc -l)"; }
 cycle() { hyb deploy "$WORK/s.yaml" && hyb down s; }

@@ -138,6 +138,14 @@ hyb volume export v >"$WORK/slow" &
 HALF=$!
 exec 7<"$WORK/slow"
 head -c 1000 <&7 >/dev/null
+mkfifo "$WORK/slow2"
+hyb volume export v >"$WORK/slow2" &
+SECOND=$!
+exec 8<"$WORK/slow2"
+head -c 1000 <&8 >/dev/null
+fails "a tenant has two at once" 1 "2 volumes of the tenant .* no more at once" hyb volume export v -o "$WORK/third"
+kill_9 $SECOND
+exec 8<&-
 kill_9 $HALF
 exec 7<&-
 await "an export whose client is killed leaves the volume as it was" 60 sh -c "[ -z \"\$(ls '$HYB_ROOT/vms')\" ] && hyb volume ls -o json | jq -e '.[] | select(.name == \"v\") | .state == \"ready\"'"

@@ -3,6 +3,7 @@
 #include "common/base/buf.h"
 #include "common/base/cleanup.h"
 #include "common/base/fd.h"
+#include "common/base/log.h"
 #include "common/base/logrec.h"
 #include "common/base/parse.h"
 #include "common/base/proc.h"
@@ -431,6 +432,45 @@ static void test_proc(void **state)
 	assert_int_equal(proc_open(0, 0), -ESRCH);
 }
 
+/* Lines as many as anybody likes: two files, of a limited size. */
+static void test_log(void **state)
+{
+	char dir[] = "/tmp/hyb-test-XXXXXX", log[64], old[64];
+	int err = dup(STDERR_FILENO), out = dup(STDOUT_FILENO), fd, i;
+	struct stat a, b, self, std;
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	snprintf(log, sizeof(log), "%s/log", dir);
+	snprintf(old, sizeof(old), "%s/log.1", dir);
+	fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	fflush(stdout);
+	dup2(fd, STDERR_FILENO);
+	log_limit(log, 4096);
+	for (i = 0; i < 1000; i++)
+		log_error("a line of some length, number %d", i);
+	fstat(STDERR_FILENO, &self);
+	fstat(STDOUT_FILENO, &std);
+	/* Another file is left alone. */
+	log_limit(old, 10);
+	log_error("the last");
+	dup2(err, STDERR_FILENO);
+	dup2(out, STDOUT_FILENO);
+	log_limit(log, 0);
+	assert_int_equal(stat(log, &a), 0);
+	assert_int_equal(stat(old, &b), 0);
+	assert_true(a.st_ino == self.st_ino && a.st_ino != std.st_ino);
+	assert_in_range(a.st_size, 1, 4096 + 200);
+	assert_in_range(b.st_size, 4096, 4096 + 200);
+	unlink(log);
+	unlink(old);
+	rmdir(dir);
+	close(fd);
+	close(err);
+	close(out);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -442,7 +482,7 @@ int main(void)
 		cmocka_unit_test(test_buf),   cmocka_unit_test(test_err),
 		cmocka_unit_test(test_arena), cmocka_unit_test(test_files),
 		cmocka_unit_test(test_fds),   cmocka_unit_test(test_logrec),
-		cmocka_unit_test(test_proc),
+		cmocka_unit_test(test_proc),  cmocka_unit_test(test_log),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -24,7 +24,8 @@ static void send_raw(struct vl_conn *c, const char *s, size_t n)
 	assert_int_equal(write_full(c->fd, s, n), 0);
 }
 
-#define SEND(c, s) send_raw(c, s, sizeof(s) - 1)
+#define SIZED(s)   s, sizeof(s) - 1
+#define SEND(c, s) send_raw(c, SIZED(s))
 
 static void test_frames(void **state)
 {
@@ -40,7 +41,8 @@ static void test_frames(void **state)
 	assert_int_equal(json_integer_value(json_object_get(msg, "x")), 1);
 	json_decref(msg);
 	assert_int_equal(vl_conn_next(&b, &msg, &e), 0);
-	SEND(&a, ":2}\0rest");
+	SEND(&a,
+	     ":\"\\\"[,,,,,,,,,,,,,\\\\\",\"z\":[0,0,0,0,0,0,0,0,0]}\0rest");
 	assert_int_equal(vl_conn_read(&b, 0, &msg, &e), 0);
 	json_decref(msg);
 	assert_memory_equal(vl_conn_leftover(&b, &n), "rest", 4);
@@ -79,6 +81,13 @@ static void test_bad_frames(void **state)
 	big[200] = '\0';
 	bad_frame(big, sizeof(big), -EMSGSIZE);
 	bad_frame("{", 1, -ETIMEDOUT);
+	/* A hundred bytes may be 12 values, and one that holds them. */
+	bad_frame(SIZED("{\"a\":[0,0,0,0,0,0,0,0,0,0,0,0]}\0"), -EMSGSIZE);
+	bad_frame(SIZED("{\"\\\"\":[[[[[[[[[[[[]]]]]]]]]]]]}\0"), -EMSGSIZE);
+	bad_frame(
+		SIZED("{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{"
+		      "\"a\":{\"a\":{\"a\":{\"a\":{}}}}}}}}}}}}}\0"),
+		-EMSGSIZE);
 }
 
 static void test_call(void **state)
