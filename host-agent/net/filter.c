@@ -80,6 +80,11 @@ static const char machine_text[] =
 	" counter drop comment \"MAC\"\n"
 	"add rule bridge hyb from-%1 ether daddr != { " NET_BRIDGE_MAC
 	", ff:ff:ff:ff:ff:ff } counter drop comment \"destination\"\n"
+	/* What the host answers by itself costs its time and not the VM's: so
+	 * often, and no oftener. */
+	"add rule bridge hyb from-%1 ether type arp"
+	" limit rate over 50/second burst 100 packets"
+	" counter drop comment \"ARP rate\"\n"
 	"add rule bridge hyb from-%1 arp htype 1 arp ptype ip arp hlen 6"
 	" arp plen 4 arp operation { request, reply } arp saddr ether %2"
 	" arp saddr ip { 0.0.0.0, %3 } accept\n"
@@ -87,6 +92,15 @@ static const char machine_text[] =
 	" counter drop comment \"ARP\"\n"
 	"add rule bridge hyb from-%1 udp sport 67"
 	" counter drop comment \"DHCP\"\n"
+	/* Nobody needs them here, and the host would keep them for a while. */
+	"add rule bridge hyb from-%1 ip frag-off & 0x3fff != 0"
+	" counter drop comment \"fragment\"\n"
+	"add rule bridge hyb from-%1 udp dport 67"
+	" limit rate over 20/second burst 40 packets"
+	" counter drop comment \"DHCP rate\"\n"
+	"add rule bridge hyb from-%1 meta l4proto icmp"
+	" limit rate over 100/second burst 200 packets"
+	" counter drop comment \"ICMP rate\"\n"
 	"add rule bridge hyb from-%1 ip saddr %3 ip daddr " HYB_NET_ADDRESS
 	" accept\n"
 	"add rule bridge hyb from-%1 ip saddr { 0.0.0.0, %3 }"
