@@ -8,7 +8,8 @@
  * the inet family is what the bridge itself may get and send.
  *
  * What is loaded is one transaction: whole, or not there. It is loaded again
- * without harm.
+ * without harm; and where an earlier version of hybd loaded something else, ours
+ * takes its place, machine by machine.
  */
 #include "common/base/buf.h"
 #include "common/base/cleanup.h"
@@ -160,19 +161,6 @@ static int run(const char *text, const char *what, struct err *e)
 	return r;
 }
 
-int filter_tenant(struct net *n, struct err *e)
-{
-	_cleanup_buf_ struct buf b = BUF_INIT;
-
-	/* One transaction made all of it, and nothing of ours unmakes it. */
-	if (run("list chain inet hyb output\n", "look", NULL) == 0)
-		return 0;
-	buf_printf(&b, tenant_text, n->dhcpd_uid, n->dhcpd_uid);
-	if (buf_error(&b) < 0)
-		return err_sys(e, ENOMEM, "load the packet filter");
-	return run(buf_str(&b), "load the packet filter", e);
-}
-
 /* Puts values[N - 1] where the text has %N. */
 static int expand(struct buf *b, const char *text, const char *const values[4])
 {
@@ -213,4 +201,64 @@ int filter_forget(const struct net_machine *m, struct err *e)
 {
 	return run_machine(forget_text, m, "remove the machine's packet filter",
 			   e);
+}
+
+/* A chain whose name follows from all that would be loaded: it is there when
+ * just that is. */
+static void seal_name(char out[16])
+{
+	const char *const texts[] = {tenant_text, machine_text};
+	uint32_t hash = 2166136261u;
+	const char *p;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(texts); i++)
+		for (p = texts[i]; *p; p++)
+			hash = (hash ^ (unsigned char)*p) * 16777619u;
+	snprintf(out, 16, "v%08x", hash);
+}
+
+static int seal(const char *verb, struct err *e)
+{
+	char text[64], name[16];
+
+	seal_name(name);
+	snprintf(text, sizeof(text), "%s chain inet hyb %s\n", verb, name);
+	return run(text, "seal the packet filter", e);
+}
+
+static int load_tenant(const struct net *n, struct err *e)
+{
+	_cleanup_buf_ struct buf b = BUF_INIT;
+
+	/* What an earlier hybd loaded goes: made first, that it can be
+	 * deleted. */
+	buf_puts(&b, "add table bridge hyb\ndelete table bridge hyb\n"
+		     "add table inet hyb\ndelete table inet hyb\n");
+	buf_printf(&b, tenant_text, n->dhcpd_uid, n->dhcpd_uid);
+	if (buf_error(&b) < 0)
+		return err_sys(e, ENOMEM, "load the packet filter");
+	return run(buf_str(&b), "load the packet filter", e);
+}
+
+static int load_machine(void *arg, unsigned int number)
+{
+	struct net_machine m;
+
+	net_machine_address(number, &m);
+	return filter_machine(&m, arg);
+}
+
+/* Until all of it is loaded, what is not lets nothing through. */
+int filter_tenant(struct net *n, const char *tenant, struct err *e)
+{
+	struct err own = ERR_INIT;
+	int r;
+
+	if (seal("list", NULL) == 0)
+		return 0;
+	r = load_tenant(n, e);
+	if (r == 0)
+		r = dhcp_each(n, tenant, load_machine, e ? e : &own, e);
+	return r < 0 ? r : seal("add", e);
 }

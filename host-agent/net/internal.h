@@ -86,8 +86,9 @@ int link_delete(struct nl_sock *s, const char *name, struct err *e);
 
 /* ----------------------------- filter.c: in the namespace, all of these */
 
-/* Both are whole or not there at all. */
-int filter_tenant(struct net *n, struct err *e);
+/* The tenant's, and those of the machines that it has, unless just these are
+ * loaded. */
+int filter_tenant(struct net *n, const char *tenant, struct err *e);
 int filter_machine(const struct net_machine *m, struct err *e);
 int filter_forget(const struct net_machine *m, struct err *e);
 

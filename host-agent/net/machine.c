@@ -102,7 +102,7 @@ static int do_remove(void *arg, struct err *e)
 		r = link_forget(s, &w->m, e);
 	/* Where a tenant was cut short there may be no filter. */
 	if (r == 0)
-		r = filter_tenant(w->n, e);
+		r = filter_tenant(w->n, w->tenant, e);
 	return r < 0 ? r : filter_forget(&w->m, e);
 }
 

@@ -97,14 +97,20 @@ static int check_name(const char *tenant, struct err *e)
 
 /* ----------------------------------------------------------------- ensure */
 
+struct fill {
+	struct net *n;
+	const char *tenant;
+};
+
 /* The bridge is up when all that guards it is there. */
 static int do_fill(void *arg, struct err *e)
 {
+	const struct fill *f = arg;
 	_cleanup_(cleanup_nl_sock) struct nl_sock *s = NULL;
 	int r = link_settings(e);
 
 	if (r == 0)
-		r = filter_tenant(arg, e);
+		r = filter_tenant(f->n, f->tenant, e);
 	if (r == 0)
 		r = link_open(&s, e);
 	return r < 0 ? r : link_bridge(s, e);
@@ -124,13 +130,14 @@ static int make_folders(struct net *n, const char *tenant, struct err *e)
 
 int tenant_ensure(struct net *n, const char *tenant, int *ret_ns, struct err *e)
 {
+	struct fill f = {.n = n, .tenant = tenant};
 	_cleanup_close_ int ns = -1;
 	int r = make_folders(n, tenant, e);
 
 	if (r == 0)
 		r = pin_make(n, tenant, &ns, e);
 	if (r == 0)
-		r = pin_inside(ns, do_fill, n, e);
+		r = pin_inside(ns, do_fill, &f, e);
 	if (r == 0)
 		r = dhcp_ensure(n, tenant, ns, e);
 	if (r < 0)

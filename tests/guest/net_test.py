@@ -605,6 +605,24 @@ def test_lost_pin(ctl, one):
     ok(one.ping(10), "its machine never noticed")
 
 
+def test_other_version(ctl, one):
+    """What another version of hybd loaded is replaced while machines run."""
+    rules = json.loads(inside("a", "nft", "-j", "list", "table", "inet", "hyb"))
+    seals = [x["chain"]["name"] for x in rules["nftables"] if "chain" in x and
+             x["chain"]["name"].startswith("v")]
+    equal(len(seals), 1, "the filter says which it is")
+    inside("a", "nft", "delete", "chain", "inet", "hyb", seals[0])
+    inside("a", "nft", "insert", "rule", "bridge", "hyb", f"from-{one.tap}",
+           "accept")
+    inside("a", "nft", "delete", "element", "bridge", "hyb", "sinks",
+           "{", one.tap, "}")
+    ctl.good("ensure a")
+    now = inside("a", "nft", "list", "ruleset")
+    ok(seals[0] in now and "\t\taccept\n" not in now,
+       "another version's is replaced")
+    ok(one.ping(11), "for the machines that run too")
+
+
 def whole(ctl, tenant):
     """Is there a network in which a machine gets its address?"""
     guest = machine(ctl, tenant, 7, "web")
@@ -685,6 +703,7 @@ def main():
     one = test_gone(ctl, one)
     ctl = test_restart(ctl, one, two)
     test_lost_pin(ctl, one)
+    test_other_version(ctl, one)
     test_killed(ctl)
     test_removed(ctl, one)
     ok(ctl.end(), "the maker ends well")
