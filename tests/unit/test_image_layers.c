@@ -237,6 +237,26 @@ static int in_small_store(const struct layout *b)
 	return 0;
 }
 
+/* What skopeo has no room for: what is kept goes, and it is tried again, once. */
+static void test_full_fetching(void **state)
+{
+	static const char words[] =
+		"echo x >>$TOP/log; enter\n"
+		"echo 'level=fatal msg=\"write x: no space left on device\"' >&2\n"
+		"exit 1";
+
+	(void)state;
+	assert_int_equal(sh("cd %s/images/layers && f=$(echo x | sha256sum) && "
+			    "echo x >${f%%%%  -} && chmod 444 *",
+			    top),
+			 0);
+	expect("enter", "broken", 1);
+	expect(words, "no space is left in '", 0);
+	assert_int_equal(e.code, ENOSPC);
+	assert_non_null(strstr(e.msg, "/images'"));
+	assert_int_equal(sh("[ $(wc -l <%s/log) = 2 ]", top), 0);
+}
+
 static void test_full(void **state)
 {
 	struct layout a, b, c;
@@ -278,8 +298,10 @@ int main(void)
 {
 #define TEST_(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		TEST_(test_right),  TEST_(test_wrong),	 TEST_(test_still_open),
-		TEST_(test_places), TEST_(test_damaged), TEST_(test_full),
+		TEST_(test_right),	   TEST_(test_wrong),
+		TEST_(test_still_open),	   TEST_(test_places),
+		TEST_(test_damaged),	   TEST_(test_full),
+		TEST_(test_full_fetching),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
