@@ -41,7 +41,7 @@ static json_t *ctr_row(const struct vm *vm, const struct ctr *c,
 		     c->state == CTR_STOPPED;
 
 	if (m)
-		ports_format(m, ports, sizeof(ports));
+		ports_format(m->ports, m->n_ports, ports, sizeof(ports));
 	return json_pack(
 		"{s:s,s:s,s:s,s:s,s:s,s:s,s:o,s:s,s:s,s:s,s:i,s:o,s:o,s:s,s:o}",
 		"tenant", vm->tenant, "stack", vm->stack, "vm", vm->name,
@@ -75,10 +75,11 @@ static bool is_ended(const struct ctr *c)
 /* A VM that boots a disk, among the containers: its own name is "". */
 static json_t *machine_row(const struct vm *vm)
 {
-	char image[STATE_NAME_MAX + 8];
+	const struct model_vm *m = vm->desired;
+	char image[STATE_NAME_MAX + 8], ports[512];
 
-	snprintf(image, sizeof(image), "disk:%s",
-		 vm->desired ? vm->desired->boot_disk : "");
+	ports_format(m->ports, m->n_ports, ports, sizeof(ports));
+	snprintf(image, sizeof(image), "disk:%s", m->boot_disk);
 	return json_pack(
 		"{s:s,s:s,s:s,s:s,s:s,s:s,s:n,s:s,s:s,s:s,s:i,s:o,s:o,s:s,s:n}",
 		"tenant", vm->tenant, "stack", vm->stack, "vm", vm->name,
@@ -86,7 +87,7 @@ static json_t *machine_row(const struct vm *vm)
 		vm->row.reason, "exit_code", "image", image, "digest", "",
 		"health", "", "restarts", (int)vm->row.restarts, "created_at",
 		time_json(vm->row.created_at), "started_at",
-		time_json(vm->row.started_at), "ports", "", "pid");
+		time_json(vm->row.started_at), "ports", ports, "pid");
 }
 
 static void vm_rows(json_t *rows, struct vm *vm, const struct target *t,

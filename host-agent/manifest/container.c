@@ -324,6 +324,15 @@ const struct field_table fields_resources = {
 	ARRAY_SIZE(resources_fields),
 };
 
+static void on_ports(struct reading *r, const struct node *n, void *out)
+{
+	struct container_draft *d = out;
+
+	ports_read(r, n, &d->ports);
+	d->m.ports = d->ports.v;
+	d->m.n_ports = d->ports.n;
+}
+
 static const struct field container_fields[] = {
 	{"image", on_image},
 	{"pull_policy", on_pull_policy},
@@ -334,7 +343,7 @@ static const struct field container_fields[] = {
 	{"user", on_user},
 	{"working_dir", on_working_dir},
 	{"hostname", on_hostname},
-	{"ports", ports_read},
+	{"ports", on_ports},
 	{"restart", on_restart},
 	{"depends_on", depends_read},
 	{"resources", on_resources},

@@ -7,13 +7,19 @@
 #include "host-agent/manifest/fields.h"
 #include "host-agent/model/tenant.h"
 
+/* Published ports, a container's or a VM's. */
+struct ports_draft {
+	const struct model_port *v;
+	const struct node **at; /* of each */
+	size_t n;
+};
+
 struct container_draft {
 	struct model_container m;
 	const struct node *at; /* its name */
 	const struct node *cpus, *memory;
 	const struct node *environment, *env_file;
-	struct model_port *ports; /* = m.ports */
-	const struct node **port_at;
+	struct ports_draft ports;      /* = m.ports */
 	struct model_dependency *deps; /* = m.depends_on */
 	const struct node **dep_at;
 	struct model_mount *mounts; /* = m.mounts */
@@ -28,6 +34,7 @@ struct vm_draft {
 	struct model_vm m;
 	const struct node *at;
 	const struct node *memory;
+	struct ports_draft ports; /* = m.ports */
 	struct container_draft *containers;
 	size_t n;
 };
@@ -51,7 +58,8 @@ void container_read(struct reading *r, const struct node *map,
 /* environment.c */
 void environment_read(struct reading *r, struct container_draft *d);
 /* ports.c */
-void ports_read(struct reading *r, const struct node *n, void *draft);
+void ports_read(struct reading *r, const struct node *n,
+		struct ports_draft *ret);
 /* mounts.c: a container's volumes; a stack's; what only the whole can tell. */
 void mounts_read(struct reading *r, const struct node *n, void *draft);
 void volumes_read(struct reading *r, const struct node *n, void *draft);

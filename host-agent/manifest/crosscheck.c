@@ -287,7 +287,7 @@ void crosscheck_stack(struct reading *r, struct stack_draft *s)
 struct listener {
 	const struct model_port *port;
 	const struct node *at;
-	const struct container_draft *owner;
+	const char *vm, *container; /* "": the VM's own */
 	size_t order;
 };
 
@@ -314,31 +314,45 @@ static void check_listeners(struct reading *r, struct listener *l, size_t n)
 				continue;
 			node_error(r, l[i].at,
 				   "port %u of %s is published already, by "
-				   "%s.%s in line %u",
+				   "%s%s%s in line %u",
 				   l[i].port->published,
-				   text_show(r, l[i].port->host_ip),
-				   l[k].owner->vm, l[k].owner->m.name,
+				   text_show(r, l[i].port->host_ip), l[k].vm,
+				   *l[k].container ? "." : "", l[k].container,
 				   l[k].at->line);
 			break;
 		}
 	}
 }
 
+static size_t add_listeners(const struct ports_draft *p, const char *vm,
+			    const char *container, struct listener *l, size_t n,
+			    size_t max)
+{
+	size_t i;
+
+	for (i = 0; i < p->n && n < max; i++, n++)
+		l[n] = (struct listener){.port = &p->v[i],
+					 .at = p->at[i],
+					 .vm = vm,
+					 .container = container,
+					 .order = n};
+	return n;
+}
+
 static size_t collect_listeners(const struct stack_draft *s, struct listener *l,
 				size_t n, size_t max)
 {
 	const struct container_draft *c;
-	size_t i, k, p;
+	const struct vm_draft *vm;
+	size_t i, k;
 
 	for (i = 0; i < s->n; i++) {
-		for (k = 0; k < s->vms[i].n; k++) {
-			c = &s->vms[i].containers[k];
-			for (p = 0; p < c->m.n_ports && n < max; p++, n++) {
-				l[n].port = &c->ports[p];
-				l[n].at = c->port_at[p];
-				l[n].owner = c;
-				l[n].order = n;
-			}
+		vm = &s->vms[i];
+		n = add_listeners(&vm->ports, vm->m.name, "", l, n, max);
+		for (k = 0; k < vm->n; k++) {
+			c = &vm->containers[k];
+			n = add_listeners(&c->ports, vm->m.name, c->m.name, l,
+					  n, max);
 		}
 	}
 	return n;

@@ -215,11 +215,11 @@ static bool port_long(struct reading *r, const struct node *at,
 	return !p.bad && p.m.target && p.m.published;
 }
 
-void ports_read(struct reading *r, const struct node *n, void *draft)
+void ports_read(struct reading *r, const struct node *n,
+		struct ports_draft *ret)
 {
-	struct container_draft *d = draft;
+	struct model_port *ports, *p;
 	const struct node *item;
-	struct model_port *p;
 	size_t i;
 
 	if (n->kind != NODE_LIST) {
@@ -227,13 +227,13 @@ void ports_read(struct reading *r, const struct node *n, void *draft)
 			   node_show(r, n));
 		return;
 	}
-	d->ports = read_alloc(r, n->n, sizeof(*d->ports));
-	d->port_at = scratch_alloc(r, n->n, sizeof(*d->port_at));
-	if (!d->ports || !d->port_at)
+	ports = read_alloc(r, n->n, sizeof(*ports));
+	ret->at = scratch_alloc(r, n->n, sizeof(*ret->at));
+	if (!ports || !ret->at)
 		return;
 	for (i = 0; i < n->n; i++) {
 		item = n->items[i];
-		p = &d->ports[d->m.n_ports];
+		p = &ports[ret->n];
 		p->host_ip = HYB_DEFAULT_HOST_IP;
 		if (item->kind == NODE_LIST || node_is_null(item)) {
 			node_error(r, item,
@@ -245,7 +245,7 @@ void ports_read(struct reading *r, const struct node *n, void *draft)
 		}
 		if (item->kind == NODE_MAP ? port_long(r, item, p)
 					   : port_short(r, item, p))
-			d->port_at[d->m.n_ports++] = item;
+			ret->at[ret->n++] = item;
 	}
-	d->m.ports = d->ports;
+	ret->v = ports;
 }

@@ -135,13 +135,13 @@ static void on_boot(struct reading *r, const struct node *n, void *out)
 		node_error(r, n, "'disk' is missing; write disk: NAME");
 }
 
-/* A container's stand with the container. */
 static void on_vm_ports(struct reading *r, const struct node *n, void *out)
 {
-	(void)out;
-	node_error(r, n,
-		   "a VM's own 'ports' are not supported yet: write them in a "
-		   "container (a VM that boots a disk has no network)");
+	struct vm_draft *d = out;
+
+	ports_read(r, n, &d->ports);
+	d->m.ports = d->ports.v;
+	d->m.n_ports = d->ports.n;
 }
 
 static const struct field vm_fields[] = {
@@ -179,6 +179,12 @@ static void vm_read(struct reading *r, const struct node *map,
 			   "the VM %s has 'containers': a VM that boots a disk "
 			   "has an operating system of its own, and no agent "
 			   "that would run them",
+			   text_show(r, d->m.name));
+	/* Which of the containers a port would lead to nobody could tell. */
+	if (node_get(map, "ports") && !node_get(map, "boot"))
+		node_error(r, node_get(map, "ports"),
+			   "the VM %s has 'containers': write 'ports' in the "
+			   "container that listens",
 			   text_show(r, d->m.name));
 }
 

@@ -285,15 +285,15 @@ static int check_environment(const struct model_container *c, struct err *e)
 	return 0;
 }
 
-static int check_ports(const struct model_container *c, struct err *e)
+static int check_ports(const struct model_port *p, size_t n, struct err *e)
 {
 	char ip[HYB_IP_MAX];
 	size_t i;
 
-	for (i = 0; i < c->n_ports; i++) {
-		if (!c->ports[i].published || !c->ports[i].target ||
-		    check_host_ip(c->ports[i].host_ip, ip) ||
-		    strcmp(ip, c->ports[i].host_ip) != 0)
+	for (i = 0; i < n; i++) {
+		if (!p[i].published || !p[i].target ||
+		    check_host_ip(p[i].host_ip, ip) ||
+		    strcmp(ip, p[i].host_ip) != 0)
 			return err_set(e, EINVAL, "ports is not valid");
 	}
 	return 0;
@@ -350,7 +350,7 @@ static int check_container(const struct model_vm *vm,
 	if (r == 0)
 		r = check_environment(c, e);
 	if (r == 0)
-		r = check_ports(c, e);
+		r = check_ports(c->ports, c->n_ports, e);
 	if (r == 0)
 		r = check_limits(vm, c, e);
 	if (r == 0)
@@ -408,7 +408,11 @@ static int check_vm(const struct model_stack *s, const struct model_vm *vm,
 	if ((vm->n_containers == 0) != model_vm_boots_disk(vm) ||
 	    vm->n_containers > HYB_VM_CONTAINERS_MAX)
 		return err_set(e, EINVAL, "no containers, or too many");
-	r = check_restart(&vm->restart, RESTART_ALWAYS, e);
+	if (vm->n_ports && !model_vm_boots_disk(vm))
+		return err_set(e, EINVAL, "ports, and containers");
+	r = check_ports(vm->ports, vm->n_ports, e);
+	if (r == 0)
+		r = check_restart(&vm->restart, RESTART_ALWAYS, e);
 	for (i = 0; r == 0 && i < vm->n_containers; i++) {
 		c = &vm->containers[i];
 		r = check_container(vm, c, e);

@@ -58,16 +58,15 @@ static json_t *environment_to_json(const char *const *v)
 	return NULL;
 }
 
-static json_t *ports_to_json(const struct model_container *c)
+static json_t *ports_to_json(const struct model_port *p, size_t n)
 {
 	json_t *a = json_array();
 	size_t i;
 
-	for (i = 0; a && i < c->n_ports; i++) {
-		const struct model_port *p = &c->ports[i];
-		json_t *o = json_pack("{s:s,s:i,s:i}", "host_ip", p->host_ip,
-				      "published", (int)p->published, "target",
-				      (int)p->target);
+	for (i = 0; a && i < n; i++) {
+		json_t *o = json_pack("{s:s,s:i,s:i}", "host_ip", p[i].host_ip,
+				      "published", (int)p[i].published,
+				      "target", (int)p[i].target);
 
 		if (json_array_append_new(a, o) < 0) {
 			json_decref(a);
@@ -140,7 +139,7 @@ json_t *model_container_to_json(const struct model_container *c)
 	ok = ok && put(o, "init", json_boolean(c->init));
 	ok = ok && put(o, "limits", limits_to_json(&c->limits));
 	ok = ok && put(o, "name", json_string(c->name));
-	ok = ok && put(o, "ports", ports_to_json(c));
+	ok = ok && put(o, "ports", ports_to_json(c->ports, c->n_ports));
 	ok = ok && put(o, "restart", restart_to_json(&c->restart));
 	ok = ok && put(o, "stop_grace_ns",
 		       json_integer((json_int_t)c->stop_grace_ns));
@@ -174,6 +173,10 @@ json_t *model_vm_to_json(const struct model_vm *vm)
 	ok = ok && put(o, "containers", json_incref(list));
 	ok = ok && put(o, "memory", json_integer((json_int_t)vm->memory));
 	ok = ok && put(o, "name", json_string(vm->name));
+	/* As in what was stored before there was this. */
+	if (vm->n_ports)
+		ok = ok &&
+		     put(o, "ports", ports_to_json(vm->ports, vm->n_ports));
 	ok = ok && put(o, "restart", restart_to_json(&vm->restart));
 	ok = ok && put(o, "vcpus", json_integer(vm->vcpus));
 	json_decref(list);
@@ -338,7 +341,7 @@ static void from_restart(struct from *f, const json_t *o,
 }
 
 static void from_ports(struct from *f, const json_t *o,
-		       struct model_container *c)
+		       const struct model_port **ret, size_t *ret_n)
 {
 	const json_t *list = from_list(f, o, "ports"), *j;
 	size_t i, n = json_array_size(list);
@@ -350,8 +353,8 @@ static void from_ports(struct from *f, const json_t *o,
 		p[i].published = (uint16_t)from_int(f, j, "published", 65535);
 		p[i].target = (uint16_t)from_int(f, j, "target", 65535);
 	}
-	c->ports = p;
-	c->n_ports = f->r == 0 ? n : 0;
+	*ret = p;
+	*ret_n = f->r == 0 ? n : 0;
 }
 
 static void from_depends(struct from *f, const json_t *o,
@@ -427,7 +430,7 @@ static void from_container(struct from *f, const json_t *o,
 	c->user = from_member(f, o, "user");
 	c->working_dir = from_member(f, o, "working_dir");
 	c->hostname = from_member(f, o, "hostname");
-	from_ports(f, o, c);
+	from_ports(f, o, &c->ports, &c->n_ports);
 	from_restart(f, o, &c->restart);
 	from_depends(f, o, c);
 	from_limits(f, o, &c->limits);
@@ -461,6 +464,8 @@ static void from_vm(struct from *f, const json_t *o, struct model_vm *vm)
 	vm->vcpus = (uint32_t)from_int(f, o, "vcpus", HYB_VM_VCPUS_MAX);
 	vm->memory = from_int(f, o, "memory", HYB_VM_MEMORY_MAX);
 	from_restart(f, o, &vm->restart);
+	if (json_object_get(o, "ports"))
+		from_ports(f, o, &vm->ports, &vm->n_ports);
 	c = from_alloc(f, n, sizeof(*c));
 	for (i = 0; f->r == 0 && c && i < n; i++)
 		from_container(f, json_array_get(list, i), &c[i]);

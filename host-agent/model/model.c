@@ -88,6 +88,21 @@ bool model_vm_uses_volume(const struct model_vm *vm, const char *name,
 	return uses;
 }
 
+const struct model_port *model_vm_port(const struct model_vm *vm, size_t i)
+{
+	const struct model_container *c;
+
+	if (i < vm->n_ports)
+		return &vm->ports[i];
+	i -= vm->n_ports;
+	for (c = vm->containers; c < vm->containers + vm->n_containers; c++) {
+		if (i < c->n_ports)
+			return &c->ports[i];
+		i -= c->n_ports;
+	}
+	return NULL;
+}
+
 static int bind_compare(const struct model_bind *a, const struct model_bind *b)
 {
 	int r = strcmp(a->container, b->container);

@@ -196,6 +196,10 @@ struct model_vm {
 	struct restart_policy restart; /* default: always */
 	const struct model_container *containers; /* in the order declared */
 	size_t n_containers;
+	/* Of a VM that boots a disk: of its own system. In one with containers
+	 * they are the containers'. */
+	const struct model_port *ports;
+	size_t n_ports;
 };
 
 struct model_stack {
@@ -267,6 +271,9 @@ struct model_bind {
 #define HYB_VM_BINDS_MAX 8
 size_t model_vm_binds(const struct model_vm *vm,
 		      struct model_bind ret[HYB_VM_BINDS_MAX]);
+
+/* Published port number i of all that the VM and its containers have, or NULL. */
+const struct model_port *model_vm_port(const struct model_vm *vm, size_t i);
 
 /* Memory of the VM in bytes: what is declared, or for auto the sum of the
  * containers' limits (HYB_AUTO_CONTAINER_MEMORY for one without) plus the

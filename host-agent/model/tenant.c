@@ -136,9 +136,8 @@ void model_stack_use(const struct model_stack *s, struct quota_use *ret)
 		ret->n[QUOTA_VCPUS] += vm->vcpus;
 		ret->n[QUOTA_MEMORY] += (int64_t)model_vm_memory(vm);
 		ret->n[QUOTA_STORAGE] += (int64_t)model_vm_scratch(vm);
-		for (k = 0; k < vm->n_containers; k++)
-			ret->n[QUOTA_PORTS] +=
-				(int64_t)vm->containers[k].n_ports;
+		for (k = 0; model_vm_port(vm, k); k++)
+			ret->n[QUOTA_PORTS]++;
 	}
 }
 

@@ -470,28 +470,38 @@ static const json_t *find_other_bind(const json_t *a, const json_t *b)
 }
 
 /* Binds are devices that a VM is made with. */
-static int diff_binds(const json_t *applied, const struct model_vm *desired,
-		      struct diff *ret)
+static void diff_binds(const json_t *applied, const json_t *desired,
+		       struct diff *ret)
 {
+	const json_t *gone = find_other_bind(applied, desired);
+	const json_t *new = find_other_bind(desired, applied);
+
+	if (!gone && !new)
+		return;
+	note(ret, PLAN_RECREATE_VM, "binds");
+	if (gone)
+		show_mount(&ret->why, gone);
+	else
+		buf_puts(&ret->why, "(none)");
+	buf_puts(&ret->why, " → ");
+	if (new)
+		show_mount(&ret->why, new);
+	else
+		buf_puts(&ret->why, "(none)");
+}
+
+/* What is compared as JSON. */
+static int diff_vm_json(const json_t *applied, const struct model_vm *desired,
+			struct diff *ret)
+{
+	static const struct rule ports = {"ports", NULL, "ports", PLAN_LIVE,
+					  SHOW_PORTS};
 	json_t *to = model_vm_to_json(desired);
-	const json_t *gone, *new;
 
 	if (!to)
 		return -ENOMEM;
-	gone = find_other_bind(applied, to);
-	new = find_other_bind(to, applied);
-	if (gone || new) {
-		note(ret, PLAN_RECREATE_VM, "binds");
-		if (gone)
-			show_mount(&ret->why, gone);
-		else
-			buf_puts(&ret->why, "(none)");
-		buf_puts(&ret->why, " → ");
-		if (new)
-			show_mount(&ret->why, new);
-		else
-			buf_puts(&ret->why, "(none)");
-	}
+	diff_binds(applied, to, ret);
+	diff_rule(&ports, applied, to, ret);
 	json_decref(to);
 	return 0;
 }
@@ -522,7 +532,7 @@ int diff_vm(const json_t *applied, const struct model_vm *desired,
 		if (!desired->memory)
 			buf_puts(&ret->why, " (auto)");
 	}
-	if (diff_binds(applied, desired, ret) < 0)
+	if (diff_vm_json(applied, desired, ret) < 0)
 		return -ENOMEM;
 	restart_policy_format(&desired->restart, text, sizeof(text));
 	if (!restart || strcmp(restart, text) != 0) {

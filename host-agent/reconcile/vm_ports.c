@@ -22,19 +22,21 @@
 
 #define PORTS_MAX 48
 
-void ports_format(const struct model_container *c, char *out, size_t size)
+static void port_put(struct buf *b, const struct model_port *p)
+{
+	bool v6 = strchr(p->host_ip, ':') != NULL;
+
+	buf_printf(b, "%s%s%s%s:%u->%u/tcp", b->len ? ", " : "", v6 ? "[" : "",
+		   p->host_ip, v6 ? "]" : "", p->published, p->target);
+}
+
+void ports_format(const struct model_port *p, size_t n, char *out, size_t size)
 {
 	struct buf b = BUF_INIT;
 	size_t i;
 
-	for (i = 0; i < c->n_ports; i++) {
-		const struct model_port *p = &c->ports[i];
-		bool v6 = strchr(p->host_ip, ':') != NULL;
-
-		buf_printf(&b, "%s%s%s%s:%u->%u/tcp", i ? ", " : "",
-			   v6 ? "[" : "", p->host_ip, v6 ? "]" : "",
-			   p->published, p->target);
-	}
+	for (i = 0; i < n; i++)
+		port_put(&b, &p[i]);
 	snprintf(out, size, "%s", buf_str(&b));
 	buf_done(&b);
 }
@@ -127,27 +129,22 @@ static void name_owner(struct vm *vm, const struct model_port *p, struct err *e)
 static int ports_bind(struct vm *vm, const struct model_vm *m,
 		      struct port_set *s, struct err *e)
 {
-	size_t i, k;
+	const struct model_port *p;
 	int r;
 
-	for (i = 0; i < m->n_containers; i++) {
-		const struct model_container *c = &m->containers[i];
-
-		for (k = 0; k < c->n_ports; k++) {
-			if (s->n == PORTS_MAX)
-				return err_set(
-					e, E2BIG,
-					"VM '%s' publishes more than %d ports",
-					m->name, PORTS_MAX);
-			r = port_bind(&c->ports[k], &s->fds[s->n], e);
-			if (r == -EADDRINUSE)
-				name_owner(vm, &c->ports[k], e);
-			if (r < 0)
-				return r;
-			snprintf(s->args[s->n], sizeof(s->args[0]), "%zu:%u",
-				 s->n + 3, c->ports[k].target);
-			s->n++;
-		}
+	while ((p = model_vm_port(m, s->n)) != NULL) {
+		if (s->n == PORTS_MAX)
+			return err_set(e, E2BIG,
+				       "VM '%s' publishes more than %d ports",
+				       m->name, PORTS_MAX);
+		r = port_bind(p, &s->fds[s->n], e);
+		if (r == -EADDRINUSE)
+			name_owner(vm, p, e);
+		if (r < 0)
+			return r;
+		snprintf(s->args[s->n], sizeof(s->args[0]), "%zu:%u", s->n + 3,
+			 p->target);
+		s->n++;
 	}
 	return 0;
 }
@@ -156,15 +153,12 @@ static int ports_bind(struct vm *vm, const struct model_vm *m,
 static void ports_describe(const struct vm *vm, const struct model_vm *m,
 			   char *out, size_t size)
 {
+	const struct model_port *p;
 	struct buf b = BUF_INIT;
-	char one[512];
 	size_t i;
 
-	for (i = 0; i < m->n_containers; i++) {
-		ports_format(&m->containers[i], one, sizeof(one));
-		if (one[0])
-			buf_printf(&b, "%s%s", b.len ? ", " : "", one);
-	}
+	for (i = 0; (p = model_vm_port(m, i)) != NULL; i++)
+		port_put(&b, p);
 	/* Of this VM: a VM that is made anew has another socket. */
 	if (b.len)
 		buf_printf(&b, " @%lld", (long long)vm->row.id);

@@ -488,6 +488,6 @@ void ports_unpublish(struct vm *vm);
 /* Takes up the process of an earlier hybd. */
 void ports_reattach(struct vm *vm);
 /* "127.0.0.1:8080->80/tcp, ..." of a container. */
-void ports_format(const struct model_container *c, char *out, size_t size);
+void ports_format(const struct model_port *p, size_t n, char *out, size_t size);
 
 #endif

@@ -85,6 +85,10 @@ static void check_values(const char *format, const char *key,
 	"    containers:\n      c:\n        image: i\n        resources:\n" \
 	"          limits:\n            %s\n"
 
+#define MACHINE                                                      \
+	"hyb: 1\nname: s\nvms:\n  v:\n    boot: {disk: d}\n    %s\n" \
+	"  w: {containers: {c: {image: i, ports: ['9:9']}}}\n"
+
 #define CHECK(format, key, ...)                                        \
 	do {                                                           \
 		static const struct value values[] = {__VA_ARGS__};    \
@@ -492,6 +496,35 @@ static void test_ports(void **state)
 	      {"['1:80', '2:80']", NULL});
 }
 
+static void test_machine(void **state)
+{
+	(void)state;
+	CHECK(MACHINE, "ports", {"[]", NULL},
+	      {"['127.0.0.1:2222:22/tcp']", NULL},
+	      {"[{target: 22, published: 2222, host_ip: '::1'}]", NULL},
+	      {"['22']", "that the host chooses is not supported yet"},
+	      {"['2222:22/udp']", "the protocol udp is not supported yet"},
+	      {"['1-2:22-23']", "a range of ports"},
+	      {"['a:22']", "the published port must be"},
+	      {"[{target: 22}]", "a port has no 'published'"},
+	      {"['1:1', '1:2']", "is published already, by v in line"},
+	      {"['0.0.0.0:9:1']", "is published already, by v in line"},
+	      {"2222:22", "must be a list"}, {"", NO_VALUE});
+	CHECK(MACHINE, "networks", {"[a]", "is not supported yet"});
+	CHECK(MACHINE, "containers",
+	      {"{c: {image: i}}", "an operating system of its own"});
+	CHECK(VM, "ports", {"['80:80']", "write 'ports' in the container"});
+	CHECK(VM, "boot", {"{disk: d}", "an operating system of its own"});
+	CHECK("hyb: 1\nname: s\nvms: {v: {%s}}\n", "boot", {"{disk: d}", NULL},
+	      {"{disk: d, firmware: bios}", NULL},
+	      {"{disk: d, firmware: uefi}", NULL},
+	      {"{disk: d, firmware: efi}", "must be bios or uefi"},
+	      {"{firmware: uefi}", "'disk' is missing"},
+	      {"{disk: D}", "must be"},
+	      {"{disk: d, size: 1g}", "unknown key 'size'"},
+	      {"d", "must be a map"});
+}
+
 static void test_depends_on(void **state)
 {
 	(void)state;
@@ -685,6 +718,7 @@ int main(void)
 		cmocka_unit_test(test_stop),
 		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_ports),
+		cmocka_unit_test(test_machine),
 		cmocka_unit_test(test_depends_on),
 		cmocka_unit_test(test_health),
 		cmocka_unit_test(test_not_yet),

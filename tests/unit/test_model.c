@@ -37,7 +37,10 @@ static const char good[] =
 	"\"target\":\"/b\",\"read_only\":false,\"size\":4096,"
 	"\"mode\":1023}],\"files\":[{\"config\":true,"
 	"\"external\":false,\"source\":\"f\",\"target\":\"/f\","
-	"\"mode\":292,\"uid\":0,\"gid\":1,\"content\":\"00ff\"}]}]}],\"volumes\":[{\"name\":\"d\","
+	"\"mode\":292,\"uid\":0,\"gid\":1,\"content\":\"00ff\"}]}]},"
+	"{\"name\":\"os\",\"vcpus\":1,\"memory\":0,\"restart\":\"no\","
+	"\"boot_disk\":\"d\",\"containers\":[],\"ports\":[{\"host_ip\":"
+	"\"::1\",\"published\":81,\"target\":80}]}],\"volumes\":[{\"name\":\"d\","
 	"\"size\":16777216,\"external\":false}]}";
 
 /* What stands at this path of `good`, in JSON, in its place; NULL: nothing. */
@@ -177,6 +180,16 @@ static const struct bad bad[] = {
 	{"vms.0.containers.0.files.0.content", "\"0\""},
 	{"vms.0.containers.0.files.0.content", "\"0G\""},
 	{"vms.0.containers.0.files.0.content", NULL},
+	{"vms.1.boot_disk", NULL},
+	{"vms.1.boot_disk", "\"../d\""},
+	{"vms.1.boot_uefi", "1"},
+	{"vms.1.ports", "{}"},
+	{"vms.1.ports", "[1]"},
+	{"vms.1.ports.0.host_ip", "\"localhost\""},
+	{"vms.1.ports.0.published", "0"},
+	{"vms.1.ports.0.target", "65536"},
+	/* It has containers. */
+	{"vms.0.ports", "[{\"host_ip\":\"::1\",\"published\":1,\"target\":1}]"},
 	{"volumes", "{}"},
 	{"volumes", "[null]"},
 	{"volumes", NULL},
@@ -234,6 +247,10 @@ static void test_good(void **state)
 	assert_null(s->vms[0].containers[0].environment[2]);
 	assert_false(s->vms[0].containers[0].has_entrypoint);
 	assert_true(s->vms[0].containers[0].has_command);
+	assert_int_equal(model_vm_port(&s->vms[0], 0)->published, 80);
+	assert_null(model_vm_port(&s->vms[0], 1));
+	assert_int_equal(model_vm_port(&s->vms[1], 0)->published, 81);
+	assert_null(model_vm_port(&s->vms[1], 1));
 	again = model_stack_to_json(s);
 	assert_true(json_equal(j, again));
 	json_decref(again);
