@@ -272,21 +272,43 @@ int sandbox_user_namespace(const char *uid_map, const char *gid_map,
 }
 
 /* Rights by ABI version, for headers that are older than the kernel. */
-#define FS_ABI1	   0x1fffULL	/* execute ... make_sym */
-#define FS_ABI2	   (1ULL << 13) /* refer */
-#define FS_ABI3	   (1ULL << 14) /* truncate */
-#define FS_ABI5	   (1ULL << 15) /* ioctl_dev */
-#define NET_ABI4   3ULL		/* bind and connect TCP */
-#define SCOPE_ABI6 3ULL		/* abstract unix sockets, signals */
+#define FS_ABI1	    0x1fffULL	 /* execute ... make_sym */
+#define FS_ABI2	    (1ULL << 13) /* refer */
+#define FS_ABI3	    (1ULL << 14) /* truncate */
+#define FS_ABI5	    (1ULL << 15) /* ioctl_dev */
+#define NET_BIND    1ULL	 /* ABI 4 */
+#define NET_CONNECT 2ULL
+#define SCOPE_ABI6  3ULL /* abstract unix sockets, signals */
+
+#define RULE_NET_PORT 2
+
+static int allow_connect(int ruleset, uint16_t port, struct err *e)
+{
+	const struct {
+		uint64_t access, port;
+	} rule = {NET_CONNECT, port};
+
+	if (syscall(SYS_landlock_add_rule, ruleset, RULE_NET_PORT, &rule, 0) <
+	    0)
+		return err_sys(e, errno, "allow connections to port %u", port);
+	return 0;
+}
 
 int sandbox_landlock(struct err *e)
+{
+	return sandbox_landlock_tcp(NULL, 0, e);
+}
+
+int sandbox_landlock_tcp(const uint16_t *ports, size_t n, struct err *e)
 {
 	struct {
 		uint64_t fs, net, scope;
 	} rules = {.fs = FS_ABI1};
 	_cleanup_close_ int fd = -1;
 	size_t size = sizeof(rules.fs);
+	size_t i;
 	long abi;
+	int r;
 
 	abi = syscall(SYS_landlock_create_ruleset, NULL, 0,
 		      LANDLOCK_CREATE_RULESET_VERSION);
@@ -295,7 +317,7 @@ int sandbox_landlock(struct err *e)
 	rules.fs |= (abi >= 2 ? FS_ABI2 : 0) | (abi >= 3 ? FS_ABI3 : 0) |
 		    (abi >= 5 ? FS_ABI5 : 0);
 	if (abi >= 4) {
-		rules.net = NET_ABI4;
+		rules.net = NET_BIND | NET_CONNECT;
 		size += sizeof(rules.net);
 	}
 	if (abi >= 6) {
@@ -305,6 +327,11 @@ int sandbox_landlock(struct err *e)
 	fd = (int)syscall(SYS_landlock_create_ruleset, &rules, size, 0);
 	if (fd < 0)
 		return err_sys(e, errno, "make a Landlock ruleset");
+	for (i = 0; i < n && rules.net; i++) {
+		r = allow_connect(fd, ports[i], e);
+		if (r < 0)
+			return r;
+	}
 	if (syscall(SYS_landlock_restrict_self, fd, 0) < 0)
 		return err_sys(e, errno, "enforce Landlock");
 	return 0;
@@ -324,28 +351,38 @@ static size_t put(struct sock_filter *prog, size_t at, struct sock_filter insn)
 	return at + 1;
 }
 
-/* "This call?" with the number in the accumulator, which stays there for the
- * next question. Arguments are stored little-endian on what we run on: the
- * lower half comes first. */
-static size_t put_call(struct sock_filter *prog, size_t at,
-		       const struct sandbox_call *c)
+/* Arguments are stored little-endian on what we run on: the lower half comes
+ * first. */
+static size_t put_forbid(struct sock_filter *prog, size_t at,
+			 const struct sandbox_call *c)
 {
 	const uint32_t low =
 		(uint32_t)offsetof(struct seccomp_data, args) + 8 * c->arg;
-	const uint8_t over = c->forbid ? 4 : 1;
 
+	at = put(prog, at,
+		 (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, low));
+	at = put(prog, at,
+		 (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K,
+					      c->forbid, 0, 1));
+	return put(prog, at, (struct sock_filter)KILL);
+}
+
+/* "This call?", with its n entries, with the number in the accumulator, which
+ * stays there for the next question. */
+static size_t put_call(struct sock_filter *prog, size_t at,
+		       const struct sandbox_call *c, size_t n)
+{
+	uint8_t over = 1;
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		over = (uint8_t)(over + (c[i].forbid ? 3 : 0));
 	at = put(prog, at,
 		 (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K,
 					      (uint32_t)c->nr, 0, over));
-	if (c->forbid) {
-		at = put(prog, at,
-			 (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
-						      low));
-		at = put(prog, at,
-			 (struct sock_filter)BPF_JUMP(
-				 BPF_JMP | BPF_JSET | BPF_K, c->forbid, 0, 1));
-		at = put(prog, at, (struct sock_filter)KILL);
-	}
+	for (i = 0; i < n; i++)
+		if (c[i].forbid)
+			at = put_forbid(prog, at, &c[i]);
 	return put(prog, at, (struct sock_filter)ALLOW);
 }
 
@@ -355,7 +392,7 @@ int sandbox_seccomp(const struct sandbox_call *calls, size_t n, struct err *e)
 	struct sock_fprog fprog = {.filter = prog};
 	const time_t now = 0;
 	struct tm tm;
-	size_t i, at = 0;
+	size_t i, same, at = 0;
 
 	if (n > SANDBOX_CALLS_MAX)
 		return err_set(e, E2BIG, "too many system calls");
@@ -375,8 +412,12 @@ int sandbox_seccomp(const struct sandbox_call *calls, size_t n, struct err *e)
 					      X32_BIT, 0, 1));
 	at = put(prog, at, (struct sock_filter)KILL);
 #endif
-	for (i = 0; i < n; i++)
-		at = put_call(prog, at, &calls[i]);
+	for (i = 0; i < n; i += same) {
+		for (same = 1;
+		     i + same < n && calls[i + same].nr == calls[i].nr;)
+			same++;
+		at = put_call(prog, at, &calls[i], same);
+	}
 	at = put(prog, at, (struct sock_filter)KILL);
 	fprog.len = (unsigned short)at;
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||

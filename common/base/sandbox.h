@@ -67,9 +67,13 @@ int sandbox_user_namespace(const char *uid_map, const char *gid_map,
 
 /* 0, or -EOPNOTSUPP where the kernel has no Landlock (that is no error). */
 int sandbox_landlock(struct err *e);
+/* The same for who connects by TCP: to these ports and no others, where the
+ * kernel can tell them apart (Linux 6.7). */
+int sandbox_landlock_tcp(const uint16_t *ports, size_t n, struct err *e);
 
 /* A call of the list; `arg` is an index, `forbid` bits that must not be set in
- * the lower half of that argument (0: any argument). */
+ * the lower half of that argument (0: any argument). Of entries of one call
+ * that follow each other all must hold. */
 struct sandbox_call {
 	int nr;
 	unsigned int arg;

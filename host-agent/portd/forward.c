@@ -78,6 +78,13 @@ static int watch(struct forward *f, struct forward_conn *c, int side)
 		       : 0;
 }
 
+/* From now on every byte is the client's or the guest's. */
+static void streams(struct forward_conn *c)
+{
+	c->state = FORWARD_STREAM;
+	c->deadline = 0;
+}
+
 /* Puts what is to be said first into the buffer of the TCP side's flow, so
  * that it goes out like data, before any of the client's. */
 static void say_hello(struct forward *f, struct forward_conn *c)
@@ -86,8 +93,7 @@ static void say_hello(struct forward *f, struct forward_conn *c)
 	char *buf = (char *)buf_of(f, c, SIDE_TCP);
 	int n = 0;
 
-	c->touched = true;
-	if (!f->carrier.kernel)
+	if (f->carrier.kind == FORWARD_UNIX)
 		n = snprintf(buf, PORTD_BUF_SIZE, "CONNECT %u\n",
 			     f->carrier.agent_port);
 	n += snprintf(buf + n, PORTD_BUF_SIZE - (size_t)n,
@@ -96,8 +102,7 @@ static void say_hello(struct forward *f, struct forward_conn *c)
 		      c->guest_port);
 	flow->at = 0;
 	flow->len = (uint32_t)n + 1; /* with the NUL */
-	c->got_ok = f->carrier.kernel;
-	c->state = FORWARD_OPENING;
+	c->got_ok = f->carrier.kind == FORWARD_VSOCK;
 }
 
 static int dial_unix(const struct forward *f, int fd)
@@ -118,28 +123,6 @@ static int dial_kernel(const struct forward *f, int fd)
 	return connect(fd, (const struct sockaddr *)&sa, sizeof(sa));
 }
 
-/* 0: on its way; -EAGAIN: the device is busy, later; else: it failed. */
-static int dial(struct forward *f, struct forward_conn *c)
-{
-	int err;
-
-	c->fd[SIDE_VM] = socket(f->carrier.kernel ? AF_VSOCK : AF_UNIX,
-				SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (c->fd[SIDE_VM] < 0)
-		return -errno;
-	err = f->carrier.kernel ? dial_kernel(f, c->fd[SIDE_VM])
-				: dial_unix(f, c->fd[SIDE_VM]);
-	if (err < 0 && errno != EINPROGRESS) {
-		err = -errno;
-		cleanup_close(&c->fd[SIDE_VM]);
-		return err;
-	}
-	err = watch(f, c, SIDE_VM);
-	if (err == 0)
-		say_hello(f, c);
-	return err;
-}
-
 static void set_tcp_options(int fd)
 {
 	const int on = 1, idle = PORTD_KEEPALIVE_S;
@@ -147,6 +130,57 @@ static void set_tcp_options(int fd)
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	(void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
+}
+
+/* Asked again of a connection that is on its way, it says how far that is. */
+static int dial_tcp(const struct forward *f, int fd, uint16_t port)
+{
+	const struct sockaddr_in sa = {.sin_family = AF_INET,
+				       .sin_port = htons(port),
+				       .sin_addr = f->carrier.ip};
+
+	return connect(fd, (const struct sockaddr *)&sa, sizeof(sa));
+}
+
+static int dial_by_kind(const struct forward *f, int fd, uint16_t guest_port)
+{
+	switch (f->carrier.kind) {
+	case FORWARD_VSOCK:
+		return dial_kernel(f, fd);
+	case FORWARD_TCP:
+		set_tcp_options(fd);
+		return dial_tcp(f, fd, guest_port);
+	default:
+		return dial_unix(f, fd);
+	}
+}
+
+/* 0: on its way; -EAGAIN: the device is busy, later; else: it failed. */
+static int dial(struct forward *f, struct forward_conn *c)
+{
+	static const int families[] = {[FORWARD_UNIX] = AF_UNIX,
+				       [FORWARD_VSOCK] = AF_VSOCK,
+				       [FORWARD_TCP] = AF_INET};
+	int err;
+
+	c->fd[SIDE_VM] = socket(families[f->carrier.kind],
+				SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (c->fd[SIDE_VM] < 0)
+		return -errno;
+	err = dial_by_kind(f, c->fd[SIDE_VM], c->guest_port);
+	if (err < 0 && errno != EINPROGRESS) {
+		err = -errno;
+		cleanup_close(&c->fd[SIDE_VM]);
+		return err;
+	}
+	err = watch(f, c, SIDE_VM);
+	if (err < 0)
+		return err;
+	c->touched = true;
+	c->state = FORWARD_OPENING;
+	if (f->carrier.kind != FORWARD_TCP)
+		say_hello(f, c);
+	return 0;
 }
 
 static void conn_start(struct forward *f, int fd, uint16_t guest_port)
@@ -236,8 +270,7 @@ static int take_reply(struct forward_conn *c, struct forward_flow *flow,
 	flow->len -= len + 1;
 	if (flow->len == 0)
 		flow->at = 0;
-	c->state = FORWARD_STREAM;
-	c->deadline = 0;
+	streams(c);
 	return 1;
 }
 
@@ -270,6 +303,16 @@ static int read_opening(struct forward *f, struct forward_conn *c)
 		if (err < 0)
 			return err;
 	}
+	return 0;
+}
+
+/* 0: connected, or still on its way (see c->state); or an error. */
+static int await_tcp(struct forward *f, struct forward_conn *c)
+{
+	if (dial_tcp(f, c->fd[SIDE_VM], c->guest_port) == 0 || errno == EISCONN)
+		streams(c);
+	else if (errno != EALREADY && errno != EINTR)
+		return -errno;
 	return 0;
 }
 
@@ -357,7 +400,8 @@ static void conn_run(struct forward *f, struct forward_conn *c)
 			return; /* the timer comes back to it */
 	}
 	if (err == 0 && c->state == FORWARD_OPENING)
-		err = read_opening(f, c);
+		err = f->carrier.kind == FORWARD_TCP ? await_tcp(f, c)
+						     : read_opening(f, c);
 	if (err < 0) {
 		conn_abort(f, c);
 		return;

@@ -7,9 +7,12 @@
  * upgrade call); its answer ends in a NUL, and every byte behind that is the
  * stream's. With the hybrid unix carrier the CONNECT line and the call go out
  * in one write, and the answers come back behind each other: "OK N\n", the
- * reply, NUL, stream.
+ * reply, NUL, stream. A VM without an agent is dialled by TCP, at its address
+ * in the network namespace that this process is in; there is nothing to be
+ * asked.
  *
- *   OPENING  dialled; waiting for the answers, at most PORTD_OPEN_MS. Whatever
+ *   OPENING  dialled; waiting for the answers (by TCP: for the connection), at
+ *            most PORTD_OPEN_MS. Whatever
  *            fails here resets the client: to it the port looks closed.
  *   STREAM   bytes both ways. The end of one direction is passed on as a
  *            half-close; the connection ends when both have ended, or at an
@@ -26,15 +29,19 @@
 #include "common/base/err.h"
 #include "host-agent/portd/limits.h"
 
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+enum forward_kind { FORWARD_UNIX, FORWARD_VSOCK, FORWARD_TCP };
+
 struct forward_carrier {
-	bool kernel; /* AF_VSOCK, else the unix socket */
-	char path[108];
-	uint32_t cid;
-	uint32_t agent_port;
+	enum forward_kind kind;
+	char path[108];	     /* FORWARD_UNIX */
+	uint32_t cid;	     /* FORWARD_VSOCK */
+	uint32_t agent_port; /* of both */
+	struct in_addr ip;   /* FORWARD_TCP */
 };
 
 struct forward_port {

@@ -5,6 +5,9 @@
  * It is given listening sockets; it can make none. Its network namespace is
  * empty, its root is the folder of the device's socket, its rights are those
  * of the VM's own uid. It lives as long as the VM, whatever becomes of hybd.
+ *
+ * To a VM without an agent it connects by TCP, in a network namespace that it
+ * is given; then its root is empty.
  */
 #include "common/base/cleanup.h"
 #include "common/base/fd.h"
@@ -14,9 +17,11 @@
 #include "host-agent/portd/forward.h"
 
 #include <fcntl.h>
+#include <arpa/inet.h>
 #include <getopt.h>
 #include <jansson.h>
 #include <libgen.h>
+#include <sched.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -28,16 +33,20 @@ struct options {
 	size_t n_ports;
 	const char *path;
 	struct forward_carrier carrier;
+	bool cid, tcp;	/* the carriers that were named */
+	uint64_t netns; /* a descriptor; 0: none */
 	bool drop_ids, have_gid, wait;
 	uint32_t uid, gid;
 	enum log_level level;
 };
 
 static const char usage_text[] =
-	"usage: hyb-portd --port FD:PORT... {--vsock PATH | --vsock-cid N}\n"
-	"                 [--agent-port N] [--uid UID --gid GID] [--wait]\n"
+	"usage: hyb-portd --port FD:PORT... {--vsock PATH | --vsock-cid N |\n"
+	"                 --tcp IP --netns FD} [--agent-port N]\n"
+	"                 [--uid UID --gid GID] [--wait]\n"
 	"                 [--log-level error|warning|info|debug]\n"
-	"FD is an inherited listening TCP socket: 3, 4, ... in this order.\n"
+	"FD is an inherited listening TCP socket: 3, 4, ... in this order; behind\n"
+	"them that of the network namespace where IP is connected to.\n"
 	"--wait: serves once a byte comes on standard input, ends at its end.\n";
 
 /* "FD:PORT"; the descriptors come in order, so that all others can be
@@ -74,8 +83,18 @@ static int parse_option(int c, struct options *o)
 		break;
 	case 'c':
 		err = parse_u64(optarg, 3, UINT32_MAX - 1, &v);
-		o->carrier.kernel = true;
+		o->cid = true;
+		o->carrier.kind = FORWARD_VSOCK;
 		o->carrier.cid = (uint32_t)v;
+		break;
+	case 't':
+		err = inet_pton(AF_INET, optarg, &o->carrier.ip) == 1 ? 0
+								      : -EINVAL;
+		o->tcp = true;
+		o->carrier.kind = FORWARD_TCP;
+		break;
+	case 'n':
+		err = parse_u64(optarg, 3, INT32_MAX, &o->netns);
 		break;
 	case 'a':
 		err = parse_u64(optarg, 1, UINT32_MAX - 1, &v);
@@ -109,6 +128,8 @@ static int parse_options(int argc, char **argv, struct options *o)
 		{"port", required_argument, NULL, 'p'},
 		{"vsock", required_argument, NULL, 'v'},
 		{"vsock-cid", required_argument, NULL, 'c'},
+		{"tcp", required_argument, NULL, 't'},
+		{"netns", required_argument, NULL, 'n'},
 		{"agent-port", required_argument, NULL, 'a'},
 		{"uid", required_argument, NULL, 'u'},
 		{"gid", required_argument, NULL, 'g'},
@@ -124,7 +145,8 @@ static int parse_options(int argc, char **argv, struct options *o)
 		if (parse_option(c, o) < 0)
 			return -EINVAL;
 	if (optind != argc || o->n_ports == 0 ||
-	    o->carrier.kernel == (o->path != NULL) ||
+	    o->cid + o->tcp + (o->path != NULL) != 1 ||
+	    o->netns != (o->tcp ? 3 + o->n_ports : 0) ||
 	    o->drop_ids != o->have_gid)
 		return -EINVAL;
 	return 0;
@@ -143,10 +165,35 @@ static int check_listener(const struct forward_port *p, struct err *e)
 	return 0;
 }
 
-/* No open, no exec, no fork, no bind, no kill; sockets of the carrier's
- * family only. */
-static int lock(bool kernel, struct err *e)
+/* The network namespace that it was given becomes its own. */
+static int enter_network(int fd, struct err *e)
 {
+	if (setns(fd, CLONE_NEWNET) < 0)
+		return err_sys(e, errno, "enter a network namespace");
+	close(fd);
+	return 0;
+}
+
+/* Nothing is opened, and TCP connects to the VM's ports only. */
+static int lock_landlock(const struct options *o, struct err *e)
+{
+	uint16_t ports[PORTD_PORTS_MAX];
+	size_t i, n = o->carrier.kind == FORWARD_TCP ? o->n_ports : 0;
+	int r;
+
+	for (i = 0; i < n; i++)
+		ports[i] = o->port[i].guest_port;
+	r = sandbox_landlock_tcp(ports, n, e);
+	return r == -EOPNOTSUPP ? 0 : r;
+}
+
+/* No open, no exec, no fork, no bind, no kill; stream sockets of the carrier's
+ * family only, without a protocol that is not the family's own. */
+static int lock(const struct options *o, struct err *e)
+{
+	static const uint32_t families[] = {[FORWARD_UNIX] = AF_UNIX,
+					    [FORWARD_VSOCK] = AF_VSOCK,
+					    [FORWARD_TCP] = AF_INET};
 	const struct sandbox_call calls[] = {
 		{.nr = SYS_epoll_wait},
 		{.nr = SYS_epoll_pwait},
@@ -157,7 +204,12 @@ static int lock(bool kernel, struct err *e)
 		{.nr = SYS_accept4},
 		{.nr = SYS_socket,
 		 .arg = 0,
-		 .forbid = ~(uint32_t)(kernel ? AF_VSOCK : AF_UNIX)},
+		 .forbid = ~families[o->carrier.kind]},
+		{.nr = SYS_socket,
+		 .arg = 1,
+		 .forbid = ~(uint32_t)(SOCK_STREAM | SOCK_CLOEXEC |
+				       SOCK_NONBLOCK)},
+		{.nr = SYS_socket, .arg = 2, .forbid = ~0u},
 		{.nr = SYS_connect},
 		{.nr = SYS_setsockopt},
 		{.nr = SYS_close},
@@ -175,16 +227,17 @@ static int lock(bool kernel, struct err *e)
 		{.nr = SYS_exit},
 		{.nr = SYS_exit_group},
 	};
-	int err = sandbox_landlock(e);
+	int err = lock_landlock(o, e);
 
-	if (err < 0 && err != -EOPNOTSUPP)
+	if (err < 0)
 		return err;
 	return sandbox_seccomp(calls, ARRAY_SIZE(calls), e);
 }
 
 static int run(struct options *o, struct err *e)
 {
-	struct sandbox_spec spec = {.drop_ids = o->drop_ids,
+	struct sandbox_spec spec = {.keep_net = o->netns != 0,
+				    .drop_ids = o->drop_ids,
 				    .uid = o->uid,
 				    .gid = o->gid,
 				    .max_fds = PORTD_FDS_MAX};
@@ -207,6 +260,8 @@ static int run(struct options *o, struct err *e)
 			return err_sys(e, ENAMETOOLONG, "'%s'", o->path);
 		strcpy(o->carrier.path, basename(base));
 	}
+	if (err == 0 && o->netns)
+		err = enter_network((int)o->netns, e);
 	/* The JSON library draws its hash seed from a device file. */
 	json_object_seed(0);
 	if (err == 0)
@@ -218,7 +273,7 @@ static int run(struct options *o, struct err *e)
 			 "privileges");
 	err = forward_init(&forward, &o->carrier, o->port, o->n_ports, e);
 	if (err == 0)
-		err = lock(o->carrier.kernel, e);
+		err = lock(o, e);
 	while (err == 0)
 		err = forward_turn(&forward, -1, e);
 	return err;
@@ -239,7 +294,7 @@ int main(int argc, char **argv)
 	/* Whoever started us is gone before it wrote down that it did. */
 	if (o.wait && read(STDIN_FILENO, &c, 1) != 1)
 		return 0;
-	err = sandbox_start(3 + (unsigned int)o.n_ports, &e);
+	err = sandbox_start(3 + (unsigned int)o.n_ports + (o.netns != 0), &e);
 	if (err == 0)
 		err = run(&o, &e);
 	log_error("%s", e.msg);

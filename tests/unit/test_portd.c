@@ -21,7 +21,7 @@
 static struct forward forward;
 static char sock_path[64];
 static int device_fd;
-static struct sockaddr_in tcp_addr;
+static struct sockaddr_in tcp_addr, guest_addr;
 static atomic_bool stop;
 static pthread_t thread;
 static int tcp_listener;
@@ -37,11 +37,36 @@ static void *loop(void *arg)
 	return NULL;
 }
 
+static int tcp_listen(struct sockaddr_in *ret)
+{
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	socklen_t len = sizeof(*ret);
+
+	*ret = (struct sockaddr_in){.sin_family = AF_INET,
+				    .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	assert_int_equal(bind(fd, (struct sockaddr *)ret, sizeof(*ret)), 0);
+	assert_int_equal(listen(fd, 512), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)ret, &len), 0);
+	return fd;
+}
+
+static int begin(const struct forward_carrier *carrier, uint16_t guest_port)
+{
+	struct forward_port port = {.guest_port = guest_port};
+	struct err e = ERR_INIT;
+
+	tcp_listener = tcp_listen(&tcp_addr);
+	fd_set_nonblock(tcp_listener, true);
+	port.listen_fd = tcp_listener;
+	assert_int_equal(forward_init(&forward, carrier, &port, 1, &e), 0);
+	atomic_store(&stop, false);
+	assert_int_equal(pthread_create(&thread, NULL, loop, NULL), 0);
+	return 0;
+}
+
 static int setup(void **state)
 {
 	struct forward_carrier carrier = {.agent_port = 1024};
-	struct forward_port port = {.guest_port = 80};
-	socklen_t len = sizeof(tcp_addr);
 	struct err e = ERR_INIT;
 
 	(void)state;
@@ -50,23 +75,17 @@ static int setup(void **state)
 	device_fd = unix_listen(sock_path, 0600, 16, &e);
 	assert_true(device_fd >= 0);
 	memcpy(carrier.path, sock_path, sizeof(sock_path));
-	tcp_listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	tcp_addr =
-		(struct sockaddr_in){.sin_family = AF_INET,
-				     .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	assert_int_equal(bind(tcp_listener, (struct sockaddr *)&tcp_addr,
-			      sizeof(tcp_addr)),
-			 0);
-	assert_int_equal(listen(tcp_listener, 512), 0);
-	assert_int_equal(
-		getsockname(tcp_listener, (struct sockaddr *)&tcp_addr, &len),
-		0);
-	fd_set_nonblock(tcp_listener, true);
-	port.listen_fd = tcp_listener;
-	assert_int_equal(forward_init(&forward, &carrier, &port, 1, &e), 0);
-	atomic_store(&stop, false);
-	assert_int_equal(pthread_create(&thread, NULL, loop, NULL), 0);
-	return 0;
+	return begin(&carrier, 80);
+}
+
+/* A VM without an agent, at an address: device_fd is its listener. */
+static int setup_address(void **state)
+{
+	struct forward_carrier carrier = {.kind = FORWARD_TCP,
+					  .ip.s_addr = htonl(INADDR_LOOPBACK)};
+	(void)state;
+	device_fd = tcp_listen(&guest_addr);
+	return begin(&carrier, ntohs(guest_addr.sin_port));
 }
 
 static int teardown(void **state)
@@ -77,7 +96,8 @@ static int teardown(void **state)
 	forward_done(&forward);
 	close(tcp_listener);
 	close(device_fd);
-	unlink(sock_path);
+	if (forward.carrier.kind == FORWARD_UNIX)
+		unlink(sock_path);
 	return 0;
 }
 
@@ -90,18 +110,26 @@ static int tcp_dial(void)
 	return fd;
 }
 
-/* The device's end of the next connection, after its CONNECT and call. */
+/* The guest's end of the next connection. */
+static int guest_accept(void)
+{
+	int fd;
+
+	assert_int_equal(fd_wait(device_fd, POLLIN, now_ms() + 60000), 0);
+	fd = accept(device_fd, NULL, NULL);
+	assert_true(fd >= 0);
+	return fd;
+}
+
+/* The same of a device's, after its CONNECT and call. */
 static int device_accept(void)
 {
 	static const char wanted[] =
 		"CONNECT 1024\n{\"method\":\"io.hyb.Agent.Forward\","
 		"\"parameters\":{\"port\":80},\"upgrade\":true}";
 	char text[sizeof(wanted)];
-	int fd;
+	int fd = guest_accept();
 
-	assert_int_equal(fd_wait(device_fd, POLLIN, now_ms() + 60000), 0);
-	fd = accept(device_fd, NULL, NULL);
-	assert_true(fd >= 0);
 	assert_int_equal(read_full(fd, text, sizeof(text)), sizeof(text));
 	assert_memory_equal(text, wanted, sizeof(text));
 	return fd;
@@ -341,6 +369,109 @@ static void test_no_device(void **state)
 	close(tcp);
 }
 
+/* Nothing is asked and nothing said: the first byte is the client's, or the
+ * guest's. Both directions end by half-closes. */
+static void test_address(void **state)
+{
+	int tcp, vm;
+
+	(void)state;
+	tcp = tcp_dial();
+	answer(tcp, "early", 5);
+	vm = guest_accept();
+	expect(vm, "early");
+	shutdown(tcp, SHUT_WR);
+	expect_end(vm);
+	answer(vm, "last", 4);
+	close(vm);
+	expect(tcp, "last");
+	expect_end(tcp);
+	close(tcp);
+	/* The guest speaks first, and ends first. */
+	tcp = tcp_dial();
+	vm = guest_accept();
+	answer(vm, "220", 3);
+	shutdown(vm, SHUT_WR);
+	expect(tcp, "220");
+	expect_end(tcp);
+	answer(tcp, "late", 4);
+	close(tcp);
+	expect(vm, "late");
+	expect_end(vm);
+	close(vm);
+}
+
+/* Nobody listens in the guest: at once the client is told so. What breaks later
+ * is told the same way, in both directions. */
+static void test_address_resets(void **state)
+{
+	const struct linger l = {.l_onoff = 1};
+	int tcp, vm;
+
+	(void)state;
+	tcp = tcp_dial();
+	vm = guest_accept();
+	setsockopt(vm, SOL_SOCKET, SO_LINGER, &l, sizeof(l));
+	close(vm);
+	expect_reset(tcp);
+	close(tcp);
+	tcp = tcp_dial();
+	vm = guest_accept();
+	setsockopt(tcp, SOL_SOCKET, SO_LINGER, &l, sizeof(l));
+	close(tcp);
+	expect_end(vm);
+	close(vm);
+	/* It listens no more, and nobody else can have the port. */
+	shutdown(device_fd, SHUT_RD);
+	assert_int_equal(bind(device_fd, (struct sockaddr *)&guest_addr,
+			      sizeof(guest_addr)),
+			 0);
+	tcp = tcp_dial();
+	expect_reset(tcp);
+	close(tcp);
+}
+
+static void test_address_bulk(void **state)
+{
+	pthread_t a, b;
+	int tcp, vm;
+
+	(void)state;
+	tcp = tcp_dial();
+	vm = guest_accept();
+	pthread_create(&a, NULL, write_much, &tcp);
+	pthread_create(&b, NULL, write_much, &vm);
+	assert_int_equal(read_all(tcp), 32u << 20);
+	assert_int_equal(read_all(vm), 32u << 20);
+	pthread_join(a, NULL);
+	pthread_join(b, NULL);
+	close(tcp);
+	close(vm);
+}
+
+/* A thousand, some of them at once, in fewer slots: none is lost or kept. */
+static void test_address_many(void **state)
+{
+	enum { ROUNDS = 10, N = 100 };
+	int tcp[N], vm[N], i, k;
+
+	(void)state;
+	for (i = 0; i < ROUNDS; i++) {
+		for (k = 0; k < N; k++)
+			tcp[k] = tcp_dial();
+		for (k = 0; k < N; k++) {
+			vm[k] = guest_accept();
+			answer(vm[k], "x", 1);
+			close(vm[k]);
+		}
+		for (k = 0; k < N; k++) {
+			expect(tcp[k], "x");
+			expect_end(tcp[k]);
+			close(tcp[k]);
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -355,6 +486,14 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_full, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_no_device, setup,
 						teardown),
+		cmocka_unit_test_setup_teardown(test_address, setup_address,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_address_resets,
+						setup_address, teardown),
+		cmocka_unit_test_setup_teardown(test_address_bulk,
+						setup_address, teardown),
+		cmocka_unit_test_setup_teardown(test_address_many,
+						setup_address, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -184,11 +185,59 @@ static void test_landlock(void **state)
 		assert_int_equal(r, 0);
 }
 
+/* What becomes of a connection to a port of loopback where nobody listens. */
+static int errno_of_port(uint16_t port)
+{
+	const struct sockaddr_in sa = {.sin_family = AF_INET,
+				       .sin_port = htons(port),
+				       .sin_addr.s_addr =
+					       htonl(INADDR_LOOPBACK)};
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int r = connect(fd, (const struct sockaddr *)&sa, sizeof(sa));
+
+	r = r < 0 ? errno : 0;
+	close(fd);
+	return r;
+}
+
+static int run_landlock_tcp(void)
+{
+	static const uint16_t ports[] = {1, 2};
+	struct err e = ERR_INIT;
+	long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, 1);
+	int err;
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return 1;
+	err = sandbox_landlock_tcp(ports, ARRAY_SIZE(ports), &e);
+	if (err == -EOPNOTSUPP)
+		return 77;
+	if (err < 0)
+		return 2;
+	if (open("/etc/passwd", O_RDONLY) >= 0 || errno != EACCES)
+		return 3;
+	if (errno_of_port(1) == EACCES || errno_of_port(2) == EACCES)
+		return 4;
+	/* Only a kernel that knows of ports can refuse them. */
+	return abi < 4 || errno_of_port(3) == EACCES ? 0 : 5;
+}
+
+static void test_landlock_tcp(void **state)
+{
+	int r = in_child(run_landlock_tcp);
+
+	(void)state;
+	if (r != 77)
+		assert_int_equal(r, 0);
+}
+
 static const struct sandbox_call calls[] = {
 	{.nr = SYS_exit_group},
 	{.nr = SYS_getppid},
 	{.nr = SYS_mmap, .arg = 2, .forbid = PROT_EXEC},
 	{.nr = SYS_socket, .arg = 0, .forbid = ~(uint32_t)AF_UNIX},
+	{.nr = SYS_socket, .arg = 1, .forbid = ~(uint32_t)SOCK_STREAM},
+	{.nr = SYS_getpid},
 };
 
 static int lock(void)
@@ -202,7 +251,7 @@ static int run_allowed(void)
 {
 	if (lock() < 0)
 		return 1;
-	if (syscall(SYS_getppid) <= 0)
+	if (syscall(SYS_getppid) <= 0 || syscall(SYS_getpid) <= 0)
 		return 2;
 	if (mmap(NULL, 4096, PROT_READ | PROT_WRITE,
 		 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED)
@@ -232,6 +281,14 @@ static int run_inet(void)
 	return socket(AF_INET, SOCK_STREAM, 0) >= 0 ? 0 : 2;
 }
 
+/* Of two conditions of one call the second. */
+static int run_dgram(void)
+{
+	if (lock() < 0)
+		return 1;
+	return socket(AF_UNIX, SOCK_DGRAM, 0) >= 0 ? 0 : 2;
+}
+
 #if defined(__x86_64__)
 /* The x32 number of a call that is allowed. */
 static int run_x32(void)
@@ -251,6 +308,7 @@ static void test_seccomp(void **state)
 	assert_int_equal(in_child(run_unknown), -SIGSYS);
 	assert_int_equal(in_child(run_execmap), -SIGSYS);
 	assert_int_equal(in_child(run_inet), -SIGSYS);
+	assert_int_equal(in_child(run_dgram), -SIGSYS);
 #if defined(__x86_64__)
 	assert_int_equal(in_child(run_x32), -SIGSYS);
 #endif
@@ -259,8 +317,11 @@ static void test_seccomp(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_start),	cmocka_unit_test(test_enter),
-		cmocka_unit_test(test_root),	cmocka_unit_test(test_landlock),
+		cmocka_unit_test(test_start),
+		cmocka_unit_test(test_enter),
+		cmocka_unit_test(test_root),
+		cmocka_unit_test(test_landlock),
+		cmocka_unit_test(test_landlock_tcp),
 		cmocka_unit_test(test_seccomp),
 	};
 
