@@ -175,6 +175,9 @@ void device_recover(struct virt *v, struct vm *vm);
 /* A VM that was found suspended: an earlier hybd died while recovering. */
 void device_unpause(struct virt *v, struct vm *vm);
 
+/* nic.c: into a VM whose CPUs have not run yet. */
+int nic_attach(virDomainPtr dom, const struct virt_nic *nic, struct err *e);
+
 /* share.c */
 int shares_start(struct virt *v, struct vm *vm, const struct virt_vm_spec *s,
 		 struct err *e);

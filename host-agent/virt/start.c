@@ -196,10 +196,31 @@ static int destroy_domain(struct virt *v, const char *name, bool dead,
 struct creation {
 	struct virt *v;
 	const char *xml;
+	const struct virt_nic *nic;
 	int done_fd;
 	int result;
 	struct err e;
 };
+
+/* A VM with a network card gets it before its CPUs run. */
+static int create(virConnectPtr conn, struct creation *c, struct err *e)
+{
+	virDomainPtr d = virDomainCreateXML(
+		conn, c->xml, c->nic ? VIR_DOMAIN_START_PAUSED : 0);
+	int r = 0;
+
+	if (!d)
+		return virt_error(e, "start QEMU");
+	if (c->nic) {
+		r = nic_attach(d, c->nic, e);
+		if (r == 0 && virDomainResume(d) < 0)
+			r = virt_error(e, "start QEMU's CPUs");
+		if (r < 0)
+			virDomainDestroy(d);
+	}
+	virDomainFree(d);
+	return r;
+}
 
 /* QEMU inherits the network namespace of the thread that starts it: an empty
  * one of its own. */
@@ -208,17 +229,12 @@ static void *create_main(void *arg)
 	struct creation *c = arg;
 	uint64_t one = 1;
 	virConnectPtr conn = conn_get(c->v);
-	virDomainPtr d;
 
-	if (unshare(CLONE_NEWNET) < 0) {
+	if (unshare(CLONE_NEWNET) < 0)
 		c->result = err_sys(&c->e, errno,
 				    "make a network namespace for QEMU");
-	} else {
-		d = virDomainCreateXML(conn, c->xml, 0);
-		c->result = d ? 0 : virt_error(&c->e, "start QEMU");
-		if (d)
-			virDomainFree(d);
-	}
+	else
+		c->result = create(conn, c, &c->e);
 	virConnectClose(conn);
 	if (write(c->done_fd, &one, sizeof(one)) < 0)
 		return NULL;
@@ -253,10 +269,10 @@ static void watch_creation(struct virt *v, struct vm *vm, int done_fd,
 }
 
 static int create_domain(struct virt *v, struct vm *vm, const char *xml,
-			 struct err *e)
+			 const struct virt_nic *nic, struct err *e)
 {
 	_cleanup_close_ int done = eventfd(0, EFD_CLOEXEC), device = -1;
-	struct creation c = {.v = v, .xml = xml, .done_fd = done};
+	struct creation c = {.v = v, .xml = xml, .nic = nic, .done_fd = done};
 	pthread_t t;
 	int r;
 
@@ -411,7 +427,7 @@ static int start(struct virt *v, struct vm *vm, const struct virt_vm_spec *s,
 	if (r == 0)
 		r = prepare(v, vm, s, e);
 	if (r == 0)
-		r = create_domain(v, vm, buf_str(&xml), e);
+		r = create_domain(v, vm, buf_str(&xml), s->nic, e);
 	if (r < 0)
 		shares_explain(v, vm, e);
 	if (r < 0)

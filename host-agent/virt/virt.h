@@ -166,6 +166,14 @@ struct virt_boot {
  * begins with. -ENOPKG. */
 int virt_uefi(const char **ret_vars, struct err *e);
 
+/* A network card, before a tap that the caller has made: one queue, with
+ * IFF_VNET_HDR. QEMU gets a descriptor of its own; where the tap is nobody but
+ * the caller knows. */
+struct virt_nic {
+	int tap_fd;	 /* borrowed */
+	const char *mac; /* "02:00:00:00:00:01" */
+};
+
 #define VIRT_SHARES_MAX 8
 /* The tag in the guest of a VM's share number %zu. */
 #define VIRT_SHARE_TAG "bind%zu"
@@ -197,6 +205,7 @@ struct virt_vm_spec {
 	uint32_t slots;		   /* disks and NICs that can be attached */
 	const char *extra_cmdline; /* behind the configured one; NULL: none */
 	const struct virt_boot *boot; /* NULL: our kernel and initramfs */
+	const struct virt_nic *nic;   /* NULL: none */
 	const struct virt_share *shares;
 	size_t n_shares; /* at most VIRT_SHARES_MAX */
 	/* Host limits of the QEMU process; 0: none. Where the host has no

@@ -20,6 +20,9 @@
 #define VSOCK_SLOT_TEXT "0x1"
 /* Shared folders are there from the start, on the root bus: no port for them. */
 #define SHARE_FIRST_SLOT 16
+/* The network card's own root port: libvirt puts nothing there, and a guest
+ * finds its card in the same place whatever else there is. */
+#define NIC_SLOT_TEXT "0x18"
 
 /* Length of the UTF-8 sequence at s, 0 when it is none that XML may hold. */
 static size_t utf8_len(const unsigned char *s)
@@ -320,6 +323,11 @@ static void put_qemu(struct buf *b, const struct xml_domain *d)
 			"id=hybvsock0,chardev=" XML_VHOST_CHARDEV
 			",bus=pcie.0,addr=" VSOCK_SLOT_TEXT "'/>\n",
 			d->vm->vm_dir);
+	if (d->vm->nic)
+		xml_put(b, "    <qemu:arg value='-device'/>\n"
+			   "    <qemu:arg value='pcie-root-port,"
+			   "id=" XML_NIC_PORT ",bus=pcie.0,chassis=255,"
+			   "addr=" NIC_SLOT_TEXT "'/>\n");
 	xml_put(b, "  </qemu:commandline>\n");
 	/* With this capability libvirt asks for each of some 400 properties
 	 * of the CPU in a question of its own before every start: without, it

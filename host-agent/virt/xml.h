@@ -43,6 +43,8 @@ struct xml_domain {
 #define XML_SHARE_SOCK	 "fs-%u.sock"
 /* QEMU's name of the character device behind the vsock device. */
 #define XML_VHOST_CHARDEV "hybvsock"
+/* ... and of the port that a network card is put into. */
+#define XML_NIC_PORT "hybnicport"
 
 /* -EINVAL: a value that XML cannot hold. */
 int xml_domain_format(struct buf *b, const struct xml_domain *d);

@@ -141,10 +141,11 @@ static void test_kernel_vsock(void **state)
 	check_domain("kernel-vsock", &d);
 }
 
-/* An operating system of its own, by either firmware. */
+/* An operating system of its own, by either firmware, one with a network card. */
 static void test_boot(void **state)
 {
 	struct virt_boot boot = {.base = "/b", .overlay = "/o"};
+	const struct virt_nic nic = {-1, "02:00:00:00:00:01"};
 	struct virt_vm_spec vm = plain_spec();
 	struct xml_domain d = plain_domain(&vm);
 
@@ -153,6 +154,7 @@ static void test_boot(void **state)
 	vm.boot = &boot;
 	check_domain("boot-bios", &d);
 	boot.nvram = "/n";
+	vm.nic = &nic;
 	check_domain("boot-uefi", &d);
 }
 
