@@ -7,6 +7,7 @@
 #	hyb disk import --format raw debian.raw debian12
 #	hyb deploy docs/examples/legacy.yaml
 #	hyb console legacy			(user root, no password)
+#	curl http://127.0.0.1:8080/		(its web server)
 #
 # Needs root, and the packages mmdebstrap, e2fsprogs, dosfstools, mtools, syslinux and fdisk. The
 # packages of the new system come from where this one's come from. HYB_SUITE,
@@ -37,7 +38,7 @@ for f in /etc/apt/sources.list /etc/apt/sources.list.d/*.sources \
 done
 # shellcheck disable=SC2086
 mmdebstrap --quiet --variant=minbase \
-	--include="linux-image-cloud-amd64,systemd-sysv,udev,dbus,login${HYB_PACKAGES:+,$HYB_PACKAGES}" \
+	--include="linux-image-cloud-amd64,systemd-sysv,udev,dbus,login,busybox-static${HYB_PACKAGES:+,$HYB_PACKAGES}" \
 	--dpkgopt='path-exclude=/usr/share/doc/*' \
 	--dpkgopt='path-exclude=/usr/share/locale/*' \
 	--dpkgopt='path-exclude=/usr/share/man/*' \
@@ -55,6 +56,28 @@ ln -sf /lib/systemd/system/serial-getty@.service \
 	ln -s /lib/systemd/system/serial-getty@.service \
 		"$work/root/etc/systemd/system/getty.target.wants/serial-getty@ttyS0.service"
 }
+# Its network card: an address by DHCP. And something that listens there.
+cat >"$work/root/etc/systemd/network/card.network" <<'EOF'
+[Match]
+Type=ether
+[Network]
+DHCP=ipv4
+EOF
+mkdir -p "$work/root/srv/www"
+echo "Debian on a disk of its own" >"$work/root/srv/www/index.html"
+cat >"$work/root/etc/systemd/system/www.service" <<'EOF'
+[Unit]
+Description=Web server
+[Service]
+ExecStart=/bin/busybox httpd -f -p 80 -h /srv/www
+DynamicUser=yes
+AmbientCapabilities=CAP_NET_BIND_SERVICE
+Restart=on-failure
+[Install]
+WantedBy=multi-user.target
+EOF
+chroot "$work/root" systemctl --quiet enable systemd-networkd.service \
+	www.service
 rm -rf "$work"/root/var/cache/apt/* "$work"/root/var/lib/apt/lists/*
 kernel=$(ls "$work"/root/boot/vmlinuz-* | head -1)
 initrd=$(ls "$work"/root/boot/initrd.img-* | head -1)

@@ -204,6 +204,17 @@ static void add_host_facts(struct request *q, json_t *row, const char *domain)
 						  memory.vsockd_pss)));
 }
 
+/* In its tenant's network, while it is off too; null: it never had a card. */
+static json_t *vm_address(const struct vm *vm)
+{
+	struct net_machine net;
+
+	if (!vm->row.net_number)
+		return json_null();
+	net_machine_address(vm->row.net_number, &net);
+	return json_string(net.ip);
+}
+
 static json_t *vm_row(const struct vm *vm)
 {
 	uint64_t up =
@@ -212,7 +223,7 @@ static json_t *vm_row(const struct vm *vm)
 
 	return json_pack(
 		"{s:s,s:s,s:s,s:s,s:s,s:i,s:I,s:n,s:s,s:s,s:I,s:I,s:n,s:s,s:s,"
-		"s:o,s:s}",
+		"s:o,s:s,s:o}",
 		"tenant", vm->tenant, "stack", vm->stack, "vm", vm->name,
 		"state", vm_state_name(vm->state), "reason", vm->row.reason,
 		"vcpus", vm->desired ? (int)vm->desired->vcpus : 0, "memory",
@@ -221,7 +232,7 @@ static json_t *vm_row(const struct vm *vm)
 		(json_int_t)vm_uid(vm), "qemu_pid", "agent_version",
 		vm->agent_version, "kernel", vm->kernel, "uptime",
 		int_or_null((json_int_t)up, vm->state == VM_RUNNING), "pool",
-		"cold");
+		"cold", "ip", vm_address(vm));
 }
 
 /* The rows, and beside each the domain to ask virt for. */

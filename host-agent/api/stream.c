@@ -82,6 +82,30 @@ struct forward_params {
 	int64_t port;
 };
 
+/* To a VM without an agent: by TCP, in its tenant's network. 1: it has one. */
+static int forward_machine(struct request *q, const struct target *t,
+			   uint16_t port, int *ret_fd, struct err *e)
+{
+	uint32_t number = 0;
+	struct vm *vm;
+	int r = 1;
+
+	world_lock(q->api->world);
+	vm = world_find_vm(q->api->world, q->tenant, t->stack, t->vm);
+	if (vm && vm->machine) {
+		number = vm->plugged ? vm->row.net_number : 0;
+		r = number ? 0
+			   : err_set(e, ENETUNREACH,
+				     "VM '%s/%s' has no network card", t->stack,
+				     t->vm);
+	}
+	world_unlock(q->api->world);
+	if (r == 0)
+		r = vm_dial(q->api->world, q->tenant, number, port,
+			    now_ms() + OPEN_MS, ret_fd, e);
+	return r;
+}
+
 int on_forward(void *ctx, struct vl_call *call, struct err *e)
 {
 	static const struct vl_field fields[] = {
@@ -106,7 +130,10 @@ int on_forward(void *ctx, struct vl_call *call, struct err *e)
 		r = guest_find(q, &t, true, &addr, id, e);
 	if (r < 0)
 		return r;
-	r = agent_forward(&addr, (uint16_t)p.port, now_ms() + OPEN_MS, &fd, e);
+	r = forward_machine(q, &t, (uint16_t)p.port, &fd, e);
+	if (r > 0)
+		r = agent_forward(&addr, (uint16_t)p.port, now_ms() + OPEN_MS,
+				  &fd, e);
 	if (r < 0)
 		return err_wrap(e, "port %lld of '%s/%s'", (long long)p.port,
 				t.stack, t.vm);

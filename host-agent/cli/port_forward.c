@@ -210,7 +210,7 @@ static int check_name(const struct cli *cli, const char *name, struct err *e)
 {
 	_cleanup_vl_reply_ struct vl_reply reply = VL_REPLY_INIT;
 
-	return client_one(cli, HOST_IFACE "Resolve",
+	return client_one(cli, HOST_IFACE "VmList",
 			  json_pack("{s:s}", "name", name), &reply, e);
 }
 
@@ -274,7 +274,8 @@ const struct verb cli_verb_port_forward = {
 	.words = "NAME LOCAL:REMOTE...",
 	.brief = "Carries TCP connections from here to a port in a VM",
 	.about = "Over vsock: the VM needs no network. REMOTE is a port on the "
-		 "VM's loopback.\nLOCAL 0 takes any free port. Ctrl-C ends it.",
+		 "VM's loopback,\nor of one that boots a disk a port at its "
+		 "address. LOCAL 0 takes any free port.\nCtrl-C ends it.",
 	.opts = opts,
 	.n_opts = ARRAY_SIZE(opts),
 	.args_size = sizeof(struct args),

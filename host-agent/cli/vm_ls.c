@@ -22,7 +22,7 @@ static const char *const fields[] = {
 	"reason",	 "vcpus",  "memory", "host_memory",
 	"accelerator",	 "cid",	   "uid",    "qemu_pid",
 	"agent_version", "kernel", "uptime", "pool",
-	"isolation",	 NULL};
+	"isolation",	 "ip",	   NULL};
 
 static void state_cell(struct out_table *t, const json_t *row)
 {
@@ -62,14 +62,34 @@ static void print_row(struct out_table *t, const json_t *row, bool whole)
 	out_table_cell(t, out_str(row, "pool"));
 }
 
+static void print_row_ip(struct out_table *t, const json_t *row, bool whole)
+{
+	print_row(t, row, whole);
+	out_table_cell(t, out_str(row, "ip"));
+}
+
+/* Is any VM in its tenant's network? */
+static bool has_ip(const json_t *rows)
+{
+	const json_t *row;
+	size_t i;
+
+	json_array_foreach(rows, i, row)
+		if (*out_str(row, "ip"))
+			return true;
+	return false;
+}
+
 static int run(struct cli *cli, const void *args, int n, char **words)
 {
-	static const char *const headings[] = {
-		"NAME",	  "STATE",  "VCPUS",	 "MEMORY", "ON HOST",
-		"UPTIME", "KERNEL", "ISOLATION", "POOL",   NULL};
+	const char *headings[] = {"NAME",    "STATE",  "VCPUS",	 "MEMORY",
+				  "ON HOST", "UPTIME", "KERNEL", "ISOLATION",
+				  "POOL",    NULL,     NULL};
 	_cleanup_vl_reply_ struct vl_reply reply = VL_REPLY_INIT;
 	const struct args *a = args;
 	struct err e = ERR_INIT;
+	const json_t *rows;
+	bool ip;
 	int st;
 
 	st = client_one(cli, HOST_IFACE "VmList",
@@ -77,8 +97,11 @@ static int run(struct cli *cli, const void *args, int n, char **words)
 			&e);
 	if (st)
 		return cli_fail(st, "vm ls", &e);
-	out_rows(json_object_get(reply.parameters, "rows"), a->format,
-		 a->no_trunc, fields, headings, print_row);
+	rows = json_object_get(reply.parameters, "rows");
+	ip = has_ip(rows);
+	headings[9] = ip ? "IP" : NULL;
+	out_rows(rows, a->format, a->no_trunc, fields, headings,
+		 ip ? print_row_ip : print_row);
 	return CLI_DONE;
 }
 
@@ -87,7 +110,8 @@ const struct verb cli_verb_vm_ls = {
 	.words = "[NAME]",
 	.brief = "Lists VMs",
 	.about = "ON HOST is what the VM really takes of the host's memory: "
-		 "QEMU and its device.",
+		 "QEMU and its device.\nIP is the address in its tenant's "
+		 "network, of a VM that boots a disk.",
 	.opts = opts,
 	.n_opts = ARRAY_SIZE(opts),
 	.args_size = sizeof(struct args),

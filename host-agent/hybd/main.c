@@ -31,13 +31,15 @@
 #define LOG_MAX	       (16ll << 20)
 /* Uids for VMs: a range that adduser and systemd leave alone. The first is
  * the accelerator probe's, then come hyb-image's and qemu-img's, and those of
- * what VMs do in the host's folders (docs/decisions/binds.md); behind the VMs'
- * those of tenants' image stores, and of each import of a disk. */
+ * what VMs do in the host's folders (docs/decisions/binds.md), and that of the
+ * tenants' DHCP servers; behind the VMs' those of tenants' image stores, and of
+ * each import of a disk. */
 #define UID_BASE     1878000000u
 #define UID_IMAGE    (UID_BASE + 1)
 #define UID_DISK     (UID_BASE + 2)
 #define UID_SHARE    (UID_BASE + 3)
 #define UID_NOBODY   (UID_BASE + 4)
+#define UID_DHCP     (UID_BASE + 5)
 #define UID_VMS	     (UID_BASE + 16)
 #define UID_VM_COUNT 60000u
 #define UID_STORES   (UID_VMS + UID_VM_COUNT)
@@ -464,7 +466,33 @@ static int open_disks(const struct options *o, struct state *state,
 	return tenant_disks_open(state, &cfg, ret, e);
 }
 
-static int serve(const struct options *o, const struct paths *p, struct err *e)
+static void on_dhcp_restart(void *arg, const char *tenant, const struct err *e)
+{
+	(void)arg;
+	if (e)
+		log_warn("network of tenant '%s': %s", tenant, e->msg);
+	else
+		log_warn("network of tenant '%s': its DHCP server had ended, "
+			 "and was started again",
+			 tenant);
+}
+
+static int open_net(const struct options *o, const struct paths *p, int mnt_fd,
+		    struct net **ret, struct err *e)
+{
+	const struct net_config cfg = {
+		.root = o->root,
+		.mnt_fd = mnt_fd,
+		.dhcpd_path = p->dhcpd,
+		.dhcpd_uid = UID_DHCP,
+		.on_restart = on_dhcp_restart,
+	};
+
+	return net_open(&cfg, ret, e);
+}
+
+static int serve(const struct options *o, const struct paths *p, int mnt_fd,
+		 struct err *e)
 {
 	_cleanup_free_ char *cmdline = NULL;
 	struct world_config wc = {.root = o->root,
@@ -495,6 +523,8 @@ static int serve(const struct options *o, const struct paths *p, struct err *e)
 		r = secret_store_open(o->root, api.state, &api.secrets, e);
 	if (r == 0)
 		r = open_disks(o, api.state, &api.disks, e);
+	if (r == 0)
+		r = open_net(o, p, mnt_fd, &wc.net, e);
 	if (r == 0)
 		r = open_virt(o, p, cmdline, &api.virt, e);
 	if (r < 0)
@@ -532,7 +562,7 @@ int main(int argc, char **argv)
 	struct err e = ERR_INIT;
 	char warning[512] = "";
 	struct paths paths;
-	int r, lock;
+	int r, lock, mnt_fd;
 
 	r = options_read(argc, argv, &o);
 	if (r != 0)
@@ -554,12 +584,16 @@ int main(int argc, char **argv)
 		r = paths_find(&paths, &e);
 	if (r == 0)
 		r = paths_publish(&paths, o.root, &e);
+	/* What is mounted here outlives this process. */
+	mnt_fd = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
+	if (r == 0 && mnt_fd < 0)
+		r = err_sys(&e, errno, "open '/proc/self/ns/mnt'");
 	if (r == 0)
 		r = virt_prepare_process(warning, sizeof(warning), &e);
 	if (r == 0 && warning[0])
 		log_warn("%s", warning);
 	if (r == 0)
-		r = serve(&o, &paths, &e);
+		r = serve(&o, &paths, mnt_fd, &e);
 	if (r < 0) {
 		log_error("%s", e.msg);
 		if (e.hint[0])

@@ -67,6 +67,8 @@ int paths_find(struct paths *ret, struct err *e)
 	if (r == 0)
 		r = find(dir, beside, "hyb-fsd", ret->fsd, e);
 	if (r == 0)
+		r = find(dir, beside, "hyb-dhcpd", ret->dhcpd, e);
+	if (r == 0)
 		r = find_guest_file(dir, "HYB_KERNEL", "vmlinux", ret->kernel,
 				    e);
 	if (r == 0)

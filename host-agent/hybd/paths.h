@@ -16,6 +16,7 @@ struct paths {
 	char vsockd[PATH_MAX];
 	char portd[PATH_MAX];
 	char fsd[PATH_MAX];
+	char dhcpd[PATH_MAX];
 	char kernel[PATH_MAX];
 	char initramfs[PATH_MAX];
 	char cmdline[PATH_MAX]; /* file with the kernel's command line */

@@ -146,4 +146,5 @@ void orphans_remove(struct world *w)
 	each_name(w, "vms", check_vm_dir);
 	each_name(w, "logs", check_logs_tenant);
 	machine_orphans(w);
+	networks_sweep(w);
 }

@@ -352,6 +352,8 @@ static int announce(struct vm *vm, const struct model_vm *m, struct err *e)
 	vm->row.applied = applied;
 	vm->row.exists = true;
 	vm->machine = model_vm_boots_disk(m);
+	if (vm->machine)
+		vm_take_number(vm);
 	vm->row.created_at = (int64_t)now_realtime_ns();
 	vm->row.started_at = 0; /* until its guest has been claimed */
 	vm->row.reason[0] = '\0';
@@ -517,12 +519,12 @@ static int boot_steps(struct vm *vm, const struct model_vm *m, struct err *e)
 	struct agent_hello hello;
 	int r;
 
+	if (model_vm_boots_disk(m))
+		return machine_boot(vm, m, &spec, e);
 	r = ports_publish(vm, m, e);
 	if (r < 0)
 		return r;
 	vm_tell(vm, "", "starting", "%s", "");
-	if (model_vm_boots_disk(m))
-		return machine_boot(vm, m, &spec, e);
 	r = start_blank(vm, m, &spec, e);
 	if (r < 0)
 		return r;
@@ -720,6 +722,8 @@ int vm_destroy(struct vm *vm, const char *reason, struct err *e)
 	r = virt_vm_destroy(vm->world->virt, domain, e);
 	end_pump(vm);
 	/* Not before its QEMU is gone. */
+	if (r == 0)
+		r = vm_unplug(vm, e);
 	if (r == 0)
 		r = volume_release_vm(vm->world->volumes, vm->row.id, e);
 	if (r == 0)

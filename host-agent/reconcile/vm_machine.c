@@ -7,6 +7,7 @@
  */
 #include "host-agent/reconcile/world.h"
 
+#include "common/base/cleanup.h"
 #include "common/base/fd.h"
 #include "common/base/log.h"
 
@@ -22,6 +23,27 @@
 static void machine_name(const struct vm *vm, char *out, size_t size)
 {
 	snprintf(out, size, "%s.%s.%s", vm->tenant, vm->stack, vm->name);
+}
+
+/* Its card is there before its ports: they lead to its address. */
+static int connect_and_start(struct vm *vm, const struct model_vm *m,
+			     struct virt_vm_spec *spec, struct err *e)
+{
+	_cleanup_close_ int tap = -1;
+	struct net_machine net;
+	struct virt_nic nic;
+	int r = vm_plug(vm, &net, &tap, e);
+
+	if (r == 0)
+		r = ports_publish(vm, m, e);
+	if (r < 0)
+		return r;
+	vm_tell(vm, "", "starting", "%s", "");
+	nic = (struct virt_nic){.tap_fd = tap, .mac = net.mac};
+	spec->nic = &nic;
+	r = vm_start_domain(vm, m, spec, e);
+	spec->nic = NULL;
+	return r;
 }
 
 int machine_boot(struct vm *vm, const struct model_vm *m,
@@ -47,7 +69,7 @@ int machine_boot(struct vm *vm, const struct model_vm *m,
 	spec->carrier = VIRT_VSOCK_NONE;
 	spec->slots += OWN_SLOTS;
 	spec->boot = &boot;
-	r = vm_start_domain(vm, m, spec, e);
+	r = connect_and_start(vm, m, spec, e);
 	spec->boot = NULL;
 	if (r < 0)
 		return r;

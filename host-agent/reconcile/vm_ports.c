@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Published ports of one VM: this process binds them (so that a port in use is
- * told to the user), a hyb-portd of the VM's own carries them. It lives on
- * when hybd is killed, and the next hybd finds it by pid and start time.
+ * told to the user), a hyb-portd of the VM's own carries them: over vsock, or
+ * to a VM without an agent by TCP in its tenant's network. It lives on when
+ * hybd is killed, and the next hybd finds it by pid and start time.
  */
 #include "host-agent/reconcile/world.h"
 
@@ -81,8 +82,9 @@ static int port_bind(const struct model_port *p, int *ret, struct err *e)
 }
 
 struct port_set {
-	int fds[PORTS_MAX];
+	int fds[PORTS_MAX + 1]; /* and a network namespace */
 	size_t n;
+	bool netns;
 	char args[PORTS_MAX][32]; /* "FD:TARGET" */
 };
 
@@ -92,6 +94,8 @@ static void port_set_done(struct port_set *s)
 
 	for (i = 0; i < s->n; i++)
 		close(s->fds[i]);
+	if (s->netns)
+		close(s->fds[s->n]);
 	s->n = 0;
 }
 
@@ -166,19 +170,71 @@ static void ports_describe(const struct vm *vm, const struct model_vm *m,
 	buf_done(&b);
 }
 
+/* How portd reaches the VM, as its arguments. */
+struct portd_way {
+	const char *argv[5];
+	char cid[16], fd[16];
+	struct net_machine net;
+};
+
+/* Behind the listening sockets. */
+static int way_by_network(struct vm *vm, struct port_set *s,
+			  struct portd_way *way, struct err *e)
+{
+	int r;
+
+	if (!vm->plugged) {
+		err_set(e, ENETUNREACH,
+			"VM '%s' has no network card: it was started by an "
+			"earlier hyb",
+			vm->name);
+		err_hint(e, "`hyb restart %s/%s` gives it one", vm->stack,
+			 vm->name);
+		return -e->code;
+	}
+	r = net_namespace(vm->world->net, vm->tenant, &s->fds[s->n], e);
+	if (r < 0)
+		return r;
+	s->netns = true;
+	net_machine_address(vm->row.net_number, &way->net);
+	snprintf(way->fd, sizeof(way->fd), "%zu", s->n + 3);
+	way->argv[0] = "--tcp";
+	way->argv[1] = way->net.ip;
+	way->argv[2] = "--netns";
+	way->argv[3] = way->fd;
+	return 0;
+}
+
+static int way_find(struct vm *vm, struct port_set *s, struct portd_way *way,
+		    struct err *e)
+{
+	memset(way, 0, sizeof(*way));
+	if (vm->machine)
+		return way_by_network(vm, s, way, e);
+	if (vm->addr.carrier == VSOCK_UNIX) {
+		way->argv[0] = "--vsock";
+		way->argv[1] = vm->addr.path;
+		return 0;
+	}
+	snprintf(way->cid, sizeof(way->cid), "%u", vm->addr.cid);
+	way->argv[0] = "--vsock-cid";
+	way->argv[1] = way->cid;
+	return 0;
+}
+
 /*
  * Starts it; it serves once a byte is written to *ret_go, and ends should that
  * be closed before: a hybd that is killed before the row says which process
  * has the ports leaves none that nobody knows of.
  */
-static int portd_spawn(struct vm *vm, struct port_set *s, int *ret_go,
-		       struct err *e)
+static int portd_spawn(struct vm *vm, const struct port_set *s,
+		       const struct portd_way *way, int *ret_go, struct err *e)
 {
 	_cleanup_close_ int wait_fd = -1, go = -1;
 	const char *argv[PORTS_MAX * 2 + 16];
-	char uid[16], cid[16];
 	struct proc_spec spec;
 	size_t n = 0, i;
+	char uid[16];
 	int r, ends[2];
 	pid_t pid;
 
@@ -187,15 +243,9 @@ static int portd_spawn(struct vm *vm, struct port_set *s, int *ret_go,
 	wait_fd = ends[0];
 	go = ends[1];
 	snprintf(uid, sizeof(uid), "%u", (unsigned int)vm_uid(vm));
-	snprintf(cid, sizeof(cid), "%u", vm->addr.cid);
 	argv[n++] = "hyb-portd";
-	if (vm->addr.carrier == VSOCK_UNIX) {
-		argv[n++] = "--vsock";
-		argv[n++] = vm->addr.path;
-	} else {
-		argv[n++] = "--vsock-cid";
-		argv[n++] = cid;
-	}
+	for (i = 0; way->argv[i]; i++)
+		argv[n++] = way->argv[i];
 	argv[n++] = "--wait";
 	argv[n++] = "--uid";
 	argv[n++] = uid;
@@ -213,7 +263,7 @@ static int portd_spawn(struct vm *vm, struct port_set *s, int *ret_go,
 		.stdout_fd = -1,
 		.stderr_fd = -1,
 		.fds = s->fds,
-		.n_fds = s->n,
+		.n_fds = s->n + s->netns,
 		.new_session = true,
 	};
 	r = proc_spawn(&spec, &pid, &vm->portd.pidfd, e);
@@ -250,6 +300,7 @@ int ports_publish(struct vm *vm, const struct model_vm *m, struct err *e)
 	_cleanup_(port_set_done) struct port_set s = {.n = 0};
 	_cleanup_close_ int go = -1;
 	char wanted[sizeof(vm->portd.ports)];
+	struct portd_way way;
 	int r;
 
 	ports_describe(vm, m, wanted, sizeof(wanted));
@@ -261,7 +312,9 @@ int ports_publish(struct vm *vm, const struct model_vm *m, struct err *e)
 		return portd_store(vm, e);
 	r = ports_bind(vm, m, &s, e);
 	if (r == 0)
-		r = portd_spawn(vm, &s, &go, e);
+		r = way_find(vm, &s, &way, e);
+	if (r == 0)
+		r = portd_spawn(vm, &s, &way, &go, e);
 	if (r < 0)
 		return r;
 	world_lock(vm->world);

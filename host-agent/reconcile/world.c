@@ -322,6 +322,7 @@ static struct vm *vm_new(struct world *w, const struct state_vm *row,
 	if (row->user_stopped)
 		vm->state = VM_STOPPED;
 	vm->machine = boots_disk(row->applied);
+	vm->plugged = row->exists && row->net_number;
 	vm_set_id(vm);
 	vm->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (vm->wake < 0 ||
@@ -476,11 +477,13 @@ int world_open(const struct world_config *config, struct state *state,
 	w->state = state;
 	w->images = images;
 	w->disks = config->disks;
+	w->net = config->net;
 	w->virt = virt;
 	w->volumes = config->volumes;
 	w->secrets = config->secrets;
 	pthread_mutex_init(&w->lock, NULL);
 	pthread_mutex_init(&w->wishes, NULL);
+	pthread_mutex_init(&w->networks, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&w->changed, &attr);

@@ -36,6 +36,7 @@
 #include "host-agent/image/stores.h"
 #include "host-agent/model/check.h"
 #include "host-agent/model/model.h"
+#include "host-agent/net/net.h"
 #include "host-agent/plan/plan.h"
 #include "host-agent/secret/secret.h"
 #include "host-agent/reconcile/logpump.h"
@@ -148,6 +149,8 @@ struct vm {
 	uint32_t backoff;
 	/* What is there, or was last, boots a disk: no agent, no containers. */
 	bool machine;
+	/* Its tenant's network has it, or may have; world->networks. */
+	bool plugged;
 	bool taking_up; /* an earlier hybd's; it is not known yet what is there */
 	bool gone;	/* its actor has ended; to be freed */
 
@@ -208,6 +211,7 @@ struct subscriber {
 
 struct world_config {
 	struct disk_store *disks;
+	struct net *net;
 	struct volume_store *volumes;
 	struct secret_store *secrets;
 	const char *root;
@@ -224,6 +228,7 @@ struct world {
 	struct state *state;
 	struct image_stores *images;
 	struct disk_store *disks;
+	struct net *net;
 	struct virt *virt;
 	struct volume_store *volumes;
 	struct secret_store *secrets;
@@ -231,6 +236,9 @@ struct world {
 	/* Held over a whole request that changes what is wanted: the store and
 	 * the actors hear of requests in the same order. Before lock. */
 	pthread_mutex_t wishes;
+	/* Held while a VM is put into its tenant's network, and while it is
+	 * looked whether the one that goes was the last there. Before lock. */
+	pthread_mutex_t networks;
 	pthread_cond_t changed;
 	struct vm *vms;
 	struct subscriber *subscribers;
@@ -399,6 +407,19 @@ void machine_shutdown(struct vm *vm);
 int machine_forget(struct vm *vm, struct err *e);
 /* Machines that no row speaks of. */
 void machine_orphans(struct world *w);
+
+/* vm_net.c: the network card of such a VM. With the lock held: it has a number
+ * in its tenant's network from then on. */
+void vm_take_number(struct vm *vm);
+/* Its tap, whose descriptor is the caller's; its row is stored. */
+int vm_plug(struct vm *vm, struct net_machine *ret, int *ret_tap,
+	    struct err *e);
+int vm_unplug(struct vm *vm, struct err *e);
+/* At a start: networks and taps that no row speaks of. */
+void networks_sweep(struct world *w);
+/* A connection to a port of the VM with this number. */
+int vm_dial(struct world *w, const char *tenant, uint32_t number, uint16_t port,
+	    uint64_t deadline_ms, int *ret_fd, struct err *e);
 
 /* vm_containers.c */
 int ctr_ensure(struct vm *vm, const struct model_container *m, struct err *e);

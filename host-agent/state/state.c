@@ -84,6 +84,9 @@ static const char *const upgrades[] = {
 	      " tenant TEXT NOT NULL, what TEXT NOT NULL, name TEXT NOT NULL,"
 	      " bytes INTEGER NOT NULL, PRIMARY KEY(tenant, what, name));"
 	      "PRAGMA user_version = 6;",
+	[6] = "ALTER TABLE vms ADD COLUMN net_number INTEGER NOT NULL"
+	      " DEFAULT 0;"
+	      "PRAGMA user_version = 7;",
 };
 #define SCHEMA_VERSION ((int)ARRAY_SIZE(upgrades))
 
@@ -271,7 +274,7 @@ int state_stack_each(struct state *s,
 #define VM_COLUMNS                                                        \
 	"id, tenant, stack, name, uuid, instance, applied, user_stopped," \
 	" present, reason, message, restarts, created_at, started_at,"    \
-	" portd_pid, portd_start, ports, restart_of"
+	" portd_pid, portd_start, ports, restart_of, net_number"
 
 static void vm_read(sqlite3_stmt *st, struct state_vm *vm)
 {
@@ -294,6 +297,7 @@ static void vm_read(sqlite3_stmt *st, struct state_vm *vm)
 	vm->portd_start = (uint64_t)sqlite3_column_int64(st, 15);
 	column_text(st, 16, vm->ports, sizeof(vm->ports));
 	vm->restart_of = sqlite3_column_int64(st, 17);
+	vm->net_number = (uint32_t)sqlite3_column_int64(st, 18);
 }
 
 /* A random UUID and instance: who this VM is. */
@@ -332,7 +336,7 @@ static int vm_insert(struct state *s, const struct state_vm *vm, struct err *e)
 	return db_run(s, e,
 		      "INSERT INTO vms(" VM_COLUMNS ") VALUES"
 		      "(?1, ?2, ?3, ?4, ?5, ?6, NULL, 0, 0, '', '', 0, 0, 0,"
-		      " 0, 0, '', 0)",
+		      " 0, 0, '', 0, 0)",
 		      "itttt"
 		      "t",
 		      vm->id, vm->tenant, vm->stack, vm->name, vm->uuid,
@@ -409,13 +413,14 @@ int state_vm_put(struct state *s, const struct state_vm *vm, struct err *e)
 		"UPDATE vms SET applied = ?2, user_stopped = ?3,"
 		" present = ?4, reason = ?5, message = ?6, restarts = ?7,"
 		" created_at = ?8, started_at = ?9, portd_pid = ?10,"
-		" portd_start = ?11, ports = ?12, restart_of = ?13"
+		" portd_start = ?11, ports = ?12, restart_of = ?13,"
+		" net_number = ?14"
 		" WHERE id = ?1",
-		"itiittiiiiiti", vm->id, vm->applied, (int64_t)vm->user_stopped,
-		(int64_t)vm->exists, vm->reason, vm->message,
-		(int64_t)vm->restarts, vm->created_at, vm->started_at,
-		vm->portd_pid, (int64_t)vm->portd_start, vm->ports,
-		vm->restart_of);
+		"itiittiiiiitii", vm->id, vm->applied,
+		(int64_t)vm->user_stopped, (int64_t)vm->exists, vm->reason,
+		vm->message, (int64_t)vm->restarts, vm->created_at,
+		vm->started_at, vm->portd_pid, (int64_t)vm->portd_start,
+		vm->ports, vm->restart_of, (int64_t)vm->net_number);
 }
 
 int state_vm_remove(struct state *s, int64_t id, struct err *e)

@@ -75,6 +75,8 @@ struct state_vm {
 	/* A user asked that the VM with this id be made anew: once it has
 	 * another id, that is done. 0: nobody did. */
 	int64_t restart_of;
+	/* In its tenant's network; 0: it was never in one. */
+	uint32_t net_number;
 };
 
 /* Gives the VM of this name a row with a new id, or finds its row. */

@@ -5,6 +5,11 @@
 . "$(dirname "$0")/lib.sh"
 
 talk() { python3 tests/e2e/console.py "$@"; }
+read -r P1 P2 P3 P4 P5 <<<"$(free_ports 5)"
+page() { [ "$(curl -s -m 60 "http://127.0.0.1:$1/")" = "$2" ]; }
+closed() { ! curl -s -m 60 -o /dev/null "http://127.0.0.1:$1/"; }
+# What there is of networks: files and namespaces.
+networks() { ls -A "$HYB_ROOT/net"; grep -F "$HYB_ROOT/net" /proc/self/mountinfo; }
 # The example's disk, made once for each version of the script.
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/hyb/disks
 disk=$cache/debian-$(sha256sum docs/examples/debian-disk.sh | cut -c1-16).raw
@@ -64,9 +69,10 @@ fails "its name is taken" 1 "there is a disk 'small' already" import raw "$WORK/
 check "rm" hyb disk rm small
 fails "rm of what is gone" 4 "there is no disk 'small'" hyb disk rm small
 fails "deploy without the disk" 4 "there is no disk 'debian12'" hyb deploy docs/examples/legacy.yaml
+sed "s/8080/$P2/" docs/examples/legacy.yaml >"$WORK/legacy.yaml"
 
 # One that only UEFI firmware can boot.
-cat >"$WORK/uefi.yaml" <<'EOF'
+cat >"$WORK/uefi.yaml" <<EOF
 hyb: 1
 name: modern
 vms:
@@ -74,6 +80,7 @@ vms:
     boot: { disk: uefi, firmware: uefi }
     resources: { vcpus: 1, memory: 256m }
     restart: on-failure
+    ports: ["$P1:80"]
 EOF
 check "import" import raw "$uefi" uefi
 # Its mount namespace is its own where it has a /dev/kvm to see to; elsewhere
@@ -96,33 +103,71 @@ await "it is off" 60 vm_has modern/os state stopped
 uid=$(vm_field modern/os uid)
 nvram=$HYB_ROOT/machines/default.modern.os/nvram.fd
 is "in a file of the VM's own" "$(stat -c '%u %a' "$nvram")" "$uid 600"
+ip1=$(vm_field modern/os ip)
+is "its network is not there while it is not" "$(networks)" ""
 check "start" hyb start modern
 check "there it is" talk modern 300 "" "" \
-	"# " "tail -c 4 /sys/firmware/efi/efivars/HybTest-$guid; poweroff -f" \
-	"kept(.|\n)*Power down"
-await "it is off again" 60 vm_has modern/os state stopped
-sed -i 's/firmware: uefi/firmware: bios/' "$WORK/uefi.yaml"
-like "plan: other firmware" "$(hyb plan "$WORK/uefi.yaml")" "boot.firmware.*uefi . bios"
-check "down" hyb down modern
-is "its variables are gone" "$(ls -A "$HYB_ROOT/machines")" ""
-check "rm" hyb disk rm uefi
+	"# " "tail -c 4 /sys/firmware/efi/efivars/HybTest-$guid" "kept"
+is "its address is what it was" "$(vm_field modern/os ip)" "$ip1"
+check "its card gets that by DHCP, without a router" talk modern 300 "" "" \
+	"# " "ip link set eth0 up; udhcpc -nqf -t 20 -i eth0 -s /lease" \
+	"lease ${ip1//./\\.}/16 router:none" "mkdir /www; echo modern >/www/index.html; httpd -h /www && echo rea''dy" "ready"
+check "its page through a published port" page "$P1" modern
 
 # A whole Debian.
 check "import" import raw "$disk" debian12
-check "deploy" hyb deploy docs/examples/legacy.yaml
-is "ps shows it" "$(hyb ps -o json legacy | jq -r '.[0] | .vm + .container + " " + .state + " " + .image')" "debian running disk:debian12"
+sed "s/$P2/$P1/" "$WORK/legacy.yaml" >"$WORK/taken.yaml"
+fails "a port that another has" 1 "is published by 'modern/os'" \
+	hyb deploy "$WORK/taken.yaml"
+check "deploy" hyb deploy "$WORK/legacy.yaml"
+is "ps shows it" "$(hyb ps -o json legacy | jq -r '.[0] | .vm + .container + " " + .state + " " + .image + " " + .ports')" "debian running disk:debian12 127.0.0.1:$P2->80/tcp"
 fails "it has no containers" 4 "boots a disk: it has no containers" hyb exec legacy -- id
 fails "nor their logs" 4 "hint: .hyb console" hyb logs legacy
 fails "its disk is in use" 1 "legacy/debian' is declared to boot it" hyb disk rm debian12
-is "plan: nothing to do" "$(hyb plan docs/examples/legacy.yaml >/dev/null; echo $?)" 0
+is "plan: nothing to do" "$(hyb plan "$WORK/legacy.yaml" >/dev/null; echo $?)" 0
 check "it boots, and its console takes what is typed" talk legacy 300 \
 	"login:" root "# " 'echo kept >/root/mark; sync; uname -r; echo O''K' "amd64[^O]*OK"
 pid=$(vm_field legacy/debian qemu_pid)
 uid=$(vm_field legacy/debian uid)
 is "QEMU has the VM's uid, no capabilities, no privileges to gain, a filter" \
 	"$(awk '/^(Uid|CapEff|NoNewPrivs|Seccomp):/ { print $2 }' "/proc/$pid/status" | tr '\n' ' ')" "$uid 0000000000000000 1 2 "
+welcome="Debian on a disk of its own"
+await "its page through a published port" 60 page "$P2" "$welcome"
+portd=$(hyb inspect legacy/debian | jq .portd_pid)
+is "hyb-portd has the VM's uid, no capabilities, no privileges to gain, a filter" \
+	"$(awk '/^(Uid|CapEff|NoNewPrivs|Seccomp):/ { print $2 }' "/proc/$portd/status" | tr '\n' ' ')" "$uid 0000000000000000 1 2 "
+is "QEMU is in no network" "$(nsenter -t "$pid" -n ip -o link | awk '{ print $2 }')" lo:
+# A listener on all of the host's addresses, and one in the other VM.
+python3 -c 'import socket, sys, time
+s = socket.create_server(("", int(sys.argv[1])))
+time.sleep(3600)' "$P5" &
+listener=$!
+await "the host listens" 60 python3 -c 'import socket, sys
+socket.create_connection(("127.0.0.1", int(sys.argv[1])))' "$P5"
+ip2=$(vm_field legacy/debian ip)
+check "it has its address, no way out, and reaches neither host nor neighbour" talk legacy 200 "" "" \
+	"# " 'busybox ip -o -4 addr show scope global; busybox ip route; echo ro''utes' "inet ${ip2//./\\.}/16[^\n]*\n10\.210\.0\.0/16 dev [^\n]*\nroutes" \
+	"for a in 10.210.0.1/$P5 $ip1/80; do timeout 3 bash -c \"</dev/tcp/\$a\"; echo ended \$?; done" \
+	"ended 124\s(.|\n)*ended 124\s"
+kill "$listener"
+wait "$listener" 2>/dev/null
 kill_9 "$(hybd_pid)"
+check "without a hybd its page is there" page "$P2" "$welcome"
 check "the next hybd has it" vm_has legacy/debian qemu_pid "$pid"
+check "and its page" page "$P2" "$welcome"
+hyb port-forward legacy "$P3:80" "$P4:81" >"$WORK/forward" 2>&1 &
+forward=$!
+await "port-forward" 60 page "$P3" "$welcome"
+check "where nobody listens it ends" closed "$P4"
+like "and says so" "$(cat "$WORK/forward")" "port 81: .*Connection refused"
+kill "$forward"
+wait "$forward" 2>/dev/null
+sed -i "s/$P2/$P3/" "$WORK/legacy.yaml"
+like "another port is a change without a restart" "$(hyb plan "$WORK/legacy.yaml")" "legacy/debian +live +ports changed"
+check "deploy" hyb deploy "$WORK/legacy.yaml"
+check "its page is there" page "$P3" "$welcome"
+check "and no longer where it was" closed "$P2"
+is "it is the same VM" "$(vm_field legacy/debian qemu_pid)" "$pid"
 check "and its console" talk legacy 60 "" "" "# " 'echo ag''ain' "again"
 check "a stop presses the power button" hyb stop legacy
 is "and Debian shuts down" "$(grep -c 'does not shut itself down' "$HYB_ROOT/hybd.log")" 0
@@ -130,12 +175,20 @@ check "start" hyb start legacy
 check "what it wrote is there, and a reset restarts it" talk legacy 400 \
 	"login:" root "# " 'cat /root/mark' 'kept' '' '# ' 'systemctl reboot' "login:"
 is "it is the same VM" "$(vm_field legacy/debian state)" running
+await "its page after a reset" 60 page "$P3" "$welcome"
 check "switched off from within" talk legacy 120 "" root "# " 'systemctl poweroff' "[Pp]ower"
 await "it is off, and stays so by its policy" 30 vm_has legacy/debian state stopped
 is "for this reason" "$(vm_field legacy/debian reason)" Completed
-sed 's/debian12/other/' docs/examples/legacy.yaml >"$WORK/other.yaml"
+sed 's/debian12/other/' "$WORK/legacy.yaml" >"$WORK/other.yaml"
 check "another disk" import raw "$WORK/small.raw" other
 like "plan says what another disk means" "$(hyb plan "$WORK/other.yaml")" "deletes.data"
 check "down" hyb down legacy
-is "nothing of it is left" "$(ls -A "$HYB_ROOT/machines" "$HYB_ROOT/vms" | grep -v :)" ""
-check "its disk can go" hyb disk rm debian12 other
+check "the other goes on" page "$P1" modern
+check "switched off" talk modern 60 "" "" "# " "poweroff -f" "Power down"
+await "it is off again" 60 vm_has modern/os state stopped
+sed -i 's/firmware: uefi/firmware: bios/' "$WORK/uefi.yaml"
+like "plan: other firmware" "$(hyb plan "$WORK/uefi.yaml")" "boot.firmware.*uefi . bios"
+check "down" hyb down modern
+is "nothing of them is left" "$(ls -A "$HYB_ROOT/machines" "$HYB_ROOT/vms" | grep -v :)$(networks)" ""
+check "their ports are closed" closed "$P1"
+check "their disks can go" hyb disk rm debian12 other uefi

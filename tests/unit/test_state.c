@@ -323,6 +323,7 @@ static void test_upgrade(void **state)
 		assert_true(vm.id == 7 && vm.user_stopped && vm.exists);
 		assert_string_equal(vm.ports, "p");
 		assert_int_equal(vm.restart_of, 0);
+		assert_int_equal(vm.net_number, 0);
 		assert_int_equal(
 			state_container_each(s, 7, last_container, &c, &e), 0);
 		assert_true(c.log_base == 6 && c.incarnation == 5);
