@@ -25,9 +25,10 @@ void net_machine_address(unsigned int number, struct net_machine *ret)
 
 static int check(const char *tenant, unsigned int number, struct err *e)
 {
-	if (!name_is_valid(tenant))
-		return err_set(e, EINVAL, "'%s' is no name of a tenant",
-			       tenant);
+	int r = tenant_check(tenant, e);
+
+	if (r < 0)
+		return r;
 	if (number < 1 || number > HYB_NET_NUMBER_MAX)
 		return err_set(e, ERANGE, "there is no machine %u: 1 ... %u",
 			       number, HYB_NET_NUMBER_MAX);

@@ -24,5 +24,5 @@ gcc -std=gnu17 -D_GNU_SOURCE -I. -O1 -g -o "$root/net-ctl" tests/guest/net-ctl.c
 	-Wl,--start-group "$build/libhost.a" "$build/libcommon.a" \
 	-Wl,--end-group -lnftables -lnl-3 -ljansson -lpthread ||
 	{ echo "Bail out! net-ctl cannot be built"; exit 1; }
-unshare -mn --propagation private python3 tests/guest/net_test.py \
+unshare -mn --propagation private python3 -B tests/guest/net_test.py \
 	"$root/net-ctl" "$PWD/$build/bin/hyb-dhcpd" "$root/root"
