@@ -44,7 +44,7 @@ void net_path(const struct net *n, const char *tenant, const char *name,
 int tenant_ensure(struct net *n, const char *tenant, int *ret_ns,
 		  struct err *e);
 /* -EINVAL where it is no name. */
-int tenant_check(const char *tenant, struct err *e);
+int net_check_tenant(const char *tenant, struct err *e);
 pthread_mutex_t *tenant_lock(struct net *n, const char *tenant);
 void tenant_unlock(pthread_mutex_t **lock);
 #define _cleanup_unlock_ _cleanup_(tenant_unlock) __attribute__((unused))

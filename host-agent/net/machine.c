@@ -25,7 +25,7 @@ void net_machine_address(unsigned int number, struct net_machine *ret)
 
 static int check(const char *tenant, unsigned int number, struct err *e)
 {
-	int r = tenant_check(tenant, e);
+	int r = net_check_tenant(tenant, e);
 
 	if (r < 0)
 		return r;

@@ -87,7 +87,7 @@ void tenant_unlock(pthread_mutex_t **lock)
 	pthread_mutex_unlock(*lock);
 }
 
-int tenant_check(const char *tenant, struct err *e)
+int net_check_tenant(const char *tenant, struct err *e)
 {
 	return name_is_valid(tenant)
 		       ? 0
@@ -150,7 +150,7 @@ int net_tenant_ensure(struct net *n, const char *tenant, struct err *e)
 {
 	_cleanup_unlock_ pthread_mutex_t *lock = tenant_lock(n, tenant);
 	_cleanup_close_ int ns = -1;
-	int r = tenant_check(tenant, e);
+	int r = net_check_tenant(tenant, e);
 
 	return r < 0 ? r : tenant_ensure(n, tenant, &ns, e);
 }
@@ -173,7 +173,7 @@ int net_tenant_remove(struct net *n, const char *tenant, struct err *e)
 	_cleanup_unlock_ pthread_mutex_t *lock = tenant_lock(n, tenant);
 	_cleanup_close_ int ns = -1;
 	char path[PATH_MAX];
-	int r = tenant_check(tenant, e);
+	int r = net_check_tenant(tenant, e);
 
 	if (r < 0)
 		return r;
@@ -276,7 +276,7 @@ int net_sweep(struct net *n, const struct net_wanted *wanted, size_t n_wanted,
 
 int net_namespace(struct net *n, const char *tenant, int *ret_fd, struct err *e)
 {
-	int r = tenant_check(tenant, e);
+	int r = net_check_tenant(tenant, e);
 
 	return r < 0 ? r : pin_open(n, tenant, ret_fd, e);
 }
