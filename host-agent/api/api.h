@@ -211,10 +211,12 @@ static inline void cleanup_image_rights(struct image_rights **r)
 #define _cleanup_image_rights_ __attribute__((cleanup(cleanup_image_rights)))
 /* -EPERM, with a hint. image_may of image/store.h; arg: a struct image_rights. */
 int image_may_load(void *arg, const char *full, struct err *e);
-/* The store into which images for the tenant are pulled; given back with
- * image_store_put(). -EPERM: it may not pull. */
+/* The store into which images for the tenant are pulled, given back with
+ * image_store_put(), and what may be pulled, which image_rights_pull() puts
+ * into each pull. -EPERM: nothing. */
 int tenant_pull(struct request *q, const char *tenant, struct image_store **ret,
-		struct err *e);
+		struct image_rights **ret_rights, struct err *e);
+void image_rights_pull(struct image_rights *r, struct image_pull *p);
 /* image.c: appends a row for each name. */
 void image_rows_add(json_t *rows, const struct image_info *i);
 

@@ -160,9 +160,7 @@ static int may_pull(struct request *q, struct wanted_image *i, struct err *e)
 	int r;
 
 	err_clear(e);
-	r = tenant_pull(q, i->tenant, &i->store, e);
-	if (r == 0)
-		r = tenant_image_rights(q, i->tenant, &i->rights, e);
+	r = tenant_pull(q, i->tenant, &i->store, &i->rights, e);
 	if (r == 0)
 		return 0;
 	if (i->info)

@@ -52,12 +52,11 @@ static int pull_one(struct team *t, struct wanted_image *i,
 {
 	struct worker k = {t, i};
 	struct image_pull pull = {.reference = i->reference,
-				  .auth = t->p->auth,
-				  .may = image_may_load,
-				  .may_arg = i->rights};
+				  .auth = t->p->auth};
 	uint64_t now = now_ms(), until = t->p->deadline_ms;
 	int r;
 
+	image_rights_pull(i->rights, &pull);
 	if (until && now >= until)
 		return err_set(&i->err, ETIMEDOUT,
 			       "pull '%s': the time was over before it began",

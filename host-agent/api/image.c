@@ -165,6 +165,7 @@ int on_image_pull(void *ctx, struct vl_call *call, struct err *e)
 		{"tls_verify", VL_BOOL,
 		 offsetof(struct pull_params, tls_verify), 0, 0, true},
 	};
+	_cleanup_image_rights_ struct image_rights *rights = NULL;
 	_cleanup_image_store_ struct image_store *store = NULL;
 	_cleanup_image_info_ struct image_info *image = NULL;
 	struct pull_params p = {.tls_verify = true};
@@ -178,7 +179,7 @@ int on_image_pull(void *ctx, struct vl_call *call, struct err *e)
 	r = vl_params_read(call->parameters, fields, ARRAY_SIZE(fields), true,
 			   &p, NULL, e);
 	if (r == 0)
-		r = tenant_pull(q, q->tenant, &store, e);
+		r = tenant_pull(q, q->tenant, &store, &rights, e);
 	if (r < 0)
 		return r;
 	r = request_take_auth(q, &auth, e);
@@ -188,6 +189,7 @@ int on_image_pull(void *ctx, struct vl_call *call, struct err *e)
 				   .auth = auth,
 				   .platform = p.platform,
 				   .no_tls_verify = !p.tls_verify};
+	image_rights_pull(rights, &pull);
 	r = image_store_pull(store, &pull, bytes_tell, &teller, &image, e);
 	if (auth)
 		explicit_bzero(auth, strlen(auth));

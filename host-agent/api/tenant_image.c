@@ -2,15 +2,21 @@
 /*
  * Images of tenants: each has a store of its own, and of the operator's what
  * its `allow.images` lets it have. That says by name what a tenant may run and
- * bring.
+ * bring, and, for pulls, which registries hybd may be sent to on its behalf:
+ * those that a pattern names in full, none where there are no patterns.
  */
 #include "host-agent/api/api.h"
+
+#include <fnmatch.h>
 
 #include "common/base/cleanup.h"
 #include "common/base/log.h"
 #include "common/base/parse.h"
 #include "host-agent/image/image_ref.h"
 #include "host-agent/state/state_tenant.h"
+
+#define HUB	"docker.io/"
+#define LIBRARY HUB "library/"
 
 /* ---------------------------------------------------------------- stores */
 
@@ -293,13 +299,84 @@ int image_may_load(void *arg, const char *full, struct err *e)
 	return -EPERM;
 }
 
-int tenant_pull(struct request *q, const char *tenant, struct image_store **ret,
-		struct err *e)
+/* A pattern as the canonical names that it stands for: its registry in full.
+ * false: it leaves open which, and so lets hybd be sent nowhere. */
+static bool is_of_registry(const char *glob, char *out, size_t size)
 {
-	if (q->peer->uid != 0 && strcmp(tenant, HYB_DEFAULT_TENANT) != 0) {
+	size_t n = strcspn(glob, "/");
+	const char *prefix = "";
+
+	if (image_ref_short_len(glob))
+		prefix = glob[n] ? HUB : LIBRARY;
+	else if (strcspn(glob, "*?") < n)
+		return false;
+	return (size_t)snprintf(out, size, "%s%s", prefix, glob) < size;
+}
+
+static bool may_fetch(const struct model_tenant *t, const char *full)
+{
+	const size_t tail = strlen(":latest"), n = strlen(full);
+	char glob[300], bare[sizeof(((struct image_ref *)0)->full)];
+	size_t i;
+
+	snprintf(bare, sizeof(bare), "%s", full);
+	if (n > tail && strcmp(full + n - tail, ":latest") == 0)
+		bare[n - tail] = '\0';
+	for (i = 0; t->limits_images && t->images[i]; i++)
+		if (is_of_registry(t->images[i], glob, sizeof(glob)) &&
+		    (fnmatch(glob, full, 0) == 0 ||
+		     fnmatch(glob, bare, 0) == 0))
+			return true;
+	return false;
+}
+
+static int may_pull(void *arg, const char *full, struct err *e)
+{
+	const struct image_rights *r = arg;
+
+	if (!r->t || may_fetch(r->t, full))
+		return 0;
+	err_set(e, EPERM, "tenant '%s' may not pull '%s'", r->tenant,
+		image_ref_familiar(full));
+	err_hint(e, "a tenant pulls from registries that its `allow.images` "
+		    "names in full: ask the operator");
+	return -EPERM;
+}
+
+void image_rights_pull(struct image_rights *r, struct image_pull *p)
+{
+	p->may = may_pull;
+	p->may_arg = r;
+	p->strict = r->t != NULL;
+}
+
+static bool names_registry(const struct model_tenant *t)
+{
+	char glob[300];
+	size_t i;
+
+	for (i = 0; t->limits_images && t->images[i]; i++)
+		if (is_of_registry(t->images[i], glob, sizeof(glob)))
+			return true;
+	return false;
+}
+
+int tenant_pull(struct request *q, const char *tenant, struct image_store **ret,
+		struct image_rights **ret_rights, struct err *e)
+{
+	_cleanup_image_rights_ struct image_rights *rights = NULL;
+	int r = tenant_image_rights(q, tenant, &rights, e);
+
+	if (r < 0)
+		return r;
+	if (rights->t && !names_registry(rights->t)) {
 		err_set(e, EPERM, "tenant '%s' may not pull images", tenant);
-		err_hint(e, "ask the operator: root may, with --tenant");
+		err_hint(e, "a tenant pulls from registries that its "
+			    "`allow.images` names in full: ask the operator");
 		return -EPERM;
 	}
-	return image_stores_take(q->api->images, tenant, ret, e);
+	r = image_stores_take(q->api->images, tenant, ret, e);
+	if (r == 0)
+		*ret_rights = steal_ptr(rights);
+	return r;
 }

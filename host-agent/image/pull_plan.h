@@ -21,11 +21,14 @@ struct pull_plan {
 	int asked;	  /* questions: the second is for an index's entry */
 	int pidfd;	  /* of one that is under way, or -1 */
 	pid_t pid;
-	int answer;	     /* what it says */
+	int answer, errors;  /* what it says */
 	struct arena *arena; /* of the manifest */
 	struct oci_manifest manifest;
 	char digest[72]; /* its own */
 	bool known;	 /* the manifest is there */
+	bool leads_away; /* it has parts of the image elsewhere (`urls`) */
+	char wanted[72]; /* digest that the answer is asked for by, or "" */
+	char why[700];	 /* it is not known: skopeo's words, or "" */
 };
 
 /* full: name and tag or digest. What the pointers point to must live as long

@@ -183,6 +183,10 @@ struct image_pull {
 	 * fetched; may be NULL. */
 	image_may may;
 	void *may_arg;
+	/* Nothing is fetched but from the registry (or its mirrors): a manifest
+	 * that sends elsewhere for a part of the image (`urls`) is refused
+	 * before that is asked for. */
+	bool strict;
 };
 
 /* Fetches with skopeo (a name without a registry as registries.conf has it:

@@ -81,19 +81,8 @@ static bool is_passing(const char *why)
 	return false;
 }
 
-static int judge(struct attempt *a, int status, const char *errors,
-		 struct err *e)
+static int judge_reason(const struct pull *u, const char *why, struct err *e)
 {
-	const struct pull *u = a->u;
-	char why[700];
-
-	if (status == 0)
-		return 0;
-	if (status > 128)
-		return err_set(e, EIO, "skopeo was killed by signal %d",
-			       status - 128);
-	skopeo_reason(errors, why, sizeof(why));
-	a->passing = is_passing(why);
 	if (strstr(why, "no space left on device"))
 		return err_set(e, ENOSPC, "no space is left in '%s'",
 			       u->s->dir);
@@ -117,6 +106,21 @@ static int judge(struct attempt *a, int status, const char *errors,
 		err_hint(e, "where you trust the network to that registry: "
 			    "--tls-verify=false");
 	return -EIO;
+}
+
+static int judge(struct attempt *a, int status, const char *errors,
+		 struct err *e)
+{
+	char why[700];
+
+	if (status == 0)
+		return 0;
+	if (status > 128)
+		return err_set(e, EIO, "skopeo was killed by signal %d",
+			       status - 128);
+	skopeo_reason(errors, why, sizeof(why));
+	a->passing = is_passing(why);
+	return judge_reason(a->u, why, e);
 }
 
 /* ---------------------------------------------------------------- the gate */
@@ -317,8 +321,13 @@ static int copy(struct attempt *a, struct err *e)
 
 	/* The image of a registry's mirror settings is skopeo's business; a
 	 * tag beside a digest it does not take. The name is the user's, never
-	 * a digest in place of a tag: policies ask for it. */
-	snprintf(from, sizeof(from), "docker://%s", u->ref.full);
+	 * a digest in place of a tag: policies ask for it. But of a strict pull
+	 * it is the manifest that was looked at, and no other. */
+	if (u->p->strict)
+		snprintf(from, sizeof(from), "docker://%s@%s", u->ref.name,
+			 u->plan.digest);
+	else
+		snprintf(from, sizeof(from), "docker://%s", u->ref.full);
 	snprintf(to, sizeof(to), "dir:%s", u->out);
 	snprintf(gate, sizeof(gate), "%s/gate", u->dir);
 	words[n++] = "copy";
@@ -363,19 +372,37 @@ static int pause_for(const struct pull *u, uint64_t ms, struct err *e)
 	return r;
 }
 
+static int check_strict(const struct pull *u, struct err *e)
+{
+	if (!u->plan.known)
+		return judge_reason(u,
+				    u->plan.why[0]
+					    ? u->plan.why
+					    : "the registry gives no manifest "
+					      "that is understood",
+				    e);
+	if (u->plan.leads_away)
+		return err_set(e, EPERM,
+			       "its manifest has parts of the image at other "
+			       "addresses (`urls`), from where nothing is "
+			       "fetched for a tenant");
+	return 0;
+}
+
 int store_ask(struct pull *u, struct err *e)
 {
 	const struct timespec tick = {.tv_nsec = GATE_TICK_MS * 1000000};
+	const bool asked = u->p->have || u->p->strict;
 	int r = 0;
 
-	while (u->p->have && r == 0 && !pull_plan_ended(&u->plan)) {
+	while (asked && r == 0 && !pull_plan_ended(&u->plan)) {
 		nanosleep(&tick, NULL);
 		r = tell(u, 0, e);
 	}
 	if (r == 0 && u->p->have && u->plan.known &&
 	    strcmp(u->plan.digest, u->p->have) == 0)
 		r = err_set(e, EALREADY, "the registry has no other");
-	return r;
+	return r == 0 && u->p->strict ? check_strict(u, e) : r;
 }
 
 static size_t count_kept(const struct pull *u)

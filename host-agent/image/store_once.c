@@ -55,7 +55,8 @@ static bool is_same_call(const struct image_pull *a, const struct image_pull *b)
 		   b->platform ? b->platform : "") != 0 ||
 	    strcmp(a->have ? a->have : "", b->have ? b->have : "") != 0)
 		return false;
-	if (a->no_tls_verify != b->no_tls_verify || !a->auth != !b->auth)
+	if (a->no_tls_verify != b->no_tls_verify || a->strict != b->strict ||
+	    !a->auth != !b->auth)
 		return false;
 	return !a->auth || strcmp(a->auth, b->auth) == 0;
 }

@@ -212,7 +212,7 @@ int store_pull_now(struct image_store *s, const struct image_pull *p,
 			 .deadline_ms = deadline_ms,
 			 .progress = progress,
 			 .arg = arg,
-			 .plan = {.pidfd = -1, .answer = -1}};
+			 .plan = {.pidfd = -1, .answer = -1, .errors = -1}};
 	struct err ignored = ERR_INIT;
 	int r = image_ref_parse(p->reference, &u.ref, e);
 

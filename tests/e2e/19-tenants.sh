@@ -14,7 +14,8 @@ leave() {
 	groupdel "$G"
 	[ -z "$H" ] || groupdel hyb
 }
-trap 'finish; leave' EXIT
+REGISTRY=
+trap '[ -z "$REGISTRY" ] || kill "$REGISTRY"; finish; leave' EXIT
 # The programs where those users can reach them, and what they read.
 mkdir "$WORK/bin"
 cp "$(command -v hyb)" "$WORK/bin/"
@@ -43,6 +44,10 @@ for t in acme globex; do
 	echo $t >"$WORK/fs/id"
 	tar -C "$WORK/fs" -cf "$WORK/$t.tar" .
 done
+python3 tests/unit/image_registry.py "$WORK/oci" "$WORK/port" &
+REGISTRY=$!
+await "a registry" 60 test -s "$WORK/port"
+R=localhost:$(cat "$WORK/port")
 cat >"$WORK/tenants.yaml" <<Y
 hyb: 1
 kind: tenant
@@ -53,7 +58,7 @@ access: { users: [$A, $M] }
 hyb: 1
 kind: tenant
 name: globex
-allow: { images: ["local/*"] }
+allow: { images: ["local/*", "$R/good", "*:${R#*:}/any"] }
 access: { users: [$M], groups: [$G] }
 Y
 cat >"$WORK/s.yaml" <<'Y'
@@ -76,6 +81,7 @@ vms:
     containers:
       own:
         image: local/id:1
+        pull_policy: never
         command: [sh, -c, "trap 'exit 0' TERM; while :; do sleep 0.1; done"]
         read_only: true
 Y
@@ -107,6 +113,7 @@ two=$(b --tenant nobody ps 2>&1)
 is "in the words of one that is not there" "${one/acme/X}" "${two/nobody/X}"
 fails "who is not in the group hyb is kept out" 5 "group 'hyb'" as "$A" "$G" hyb ps
 
+sed "s|local/id:1|$R/locked|" "$WORK/own.yaml" >"$WORK/locked.yaml"
 # Images of their own: one name, two contents.
 check "a takes an image in" sh -c "setpriv --reuid=$A --regid=nogroup --groups=hyb $WORK/bin/hyb image import - local/id:1 <$WORK/acme.tar"
 check "b has another of that name" b image import "$WORK/globex.tar" local/id:1
@@ -131,7 +138,13 @@ fails "nor the operator's so, past allow.images" 4 "not in the store" b deploy "
 fails "b brings no other name" 5 "may not have an image called 'busybox:latest'" b image import "$WORK/globex.tar" busybox
 fails "nor by an archive" 5 "may not have an image called" b image load - <build/images/busybox.tar
 fails "nor none" 5 "without a name" b image import "$WORK/globex.tar"
-fails "pulls are the operator's" 5 "may not pull images" b image pull 127.0.0.1:9/ok/x
+fails "without patterns no pull" 5 "may not pull images" a image pull "$R/good"
+fails "with them what they name" 5 "may not pull '$R/locked:latest'" b image pull "$R/locked"
+fails "of a registry in full" 5 "may not pull '127.0.0.1:${R#*:}/any" b image pull "127.0.0.1:${R#*:}/any"
+fails "nor by deploy" 5 "may not use image '$R/locked'" b deploy "$WORK/locked.yaml"
+check "that they may" b image pull --tls-verify=false "$R/good"
+is "it is the tenant's" "$(images b) $(images a)" "globex/local/id:1 globex/$R/good:latest acme/local/id:1 default/busybox:latest"
+check "and goes" b image rm "$R/good"
 fails "the operator's stay" 5 "is the operator's" a image rm busybox
 
 # What one has the other does not see, nor touch.

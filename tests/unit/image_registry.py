@@ -5,7 +5,8 @@
 usage: image_registry.py LAYOUT PORT-FILE
 Repositories: "good" answers as the layout is; "broken" cuts every layer short;
 "locked" wants a password; "stalled" never answers a layer; "counted" takes its
-time, and writes a line to PORT-FILE.count for each layer it is asked for."""
+time, and writes a line to PORT-FILE.count for each layer it is asked for;
+"elsewhere" has nothing, and writes to PORT-FILE.elsewhere that it was asked."""
 import http.server
 import json
 import os
@@ -47,6 +48,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if repository == "locked":
             return self.answer(401, b"{}",
                                WWW_Authenticate='Basic realm="test"')
+        if repository == "elsewhere":
+            with open(sys.argv[2] + ".elsewhere", "w") as f:
+                f.write("asked")
+            return self.refuse(404, "BLOB_UNKNOWN")
         if kind == "manifests" and ref == "latest":
             with open(os.path.join(LAYOUT, "index.json")) as f:
                 ref = json.load(f)["manifests"][0]["digest"]

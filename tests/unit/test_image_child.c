@@ -320,6 +320,83 @@ static void test_pull(void **state)
 	layout_done(&l);
 }
 
+/* Puts a member of this name into the layer of the manifest. */
+static void lead_away(struct layout *l, const char *key)
+{
+	static const char at_end[] = "}]}";
+	_cleanup_buf_ struct buf b = BUF_INIT;
+
+	layout_manifest(l);
+	assert_true(l->manifest.len > strlen(at_end));
+	buf_append(&b, l->manifest.data, l->manifest.len - strlen(at_end));
+	buf_printf(&b, ",\"%s\":[\"http://%s/v2/elsewhere/x/y\"]%s", key, host,
+		   at_end);
+	buf_clear(&l->manifest);
+	buf_append(&l->manifest, b.data, b.len);
+	buf_clear(&l->index);
+	layout_index(l, "web:1");
+}
+
+static int may_any(void *arg, const char *full, struct err *err)
+{
+	(void)err;
+	*(int *)arg += strstr(full, "/good:latest") != NULL;
+	return 0;
+}
+
+/* A strict pull goes nowhere but to the registry, whatever the manifest says
+ * and however it writes that. */
+static void test_pull_strict(void **state)
+{
+	static const char *const keys[] = {"urls", "URLs", "url\xc5\xbf"};
+	_cleanup_image_info_ struct image_info *i = NULL;
+	char ref[200];
+	int asked = 0;
+	struct image_pull p = {.reference = ref,
+			       .no_tls_verify = true,
+			       .may = may_any,
+			       .may_arg = &asked,
+			       .strict = true};
+	struct layout l;
+	size_t k;
+
+	(void)state;
+	layout_make(&l, "web", "web:1", "d bin\nf bin/x hello", NULL);
+	start_registry(l.dir);
+	snprintf(ref, sizeof(ref), "%s/good", host);
+	if (image_store_pull(store, &p, NULL, NULL, &i, &e) < 0)
+		fail_msg("%s", e.msg);
+	assert_string_equal(i->digest, l.manifest_digest);
+	get_ok(ref, l.manifest_digest);
+	assert_int_equal(asked, 1);
+	for (k = 0; k < ARRAY_SIZE(keys); k++) {
+		lead_away(&l, keys[k]);
+		image_info_free(steal_ptr(i));
+		forget_layers();
+		p.strict = true;
+		assert_int_equal(
+			image_store_pull(store, &p, NULL, NULL, &i, &e),
+			-EPERM);
+		assert_non_null(strstr(e.msg, "`urls`"));
+		assert_int_equal(access(at("port.elsewhere"), F_OK), -1);
+		/* It is what skopeo would do. */
+		p.strict = false;
+		assert_true(image_store_pull(store, &p, NULL, NULL, &i, &e) <
+			    0);
+		assert_int_equal(unlink(at("port.elsewhere")), 0);
+	}
+	snprintf(ref, sizeof(ref), "%s/good:other", host);
+	p.strict = true;
+	assert_int_equal(image_store_pull(store, &p, NULL, NULL, &i, &e),
+			 -ENOENT);
+	snprintf(ref, sizeof(ref), "%s/locked", host);
+	assert_int_equal(image_store_pull(store, &p, NULL, NULL, &i, &e),
+			 -EACCES);
+	kill(registry, SIGKILL);
+	waitpid(registry, NULL, 0);
+	layout_done(&l);
+}
+
 /* Credentials are a stranger's: they name no program for skopeo to run. */
 static void test_pull_auth(void **state)
 {
@@ -479,10 +556,10 @@ static void test_pull_once(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_confined),  TEST(test_progress),
-		TEST(test_disk_full), TEST(test_pull),
-		TEST(test_pull_once), TEST(test_pull_size),
-		TEST(test_pull_auth),
+		TEST(test_confined),	TEST(test_progress),
+		TEST(test_disk_full),	TEST(test_pull),
+		TEST(test_pull_strict), TEST(test_pull_once),
+		TEST(test_pull_size),	TEST(test_pull_auth),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
