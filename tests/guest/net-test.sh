@@ -19,7 +19,7 @@ command -v nft >/dev/null || skip_all "no nft (make deps)"
 
 root=$(mktemp -d /tmp/hn.XXXX)
 trap 'rm -rf "$root"' EXIT
-make -s "$build/libhost.a" "$build/libcommon.a" 2>/dev/null
+make -s "$build/libhost.a" "$build/libcommon.a" >/dev/null 2>&1
 gcc -std=gnu17 -D_GNU_SOURCE -I. -O1 -g -o "$root/net-ctl" tests/guest/net-ctl.c \
 	-Wl,--start-group "$build/libhost.a" "$build/libcommon.a" \
 	-Wl,--end-group -lnftables -lnl-3 -ljansson -lpthread ||

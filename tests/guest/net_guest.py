@@ -118,8 +118,9 @@ class Guest:
                          f[38:40] == struct.pack("!H", ident), say)
 
     def lease(self, name=b""):
-        """(address, options) of a whole exchange; name: the client's. A client asks again: the
-        server may not have heard yet that there is such a machine."""
+        """(address, options) of a whole exchange; name: the client's. A client
+        asks again: the server may not have heard yet that there is such a
+        machine."""
         ident = bytes([61, len(name)]) + name if name else b""
 
         def ask(kind, answer, more=b""):
