@@ -47,6 +47,7 @@ static json_t *volume_row(struct request *q, const struct state_volume *v)
 		      "state",
 		      v->deleting	? "deleting"
 		      : info.problem[0] ? "failed"
+		      : !v->made	? "being made"
 		      : users.len	? "in use"
 					: "ready",
 		      "problem", info.problem);

@@ -272,14 +272,13 @@ static int publish(const struct import *im, const char *tenant,
 	r = dir_make(dir, 0700, e);
 	if (r < 0)
 		return r;
-	if (link(im->raw, path) < 0 && errno == EEXIST) {
-		err_set(e, EEXIST, "there is a disk '%s' already", name);
-		err_hint(e, "`hyb disk rm %s` removes it", name);
-		return -EEXIST;
-	} else if (access(path, F_OK) < 0) {
+	if (link(im->raw, path) == 0)
+		return dir_sync(dir, e);
+	if (errno != EEXIST)
 		return err_sys(e, errno, "link '%s'", path);
-	}
-	return dir_sync(dir, e);
+	err_set(e, EEXIST, "there is a disk '%s' already", name);
+	err_hint(e, "`hyb disk rm %s` removes it", name);
+	return -EEXIST;
 }
 
 int disk_import(struct disk_store *s, const char *tenant, const char *name,

@@ -421,6 +421,5 @@ void volumes_purge(struct world *w)
 		    volume_detached(w->volumes, uses[i].volume_id,
 				    uses[i].vm_id, &e) < 0)
 			log_warn("volumes: %s", e.msg);
-	volume_snapshots_purge(w->volumes);
-	volume_reap(w->volumes);
+	volume_purge(w->volumes);
 }

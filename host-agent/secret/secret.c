@@ -87,6 +87,8 @@ int secret_store_open(const char *root, struct state *state,
 	r = read_key(s, path, e);
 	if (r == -ENOENT)
 		r = make_key(s, path, e);
+	if (r == 0)
+		r = state_secret_purge(state, e);
 	if (r < 0) {
 		free(s);
 		return r;

@@ -19,7 +19,8 @@
 
 struct secret_store;
 
-/* Makes the key where there is none. -ENOKEY: it is gone, and sealed secrets
+/* Makes the key where there is none, and removes what is left of stacks that are
+ * gone. -ENOKEY: it is gone, and sealed secrets
  * are there. */
 int secret_store_open(const char *root, struct state *state,
 		      struct secret_store **ret, struct err *e);

@@ -68,6 +68,15 @@ int state_secret_remove(struct state *s, const char *tenant, const char *stack,
 			"ttt", tenant, stack, name);
 }
 
+int state_secret_purge(struct state *s, struct err *e)
+{
+	return db_write(s, e,
+			"DELETE FROM secrets WHERE stack != '' AND NOT EXISTS"
+			" (SELECT 1 FROM stacks WHERE stacks.tenant ="
+			" secrets.tenant AND stacks.name = secrets.stack)",
+			"");
+}
+
 int state_secret_list(struct state *s, struct state_secret **ret, size_t *ret_n,
 		      struct err *e)
 {

@@ -24,6 +24,9 @@ int state_secret_put(struct state *s, const struct state_secret *v,
 		     struct err *e);
 int state_secret_remove(struct state *s, const char *tenant, const char *stack,
 			const char *name, struct err *e);
+/* Removes those of stacks that are not there: what ended in the middle of a
+ * deployment, or of taking one down, has left them. */
+int state_secret_purge(struct state *s, struct err *e);
 /* Without what is sealed; the caller frees *ret. */
 int state_secret_list(struct state *s, struct state_secret **ret, size_t *ret_n,
 		      struct err *e);

@@ -251,10 +251,10 @@ int state_snapshot_add(struct state *s, struct state_snapshot *snap,
 	return tx_end(s, r, e);
 }
 
-int state_snapshot_made(struct state *s, int64_t id, struct err *e)
+int state_snapshot_made(struct state *s, int64_t id, bool made, struct err *e)
 {
-	return db_write(s, e, "UPDATE snapshots SET made = 1 WHERE id = ?1",
-			"i", id);
+	return db_write(s, e, "UPDATE snapshots SET made = ?2 WHERE id = ?1",
+			"ii", id, (int64_t)made);
 }
 
 int state_snapshot_remove(struct state *s, int64_t id, struct err *e)

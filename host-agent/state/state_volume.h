@@ -52,7 +52,8 @@ struct state_snapshot {
 /* A new row, not made yet, which gets its id; -EEXIST: the name is taken. */
 int state_snapshot_add(struct state *s, struct state_snapshot *snap,
 		       struct err *e);
-int state_snapshot_made(struct state *s, int64_t id, struct err *e);
+/* Its file is whole, or (made false) about to go. */
+int state_snapshot_made(struct state *s, int64_t id, bool made, struct err *e);
 int state_snapshot_remove(struct state *s, int64_t id, struct err *e);
 /* Of one volume (0: of all); the caller frees *ret. */
 int state_snapshot_list(struct state *s, int64_t volume_id,

@@ -157,9 +157,30 @@ static int bring_about(struct volume_store *s, struct state_volume *v,
 	return state_volume_put(s->state, v, e);
 }
 
+/* What could not be made is as it was: none, or of the size that it had. What
+ * fails here is done at the next start, or by the next try. */
+static void take_back(struct volume_store *s, struct state_volume *v,
+		      int64_t had)
+{
+	struct err e = ERR_INIT;
+	int r;
+
+	if (!v->made) {
+		r = state_volume_remove(s->state, v->id, &e);
+	} else {
+		v->size = had;
+		r = volume_file_is_larger(s, v, had)
+			    ? 0
+			    : state_volume_put(s->state, v, &e);
+	}
+	if (r < 0)
+		log_warn("volume '%s': %s", v->name, e.msg);
+}
+
 static int ensure(struct volume_store *s, struct state_volume *v, uint64_t size,
 		  int *changed, struct err *e)
 {
+	int64_t had = 0;
 	int r;
 
 	r = state_volume_find(s->state, v->tenant, v->stack, v->name, v, e);
@@ -180,12 +201,16 @@ static int ensure(struct volume_store *s, struct state_volume *v, uint64_t size,
 		*changed = v->made == 0 ? 1 : v->size < (int64_t)size ? 2 : 0;
 		if (*changed == 2)
 			r = volume_space(s, size - (uint64_t)v->size, e);
+		had = v->size;
 		v->size = (int64_t)size;
 		if (r == 0 && *changed)
 			r = state_volume_put(s->state, v, e);
 	}
-	if (r == 0)
+	if (r == 0) {
 		r = bring_about(s, v, e);
+		if (r < 0 && *changed)
+			take_back(s, v, had);
+	}
 	return r < 0 ? wrap(e, v) : 0;
 }
 
@@ -400,6 +425,8 @@ void volume_look(struct volume_store *s, const struct state_volume *v,
 	volume_file_name(v->id, name);
 	snprintf(ret->path, sizeof(ret->path), "%s/%s/%s", s->dir, v->tenant,
 		 name);
+	if (!v->made)
+		return; /* it has none yet */
 	pthread_mutex_lock(&s->lock);
 	fd = volume_file_open(s, v, &e);
 	if (fd < 0)

@@ -100,7 +100,8 @@ struct volume_quiet {
 int volume_snapshot(struct volume_store *s, const struct state_volume *v,
 		    const char *name, const struct volume_quiet *quiet,
 		    struct err *e);
-/* The volume is what it was then; its size stays. -EBUSY: it is in use. */
+/* The volume is what it was then, also where its file has gone; its size stays.
+ * -EBUSY: it is in use. */
 int volume_restore(struct volume_store *s, const struct state_volume *v,
 		   const char *name, struct err *e);
 int volume_snapshot_remove(struct volume_store *s, const struct state_volume *v,
@@ -108,8 +109,9 @@ int volume_snapshot_remove(struct volume_store *s, const struct state_volume *v,
 /* All snapshots of a volume that goes; before its row. */
 int volume_snapshots_remove(struct volume_store *s,
 			    const struct state_volume *v, struct err *e);
-/* At the start: what was not finished. */
-void volume_snapshots_purge(struct volume_store *s);
+/* At the start, with the uses of what is gone taken away: removes what was not
+ * finished, and what is marked. What fails is logged. */
+void volume_purge(struct volume_store *s);
 
 struct volume_info {
 	uint64_t allocated; /* bytes that it takes on the host */

@@ -87,27 +87,14 @@ static int as_it_is(struct volume_copy *c, int fd, int64_t id, const char *file,
 static int open_snapshot(struct volume_copy *c, const char *name, int64_t *id,
 			 char file[32], struct err *e)
 {
-	_cleanup_close_ int dir = volume_dir(c->store, c->v.tenant, false, e);
 	struct state_snapshot snap;
-	struct stat st;
-	int fd, r;
+	int r = volume_snapshot_find(c->store, &c->v, name, &snap, e);
 
-	if (dir < 0)
-		return dir;
-	r = volume_snapshot_find(c->store, &c->v, name, &snap, e);
 	if (r < 0)
 		return r;
 	volume_snapshot_file(snap.id, file);
-	fd = openat(dir, file, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	if (fd < 0)
-		return err_sys(e, errno, "open '%s'", file);
-	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_uid != 0) {
-		close(fd);
-		return err_set(e, EEXIST, "'%s' is not the file that hyb made",
-			       file);
-	}
 	*id = snap.id;
-	return fd;
+	return volume_snapshot_open(c->store, &c->v, &snap, e);
 }
 
 /* A number for the copy, and where it is the volume's own file that is read,

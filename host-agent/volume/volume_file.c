@@ -249,8 +249,8 @@ static int check_stat(const struct volume_store *s,
 			       "its disk '%s' belongs to the user %u: it is "
 			       "not the file that hyb made",
 			       name, st.st_uid);
-	/* Growing may have been interrupted on either side. */
-	if (st.st_size != v->made && st.st_size != v->size)
+	/* Growing may have been interrupted on either side, and not only once. */
+	if (st.st_size < v->made || st.st_size > v->size)
 		return err_set(e, EEXIST,
 			       "its disk '%s' has %lld bytes and should have "
 			       "%lld",
@@ -259,8 +259,8 @@ static int check_stat(const struct volume_store *s,
 }
 
 /* Is it the file system that was made there? */
-static int check_super(const struct state_volume *v, int fd, const char *name,
-		       struct err *e)
+int volume_file_check_super(const struct state_volume *v, int fd,
+			    const char *name, struct err *e)
 {
 	unsigned char sb[1024], uuid[16];
 	char hex[33];
@@ -319,7 +319,7 @@ int volume_file_open(struct volume_store *s, const struct state_volume *v,
 		return err_sys(e, errno, "open its disk '%s'", name);
 	r = check_stat(s, v, fd, name, e);
 	if (r == 0)
-		r = check_super(v, fd, name, e);
+		r = volume_file_check_super(v, fd, name, e);
 	return r < 0 ? r : steal_fd(&fd);
 }
 
@@ -353,6 +353,18 @@ int volume_file_grow(struct volume_store *s, int fd, uint64_t size,
 	if (r == 0 && (ftruncate(fd, (off_t)size) < 0 || fsync(fd) < 0))
 		r = err_sys(e, errno, "grow");
 	return r;
+}
+
+bool volume_file_is_larger(struct volume_store *s, const struct state_volume *v,
+			   int64_t size)
+{
+	_cleanup_close_ int dir = volume_dir(s, v->tenant, false, NULL);
+	struct stat st;
+	char name[32];
+
+	volume_file_name(v->id, name);
+	return dir >= 0 && fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       st.st_size > size;
 }
 
 int volume_file_remove(struct volume_store *s, const struct state_volume *v,

@@ -27,23 +27,32 @@ int volume_file_make(struct volume_store *s, const struct state_volume *v,
 /* The file, checked to be what was made; its descriptor. */
 int volume_file_open(struct volume_store *s, const struct state_volume *v,
 		     struct err *e);
+/* Is in it the file system that was made for the volume? name: for messages. */
+int volume_file_check_super(const struct state_volume *v, int fd,
+			    const char *name, struct err *e);
 /* -EBUSY: a process holds it. */
 int volume_file_is_free(int fd, bool writes, struct err *e);
 int volume_file_grow(struct volume_store *s, int fd, uint64_t size,
 		     struct err *e);
+/* Has what is in its file's place more bytes than that? */
+bool volume_file_is_larger(struct volume_store *s, const struct state_volume *v,
+			   int64_t size);
 int volume_file_remove(struct volume_store *s, const struct state_volume *v,
 		       struct err *e);
 /* Does its journal have to be replayed by who mounts it? */
 bool volume_file_is_unclean(int fd);
 
 /* volume_snapshot.c */
-/* A use by a copy, which gets its number. */
-int volume_copy_claim(struct volume_store *s, const struct state_volume *v,
+/* A use by a copy, which gets its number; v is then as it is now. */
+int volume_copy_claim(struct volume_store *s, struct state_volume *v,
 		      bool writes, int64_t *ret_holder, struct err *e);
 void volume_snapshot_file(int64_t id, char out[32]);
 int volume_snapshot_find(struct volume_store *s, const struct state_volume *v,
 			 const char *name, struct state_snapshot *ret,
 			 struct err *e);
+/* Its file, checked to be what was made, to be read. */
+int volume_snapshot_open(struct volume_store *s, const struct state_volume *v,
+			 const struct state_snapshot *snap, struct err *e);
 /* Its file from that of `from`; the row is there, and stays unmade: as long as
  * it is, the next start takes both away. */
 int volume_snapshot_fill(struct volume_store *s, const struct state_volume *v,

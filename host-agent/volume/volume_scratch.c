@@ -108,7 +108,7 @@ static int open_template(struct volume_store *s, uint64_t size, struct err *e)
 	snprintf(name, sizeof(name), VERSION "-%llu.ext4",
 		 (unsigned long long)size);
 	pthread_mutex_lock(&s->lock);
-	fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	if (fd >= 0 && (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) ||
 			st.st_uid != 0 || st.st_size != (off_t)size))
 		r = err_set(e, EEXIST, "'%s/" TEMPLATES "/%s' is not hyb's",

@@ -127,13 +127,39 @@ int volume_snapshot_drop(struct volume_store *s, const char *tenant,
 	_cleanup_close_ int dir = volume_dir(s, tenant, false, e);
 	char name[32];
 
+	int r;
+
+	/* From here on it is none: should this end in between, the next start
+	 * does the rest. */
+	r = snap->made ? state_snapshot_made(s->state, snap->id, false, e) : 0;
+	if (r < 0)
+		return r;
 	volume_snapshot_file(snap->id, name);
 	if (dir >= 0 && unlinkat(dir, name, 0) < 0 && errno != ENOENT)
+		return err_sys(e, errno, "remove '%s'", name);
+	if (dir >= 0 && fsync(dir) < 0)
 		return err_sys(e, errno, "remove '%s'", name);
 	return state_snapshot_remove(s->state, snap->id, e);
 }
 
-int volume_copy_claim(struct volume_store *s, const struct state_volume *v,
+/* What is known of it may be old: it may have grown since, or gone. */
+static int read_again(struct volume_store *s, struct state_volume *v,
+		      struct err *e)
+{
+	struct state_volume now;
+	int r;
+
+	r = state_volume_find(s->state, v->tenant, v->stack, v->name, &now, e);
+	if (r == -ENOENT || (r == 0 && (now.id != v->id || now.deleting)))
+		return err_set(e, EBUSY, "it is being deleted, or imported");
+	if (r == 0 && !now.made)
+		return err_set(e, EBUSY, "it is not made yet");
+	if (r == 0)
+		*v = now;
+	return r;
+}
+
+int volume_copy_claim(struct volume_store *s, struct state_volume *v,
 		      bool writes, int64_t *ret_holder, struct err *e)
 {
 	int64_t other, mine;
@@ -142,7 +168,10 @@ int volume_copy_claim(struct volume_store *s, const struct state_volume *v,
 	*ret_holder = 0;
 	pthread_mutex_lock(&s->lock);
 	mine = --s->last_copy;
-	r = state_volume_claim(s->state, v->id, mine, writes, &other, e);
+	r = read_again(s, v, e);
+	if (r == 0)
+		r = state_volume_claim(s->state, v->id, mine, writes, &other,
+				       e);
 	pthread_mutex_unlock(&s->lock);
 	if (r == 0)
 		*ret_holder = mine;
@@ -164,7 +193,7 @@ static int make_snapshot(struct volume_store *s, const struct state_volume *v,
 		return r;
 	r = volume_snapshot_fill(s, v, snap, from, quiet, e);
 	if (r == 0)
-		r = state_snapshot_made(s->state, snap->id, e);
+		r = state_snapshot_made(s->state, snap->id, true, e);
 	if (r < 0 && volume_snapshot_drop(s, v->tenant, snap, &ignored) < 0)
 		log_warn("%s", ignored.msg);
 	return r;
@@ -176,24 +205,34 @@ int volume_snapshot(struct volume_store *s, const struct state_volume *v,
 {
 	struct state_snapshot snap = {
 		.volume_id = v->id,
-		.size = v->made,
 		.created_at = (int64_t)now_realtime_ns(),
 	};
+	struct state_volume now = *v;
 	int64_t holder = 0;
 	int r = 0;
 
 	snprintf(snap.name, sizeof(snap.name), "%s", name);
 	if (!quiet)
-		r = volume_copy_claim(s, v, false, &holder, e);
+		r = volume_copy_claim(s, &now, false, &holder, e);
 	if (r < 0)
 		return wrap(e, v, name);
-	r = make_snapshot(s, v, &snap, quiet, e);
+	snap.size = now.made;
+	r = make_snapshot(s, &now, &snap, quiet, e);
 	if (holder)
 		volume_detached(s, v->id, holder, NULL);
 	return r < 0 ? wrap(e, v, name) : 0;
 }
 
 /* ----------------------------------------------------------- using one */
+
+/* Of what is to take the place of a volume's file. */
+static void fresh_name(int64_t id, char out[40])
+{
+	char name[32];
+
+	volume_file_name(id, name);
+	snprintf(out, 40, "%s.new", name);
+}
 
 int volume_snapshot_find(struct volume_store *s, const struct state_volume *v,
 			 const char *name, struct state_snapshot *ret,
@@ -217,37 +256,88 @@ int volume_snapshot_find(struct volume_store *s, const struct state_volume *v,
 		       volume_format(v, full), name);
 }
 
-/* Written whole beside, as large as the volume is (so that its row stays true
- * on either side of the rename; the file system grows when it is mounted). */
-static int put_back(struct volume_store *s, const struct state_volume *v,
-		    const struct state_snapshot *snap, struct err *e)
+int volume_snapshot_open(struct volume_store *s, const struct state_volume *v,
+			 const struct state_snapshot *snap, struct err *e)
 {
-	_cleanup_close_ int dir = volume_dir(s, v->tenant, false, e);
-	_cleanup_close_ int from = -1, to = -1, old = -1;
-	char name[32], fresh[40], copy[32];
+	_cleanup_close_ int dir = volume_dir(s, v->tenant, false, e), fd = -1;
+	struct stat st;
+	char name[32];
 	int r;
 
 	if (dir < 0)
 		return dir;
-	volume_snapshot_file(snap->id, copy);
-	volume_file_name(v->id, name);
-	snprintf(fresh, sizeof(fresh), "%s.new", name);
-	/* What stands in the volume's place must be a volume's file. */
-	old = volume_file_open(s, v, e);
-	if (old < 0)
-		return old;
-	r = volume_file_is_free(old, true, e);
+	volume_snapshot_file(snap->id, name);
+	fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0 && errno == ENOENT)
+		return err_set(e, ENXIO, "its file '%s/%s/%s' is gone", s->dir,
+			       v->tenant, name);
+	if (fd < 0 && errno != ELOOP)
+		return err_sys(e, errno, "open its file '%s'", name);
+	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) ||
+	    st.st_uid != 0 || st.st_size < snap->size || st.st_size > v->size)
+		return err_set(e, EEXIST,
+			       "'%s/%s/%s' is not the file that hyb made",
+			       s->dir, v->tenant, name);
+	r = volume_file_check_super(v, fd, name, e);
+	return r < 0 ? r : steal_fd(&fd);
+}
+
+/* What stands in the volume's place must be a volume's file that nobody has, or
+ * nothing: then the volume is lost but for its snapshots. */
+static int check_place(struct volume_store *s, const struct state_volume *v,
+		       struct err *e)
+{
+	_cleanup_close_ int old = volume_file_open(s, v, e);
+
+	if (old == -ENXIO) {
+		err_clear(e);
+		return 0;
+	}
+	return old < 0 ? old : volume_file_is_free(old, true, e);
+}
+
+/* At least as large as the volume is, so that its row is true on either side of
+ * the rename; the file system grows when it is mounted. Not smaller than the
+ * snapshot: what has grown may be larger than the row says. */
+static int write_back(struct volume_store *s, const struct state_volume *v,
+		      int from, int to, struct err *e)
+{
+	struct stat st;
+	int r = copy_whole(s, from, to, e);
+
 	if (r < 0)
 		return r;
-	from = openat(dir, copy, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	if (fstat(to, &st) < 0 ||
+	    (st.st_size < v->made && ftruncate(to, v->made) < 0) ||
+	    fsync(to) < 0)
+		return err_sys(e, errno, "restore");
+	return 0;
+}
+
+/* Written whole beside, then put in its place. */
+static int put_back(struct volume_store *s, const struct state_volume *v,
+		    const struct state_snapshot *snap, struct err *e)
+{
+	_cleanup_close_ int dir = volume_dir(s, v->tenant, false, e);
+	_cleanup_close_ int from = -1, to = -1;
+	char name[32], fresh[40];
+	int r;
+
+	if (dir < 0)
+		return dir;
+	volume_file_name(v->id, name);
+	fresh_name(v->id, fresh);
+	r = check_place(s, v, e);
+	if (r < 0)
+		return r;
+	from = volume_snapshot_open(s, v, snap, e);
 	if (from < 0)
-		return err_sys(e, errno, "open '%s'", copy);
+		return from;
 	to = new_file(dir, fresh, e);
 	if (to < 0)
 		return to;
-	r = copy_whole(s, from, to, e);
-	if (r == 0 && (ftruncate(to, v->made) < 0 || fsync(to) < 0 ||
-		       renameat(dir, fresh, dir, name) < 0 || fsync(dir) < 0))
+	r = write_back(s, v, from, to, e);
+	if (r == 0 && (renameat(dir, fresh, dir, name) < 0 || fsync(dir) < 0))
 		r = err_sys(e, errno, "restore");
 	if (r < 0)
 		unlinkat(dir, fresh, 0);
@@ -257,6 +347,7 @@ static int put_back(struct volume_store *s, const struct state_volume *v,
 int volume_restore(struct volume_store *s, const struct state_volume *v,
 		   const char *name, struct err *e)
 {
+	struct state_volume now = *v;
 	struct state_snapshot snap;
 	int64_t holder;
 	int r;
@@ -264,9 +355,9 @@ int volume_restore(struct volume_store *s, const struct state_volume *v,
 	r = volume_snapshot_find(s, v, name, &snap, e);
 	if (r < 0)
 		return r;
-	r = volume_copy_claim(s, v, true, &holder, e);
+	r = volume_copy_claim(s, &now, true, &holder, e);
 	if (r == 0) {
-		r = put_back(s, v, &snap, e);
+		r = put_back(s, &now, &snap, e);
 		volume_detached(s, v->id, holder, NULL);
 	}
 	return r < 0 ? wrap(e, v, name) : 0;
@@ -294,22 +385,40 @@ int volume_snapshots_remove(struct volume_store *s,
 	return r;
 }
 
-void volume_snapshots_purge(struct volume_store *s)
+static int purge_of(struct volume_store *s, const struct state_volume *v,
+		    struct err *e)
 {
-	_cleanup_free_ struct state_volume *volumes = NULL;
 	_cleanup_free_ struct state_snapshot *list = NULL;
-	size_t n = 0, n_volumes = 0, i, k;
-	struct err e = ERR_INIT;
+	_cleanup_close_ int dir = volume_dir(s, v->tenant, false, e);
+	char fresh[40];
+	size_t n = 0, i;
 	int r;
 
-	r = state_snapshot_list(s->state, 0, &list, &n, &e);
-	if (r == 0)
-		r = state_volume_list(s->state, &volumes, &n_volumes, &e);
+	fresh_name(v->id, fresh);
+	if (dir >= 0 && unlinkat(dir, fresh, 0) < 0 && errno != ENOENT)
+		return err_sys(e, errno, "remove '%s'", fresh);
+	r = state_snapshot_list(s->state, v->id, &list, &n, e);
 	for (i = 0; r == 0 && i < n; i++)
-		for (k = 0; !list[i].made && k < n_volumes; k++)
-			if (volumes[k].id == list[i].volume_id)
-				r = volume_snapshot_drop(s, volumes[k].tenant,
-							 &list[i], &e);
-	if (r < 0)
-		log_warn("snapshots: %s", e.msg);
+		if (!list[i].made)
+			r = volume_snapshot_drop(s, v->tenant, &list[i], e);
+	return r;
+}
+
+void volume_purge(struct volume_store *s)
+{
+	_cleanup_free_ struct state_volume *list = NULL;
+	struct err e = ERR_INIT;
+	size_t n = 0, i;
+
+	if (state_volume_list(s->state, &list, &n, &e) < 0)
+		log_warn("volumes: %s", e.msg);
+	for (i = 0; i < n; i++) {
+		if (purge_of(s, &list[i], &e) < 0)
+			log_warn("volume '%s': %s", list[i].name, e.msg);
+		/* Nobody was told that it is there, and nothing is in it. */
+		if (!list[i].made && !list[i].deleting &&
+		    volume_mark(s, &list[i], &e) < 0)
+			log_warn("%s", e.msg);
+	}
+	volume_reap(s);
 }

@@ -354,6 +354,19 @@ static void test_half_made(void **state)
 	ensure("a", 16 * MIB);
 	says(attach("a", 1, true, NULL), 0, NULL);
 	assert_int_equal(volume_release_vm(volumes, 1, &error), 0);
+	/* Grown by one that was then killed, and to be larger still. */
+	v = find("a");
+	v.size = 64 * MIB;
+	assert_int_equal(state_volume_put(state_db, &v, &error), 0);
+	assert_int_equal(truncate(path, 32 * MIB), 0);
+	ensure("a", 64 * MIB);
+	assert_int_equal(find("a").made, 64 * MIB);
+	/* What could not be made larger is as large as it was. */
+	assert_int_equal(chown(path, 4711, 0), 0);
+	says(volume_ensure(volumes, "t", "s", "a", 128 * MIB, NULL, &error),
+	     -EEXIST, "belongs to the user 4711");
+	assert_int_equal(find("a").size, 64 * MIB);
+	assert_int_equal(chown(path, 0, 0), 0);
 	/* Something that is not ours stays where it is. */
 	v = find("a");
 	v.made = 0;
@@ -362,9 +375,18 @@ static void test_half_made(void **state)
 	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
 	assert_int_equal(fchown(fd, 4711, 0), 0);
 	close(fd);
-	says(volume_ensure(volumes, "t", "s", "a", 16 * MIB, NULL, &error),
+	says(volume_ensure(volumes, "t", "s", "a", 64 * MIB, NULL, &error),
 	     -EEXIST, "not hyb's");
 	assert_int_equal(access(path, F_OK), 0);
+	/* What could not be made is not there; nor, at the next start, what was
+	 * not finished. */
+	says(volume_find(volumes, "t", "s", "a", &v, &error), -ENOENT, NULL);
+	ensure("a", 16 * MIB);
+	v = find("a");
+	v.made = 0;
+	assert_int_equal(state_volume_put(state_db, &v, &error), 0);
+	volume_purge(volumes);
+	says(volume_find(volumes, "t", "s", "a", &v, &error), -ENOENT, NULL);
 }
 
 static void test_marked(void **state)
@@ -486,11 +508,16 @@ static void test_snapshots(void **state)
 	says(attach("a", 1, true, NULL), 0, NULL);
 	assert_int_equal(volume_release_vm(volumes, 1, &error), 0);
 	says(volume_restore(volumes, &v, "no", &error), -ENOENT, "no snapshot");
+	/* One that is lost is there again. */
+	assert_int_equal(unlink(info.path), 0);
+	says(attach("a", 1, true, NULL), -ENXIO, "gone");
+	assert_int_equal(volume_restore(volumes, &v, "two", &error), 0);
+	assert_int_equal(peek("a", at), 'y');
 	/* Killed in between: as if it had never been. */
 	half.volume_id = v.id;
 	assert_int_equal(state_snapshot_add(state_db, &half, &error), 0);
 	says(volume_restore(volumes, &v, "half", &error), -ENOENT, NULL);
-	volume_snapshots_purge(volumes);
+	volume_purge(volumes);
 	assert_int_equal(count_snapshots(v.id), 2);
 	assert_int_equal(volume_snapshot_remove(volumes, &v, "one", &error), 0);
 	assert_int_equal(volume_remove(volumes, &v, &error), 0);
@@ -548,7 +575,13 @@ static void test_secrets(void **state)
 	assert_int_equal(secret_generation(s), generation + 1);
 	assert_int_equal(set(s, "a", "something else"), 2);
 	assert_int_equal(set(s, "empty", ""), 1);
+	/* Of a deployment that was never stored. */
+	assert_int_equal(secret_set(s, "t", "none", "a", "x", 1, NULL, &error),
+			 0);
 	again = open_secrets();
+	assert_int_equal(secret_get(again, "t", "none", "a", &data, &len,
+				    &version, &error),
+			 -ENOENT);
 	expect_secret(again, "a", "something else");
 	expect_secret(again, "empty", "");
 	assert_int_equal(
