@@ -175,6 +175,9 @@ int tenant_check(struct request *q, const char *name, struct err *e);
 /* The declaration, freed with model_tenant_free(); *ret NULL: there is none. */
 int tenant_find(struct state *s, const char *name, struct model_tenant **ret,
 		struct err *e);
+struct state_tenant;
+int tenant_read_row(const struct state_tenant *row, struct model_tenant **ret,
+		    struct err *e);
 
 /* tenant_image.c: the image stores of all tenants that are declared. operators:
  * of the operator's; first_uid: of n_uids that tenants' programs run as. */

@@ -21,7 +21,7 @@ static void tenants_done(struct tenants *t)
 
 #define _cleanup_tenants_ __attribute__((cleanup(tenants_done)))
 
-static int read_row(const struct state_tenant *row, struct model_tenant **ret,
+int tenant_read_row(const struct state_tenant *row, struct model_tenant **ret,
 		    struct err *e)
 {
 	json_t *j = row->doc ? json_loads(row->doc, 0, NULL) : NULL;
@@ -53,7 +53,7 @@ int tenant_find(struct state *s, const char *name, struct model_tenant **ret,
 	int r = find_row(s, name, &t, &row, e);
 
 	*ret = NULL;
-	return r == 0 && row ? read_row(row, ret, e) : r;
+	return r == 0 && row ? tenant_read_row(row, ret, e) : r;
 }
 
 /* Is it named by the declaration of one that the caller may act for? */
@@ -61,7 +61,7 @@ static int row_names(const struct request *q, const struct state_tenant *row)
 {
 	struct model_tenant *t = NULL;
 	struct err e = ERR_INIT;
-	int r = read_row(row, &t, &e);
+	int r = tenant_read_row(row, &t, &e);
 
 	if (r < 0) {
 		log_error("%s", e.msg);

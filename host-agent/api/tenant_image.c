@@ -63,6 +63,30 @@ static int quota_hold(void *arg, const char *tenant, uint64_t bytes, bool check,
 	return state_holding_put(arg, &h, check ? HOLDING_ASK : HOLDING_SET, e);
 }
 
+/* Who does not say so in a declaration does not share, `default` neither. */
+static int list_sharing(void *arg, char ***ret, struct err *e)
+{
+	struct state_tenant *rows = NULL;
+	char **names = NULL;
+	size_t i, n = 0, n_names = 0;
+	int r = state_tenant_list(arg, &rows, &n, e);
+
+	if (r < 0)
+		return r;
+	names = calloc(n + 1, sizeof(*names));
+	for (i = 0; names && i < n; i++) {
+		struct model_tenant *t = NULL;
+
+		if (tenant_read_row(&rows[i], &t, NULL) == 0 && t->share_images)
+			names[n_names] = strdup(rows[i].name);
+		n_names += names[n_names] != NULL;
+		model_tenant_free(t);
+	}
+	state_tenant_free(rows, n);
+	*ret = names;
+	return names ? 0 : err_sys(e, ENOMEM, "tenants");
+}
+
 int tenant_images_open(struct state *s,
 		       const struct image_store_config *operators,
 		       uid_t first_uid, unsigned int n_uids,
@@ -74,6 +98,7 @@ int tenant_images_open(struct state *s,
 		.quota = {.left = quota_left, .hold = quota_hold, .arg = s},
 		.first_uid = first_uid,
 		.n_uids = n_uids,
+		.sharing = list_sharing,
 		.find = is_declared,
 		.on_problem = on_problem,
 		.arg = s,

@@ -56,8 +56,8 @@ static const struct opt ls_opts[] = {
 };
 
 /* The objects of `-o json`, promised in docs/cli.md. */
-static const char *const fields[] = {"name",  "quota",	"used",
-				     "allow", "access", NULL};
+static const char *const fields[] = {"name",   "quota",	       "used", "allow",
+				     "access", "share_images", NULL};
 
 /* "3/20": used, and the limit where there is one. */
 static void cell(struct out_table *t, const json_t *row, const char *key)

@@ -91,6 +91,14 @@ struct image_quota {
 	void *arg;
 };
 
+/* With which other stores this one shares files: NULL: with none. *ret, which
+ * ends with NULL, is freed, each of it given back with image_store_put(). */
+struct image_peers {
+	int (*list)(void *arg, const char *tenant, struct image_store ***ret,
+		    struct err *e);
+	void *arg;
+};
+
 struct image_store_config {
 	const char *dir;       /* ROOT/images, made where it is missing */
 	const char *tenant;    /* whose it is, for image_info; NULL: "" */
@@ -106,6 +114,7 @@ struct image_store_config {
 	 * system, at most 8 GiB */
 	uint64_t layer_cache;
 	struct image_quota quota;
+	struct image_peers peers;
 };
 
 /* -EBUSY: another process has it open. */

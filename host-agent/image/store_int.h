@@ -54,6 +54,8 @@ struct store_temp {
 struct store_ready {
 	struct stored i;
 	struct store_temp whole, diff; /* the latter where i.base says so */
+	/* Files of other stores, or -1: the same as `whole`; the base. */
+	int twin, base;
 };
 
 struct store_name {
@@ -135,6 +137,19 @@ uint64_t store_count_freed(const struct image_store *s,
 int store_make_info(struct image_store *s, const struct stored *i, int name,
 		    struct image_info **ret, struct err *e);
 
+/* ---- store_peer.c ---- */
+
+/* Without the lock: looks for a file that is the image's, in another store, if
+ * this one has none. */
+void store_peer_twin(struct image_store *s, struct store_ready *y);
+/* The file that has more of the lowest layers than *b, which then says which
+ * it is; -1: none has. */
+int store_peer_base(struct image_store *s, const struct image_found *f,
+		    struct stored_base *b);
+/* With the lock: makes the file this store's own, too. */
+int store_peer_link(struct image_store *s, int fd, const char *key,
+		    uint64_t *ret_size, int64_t *ret_mtime_ns);
+
 /* ---- store_quota.c ---- */
 
 /* Bytes that the files of a folder take on disk. */
@@ -184,6 +199,11 @@ bool store_take_existing(struct image_store *s, struct stored *i);
 /* Makes the empty file `to` a qcow2 of what `from` has over `base`. -ENODATA:
  * it is not worth it. What is in `to` then is of no use. */
 int store_diff_write(int from, int base, int to);
+/* Have the files the same bytes? */
+bool store_diff_same(int a, int b);
+/* The lowest layers that both have; ret_all (may be NULL): all of x. */
+uint32_t store_common_layers(const struct stored *x,
+			     const struct image_found *f, uint32_t *ret_all);
 
 /* Looks for the image that has most lowest layers in common with the new image
  * y, of the store or of the n that are ready, and writes y->diff and y->i.base.

@@ -86,6 +86,8 @@ static void ready_done(struct image_store *s, struct store_ready *y)
 {
 	drop_file(s, &y->whole);
 	drop_file(s, &y->diff);
+	cleanup_close(&y->twin);
+	cleanup_close(&y->base);
 	stored_done(&y->i);
 }
 
@@ -117,8 +119,12 @@ static int make_diff(struct image_store *s, const struct image_found *f,
 		     const struct store_ready *list, size_t n,
 		     struct store_ready *y, struct err *e)
 {
-	int r = make_file(s, &y->diff, e);
+	int r;
 
+	store_peer_twin(s, y);
+	if (y->twin >= 0)
+		return 0;
+	r = make_file(s, &y->diff, e);
 	if (r < 0)
 		return r;
 	if (store_share_base(s, f, list, n, y) < 0)
@@ -255,6 +261,17 @@ static int update_others(struct image_store *s, const struct stored *i,
 	return r;
 }
 
+/* It is this store's, or becomes it. */
+static bool has_base(struct image_store *s, struct store_ready *y)
+{
+	struct stored_base *b = &y->i.base;
+
+	if (store_find_whole(s, b->key, &b->size, &b->mtime_ns))
+		return true;
+	return y->base >= 0 &&
+	       store_peer_link(s, y->base, b->key, &b->size, &b->mtime_ns) == 0;
+}
+
 /* A difference is one from what is there: the base may have gone since. */
 static int place(struct image_store *s, struct store_ready *y, struct err *e)
 {
@@ -263,8 +280,13 @@ static int place(struct image_store *s, struct store_ready *y, struct err *e)
 
 	if (store_take_existing(s, i))
 		return 0;
-	if (i->base.key[0] && !store_find_whole(s, i->base.key, &i->base.size,
-						&i->base.mtime_ns)) {
+	if (y->twin >= 0) {
+		r = store_peer_link(s, y->twin, i->key, &i->file_size,
+				    &i->file_mtime_ns);
+		if (r == 0)
+			return update_others(s, i, e);
+		r = seal(y, e);
+	} else if (i->base.key[0] && !has_base(s, y)) {
 		memset(&i->base, 0, sizeof(i->base));
 		r = seal(y, e);
 	}
@@ -408,7 +430,8 @@ static int load_images(struct image_store *s, const struct load *l,
 		return err_sys(e, ENOMEM, "image store");
 	}
 	for (i = 0; i < n; i++)
-		list[i].whole.fd = list[i].diff.fd = -1;
+		list[i].whole.fd = list[i].diff.fd = list[i].twin =
+			list[i].base = -1;
 	for (i = 0; r == 0 && i < n; i++)
 		r = make_ready(s, child, &found[i], list, i, e);
 	if (r == 0 && child->progress)

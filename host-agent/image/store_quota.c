@@ -98,9 +98,28 @@ static bool has_base(const struct image_store *s,
 	size_t k;
 
 	for (k = 0; k < i; k++)
-		if (strcmp(list[k].i.key, key) == 0 && !list[k].i.base.key[0])
+		if ((strcmp(list[k].i.key, key) == 0 &&
+		     !list[k].i.base.key[0]) ||
+		    (list[k].base >= 0 && strcmp(list[k].i.base.key, key) == 0))
 			return true;
 	return store_find_whole(s, key, &size, &mtime);
+}
+
+/* What is another store's as well counts in full: it stays when that goes, and
+ * nothing is told by how much it takes. */
+static uint64_t own_bytes(const struct image_store *s,
+			  const struct store_ready *list, size_t i)
+{
+	const struct store_ready *y = &list[i];
+
+	if (y->twin >= 0)
+		return blocks_of(y->twin);
+	if (!y->i.base.key[0])
+		return blocks_of(y->whole.fd);
+	if (has_base(s, list, i))
+		return blocks_of(y->diff.fd);
+	return y->base >= 0 ? blocks_of(y->diff.fd) + blocks_of(y->base)
+			    : blocks_of(y->whole.fd);
 }
 
 static int check_count(const struct image_store *s,
@@ -138,9 +157,7 @@ int store_quota_take(struct image_store *s, const struct store_ready *list,
 			bytes += META_BYTES + strlen(list[i].i.config_text);
 		if (is_known(s, list, i))
 			continue;
-		bytes += blocks_of(list[i].i.base.key[0] && has_base(s, list, i)
-					   ? list[i].diff.fd
-					   : list[i].whole.fd);
+		bytes += own_bytes(s, list, i);
 	}
 	return hold(s, bytes, true, e);
 }

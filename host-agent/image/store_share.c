@@ -27,9 +27,8 @@ struct choice {
 	int fd;
 };
 
-/* The lowest layers that both have. */
-static uint32_t common_layers(const struct stored *x,
-			      const struct image_found *f)
+uint32_t store_common_layers(const struct stored *x,
+			     const struct image_found *f, uint32_t *ret_all)
 {
 	_cleanup_arena_ struct arena *a = arena_new(0);
 	struct oci_image_config c;
@@ -39,6 +38,8 @@ static uint32_t common_layers(const struct stored *x,
 	if (!a || oci_image_config_parse(x->config_text, strlen(x->config_text),
 					 a, &c, &e) < 0)
 		return 0;
+	if (ret_all)
+		*ret_all = (uint32_t)c.n_diff_ids;
 	while (n < c.n_diff_ids && n < f->config.n_diff_ids &&
 	       strcmp(c.diff_ids[n], f->config.diff_ids[n]) == 0)
 		n++;
@@ -50,7 +51,7 @@ static uint32_t common_layers(const struct stored *x,
 static void consider(const struct stored *x, const struct image_found *f,
 		     int fd, struct choice *best)
 {
-	uint32_t n = common_layers(x, f);
+	uint32_t n = store_common_layers(x, f, NULL);
 
 	if (x->base.key[0]) {
 		n = n < x->base.layers ? n : x->base.layers;
@@ -82,10 +83,11 @@ static bool is_wanted_whole(const struct image_store *s, const char *key)
 	return false;
 }
 
-/* Descriptor of the best base's file; -1: none. */
+/* Descriptor of the best base's file; -1: none; *ret_whole: for none is to be
+ * looked. */
 static int open_base(struct image_store *s, const struct image_found *f,
 		     const struct store_ready *list, size_t n, const char *key,
-		     struct stored_base *ret)
+		     struct stored_base *ret, bool *ret_whole)
 {
 	struct choice best = {.fd = -1};
 	char name[80];
@@ -93,7 +95,8 @@ static int open_base(struct image_store *s, const struct image_found *f,
 	size_t i;
 
 	pthread_mutex_lock(&s->lock);
-	if (is_wanted_whole(s, key)) {
+	*ret_whole = is_wanted_whole(s, key);
+	if (*ret_whole) {
 		pthread_mutex_unlock(&s->lock);
 		return -1;
 	}
@@ -121,14 +124,21 @@ int store_share_base(struct image_store *s, const struct image_found *f,
 		     struct store_ready *y)
 {
 	struct stored_base b = {.key = ""};
-	_cleanup_close_ int base = open_base(s, f, list, n, y->i.key, &b);
+	_cleanup_close_ int base = -1, foreign = -1;
+	bool whole = false;
 	int r;
 
-	if (base < 0)
+	base = open_base(s, f, list, n, y->i.key, &b, &whole);
+	foreign = whole ? -1 : store_peer_base(s, f, &b);
+	if (foreign >= 0)
+		cleanup_close(&base);
+	if (base < 0 && foreign < 0)
 		return -ENOENT;
-	r = store_diff_write(y->whole.fd, base, y->diff.fd);
+	r = store_diff_write(y->whole.fd, foreign < 0 ? base : foreign,
+			     y->diff.fd);
 	if (r < 0)
 		return r;
 	y->i.base = b;
+	y->base = steal_fd(&foreign);
 	return 0;
 }

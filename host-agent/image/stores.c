@@ -53,6 +53,51 @@ static void path_of(const struct image_stores *s, const char *prefix,
 	snprintf(out, size, "%s/%s%s", s->dir, prefix, tenant);
 }
 
+/* ------------------------------------------------------------- sharing */
+
+static bool has_name(char *const *names, const char *name)
+{
+	for (; *names; names++)
+		if (strcmp(*names, name) == 0)
+			return true;
+	return false;
+}
+
+static size_t add_peer(struct image_store **list, size_t n,
+		       struct image_store *s, char *const *names,
+		       const char *tenant)
+{
+	if (strcmp(s->tenant, tenant) == 0 || !has_name(names, s->tenant))
+		return n;
+	list[n] = image_store_ref(s);
+	return n + 1;
+}
+
+/* image_peers of store.h. Called with no store's lock held. */
+static int list_peers(void *arg, const char *tenant, struct image_store ***ret,
+		      struct err *e)
+{
+	struct image_store **list = NULL;
+	struct image_stores *s = arg;
+	char **names = NULL;
+	size_t i, n;
+	int r = s->c.sharing(s->c.arg, &names, e);
+
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&s->lock);
+	list = calloc(s->n + 2, sizeof(struct image_store *));
+	if (list && has_name(names, tenant)) {
+		n = add_peer(list, 0, s->operators, names, tenant);
+		for (i = 0; i < s->n; i++)
+			n = add_peer(list, n, s->list[i].store, names, tenant);
+	}
+	pthread_mutex_unlock(&s->lock);
+	strv_free(names);
+	*ret = list;
+	return list ? 0 : no_memory(e);
+}
+
 /* --------------------------------------------------------- the table */
 
 static struct tenant_store *find_open(struct image_stores *s,
@@ -470,6 +515,8 @@ int image_stores_open(const struct image_stores_config *c,
 	s->c = *c;
 	snprintf(s->tenant, sizeof(s->tenant), "%s", c->tenant);
 	s->c.operators.tenant = s->tenant;
+	if (s->c.sharing)
+		s->c.operators.peers = (struct image_peers){list_peers, s};
 	r = image_store_open(&s->c.operators, &s->operators, e);
 	if (r == 0)
 		r = make_folder(s, e);

@@ -24,6 +24,9 @@ struct image_stores_config {
 	struct image_store_config operators; /* the others are like it */
 	const char *tenant;	  /* to whom the operator's store belongs */
 	struct image_quota quota; /* of the others */
+	/* The tenants whose stores share files with each other: *ret is freed
+	 * with strv_free(). NULL: there are none. */
+	int (*sharing)(void *arg, char ***ret, struct err *e);
 	/* Of the programs of tenants' stores, one each. */
 	uid_t first_uid;
 	unsigned int n_uids;

@@ -146,6 +146,13 @@ static void access_read(struct reading *r, const struct node *n, void *out)
 	fields_read(r, n, &fields_access, out);
 }
 
+static void on_share(struct reading *r, const struct node *n, void *out)
+{
+	struct model_tenant *t = out;
+
+	read_bool(r, n, &t->share_images);
+}
+
 static void on_name(struct reading *r, const struct node *n, void *out)
 {
 	struct model_tenant *t = out;
@@ -161,8 +168,9 @@ static void on_kind(struct reading *r, const struct node *n, void *out)
 }
 
 static const struct field tenant_fields[] = {
-	{"hyb", version_read},	 {"kind", on_kind},	{"name", on_name},
-	{"quota", quota_read},	 {"allow", allow_read}, {"share_images", NULL},
+	{"hyb", version_read},	 {"kind", on_kind},
+	{"name", on_name},	 {"quota", quota_read},
+	{"allow", allow_read},	 {"share_images", on_share},
 	{"access", access_read},
 };
 

@@ -53,12 +53,12 @@ static json_t *list_to_json(const char *const *v)
 
 json_t *model_tenant_to_json(const struct model_tenant *t)
 {
-	return json_pack("{s:s,s:o,s:{s:o},s:{s:o,s:o}}", "name", t->name,
-			 "quota", quota_to_json(t), "allow", "images",
-			 t->limits_images ? list_to_json(t->images)
-					  : json_null(),
-			 "access", "users", list_to_json(t->users), "groups",
-			 list_to_json(t->groups));
+	return json_pack(
+		"{s:s,s:o,s:{s:o},s:b,s:{s:o,s:o}}", "name", t->name, "quota",
+		quota_to_json(t), "allow", "images",
+		t->limits_images ? list_to_json(t->images) : json_null(),
+		"share_images", t->share_images, "access", "users",
+		list_to_json(t->users), "groups", list_to_json(t->groups));
 }
 
 /* NULL: no list of strings. */
@@ -99,6 +99,7 @@ static bool fill(struct model_tenant *t, const json_t *j)
 	}
 	t->limits_images = images && !json_is_null(images);
 	t->images = t->limits_images ? list_from_json(t->arena, images) : none;
+	t->share_images = json_is_true(json_object_get(j, "share_images"));
 	t->users = list_from_json(t->arena, json_object_get(access, "users"));
 	t->groups = list_from_json(t->arena, json_object_get(access, "groups"));
 	return t->name && t->images && t->users && t->groups;

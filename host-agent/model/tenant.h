@@ -38,6 +38,7 @@ struct model_tenant {
 	int64_t quota[QUOTA_KIND_MAX]; /* -1: no limit */
 	bool limits_images;	       /* to what these globs match */
 	const char *const *images;
+	bool share_images; /* files of equal images, with others who do */
 	/* Of the host; NULL-ended, never NULL. */
 	const char *const *users, *const *groups;
 };

@@ -84,6 +84,7 @@ vms:
         pull_policy: never
         command: [sh, -c, "trap 'exit 0' TERM; while :; do sleep 0.1; done"]
         read_only: true
+      twin: { image: "local/twin:1", pull_policy: never, command: sleep 1000, init: true, read_only: true }
 Y
 sed 's/^name: s/tenant: globex\nname: s/' "$WORK/s.yaml" >"$WORK/foreign.yaml"
 sed 's/^name: s/name: second/' "$WORK/s.yaml" >"$WORK/second.yaml"
@@ -114,6 +115,7 @@ is "in the words of one that is not there" "${one/acme/X}" "${two/nobody/X}"
 fails "who is not in the group hyb is kept out" 5 "group 'hyb'" as "$A" "$G" hyb ps
 
 sed "s|local/id:1|$R/locked|" "$WORK/own.yaml" >"$WORK/locked.yaml"
+sed -i '/twin:/d' "$WORK/locked.yaml"
 # Images of their own: one name, two contents.
 check "a takes an image in" sh -c "setpriv --reuid=$A --regid=nogroup --groups=hyb $WORK/bin/hyb image import - local/id:1 <$WORK/acme.tar"
 check "b has another of that name" b image import "$WORK/globex.tar" local/id:1
@@ -131,9 +133,11 @@ foreign() {
 }
 is "b has no use of a's digest" "$(foreign image inspect; foreign image rm)" ""
 sed "s|local/id:1|local/id@$DIGEST|" "$WORK/own.yaml" >"$WORK/digest.yaml"
+sed -i '/twin:/d' "$WORK/digest.yaml"
 fails "nor behind a name that it may have" 4 "not in the store" b deploy "$WORK/digest.yaml"
 BUSYBOX=$(hyb image inspect busybox | jq -r .digest)
 sed "s|local/id:1|local/id@$BUSYBOX|" "$WORK/own.yaml" >"$WORK/digest.yaml"
+sed -i '/twin:/d' "$WORK/digest.yaml"
 fails "nor the operator's so, past allow.images" 4 "not in the store" b deploy "$WORK/digest.yaml"
 fails "b brings no other name" 5 "may not have an image called 'busybox:latest'" b image import "$WORK/globex.tar" busybox
 fails "nor by an archive" 5 "may not have an image called" b image load - <build/images/busybox.tar
@@ -187,7 +191,30 @@ like "completion has none" "[$(b __complete -- logs '')]" '^\[\]$'
 is "a's has lost nothing" "$(a ps -o json | jq -r '.[0] | .state + " \(.restarts)"')" "running 0"
 fails "a deploys for b: denied" 5 "may not act for tenant 'globex'" a deploy "$WORK/foreign.yaml"
 fails "b may not use this image" 5 "may not use image 'busybox'" b deploy "$WORK/s.yaml"
+# The file of an image that both have.
+file_of() {
+	local dir=$HYB_ROOT/images/tenants/$1
+	[ "$1" != default ] || dir=$HYB_ROOT/images
+	stat -c %i "$dir/erofs/$(hyb --tenant "$1" image inspect local/twin:1 | jq -r .serial)"*
+}
+echo twin >"$WORK/fs/id"
+tar -C "$WORK/fs" -cf "$WORK/twin.tar" .
+for t in default acme globex; do check "$t takes it in" hyb --tenant $t image import "$WORK/twin.tar" local/twin:1; done
+is "each has a file of its own" "$(for t in default acme globex; do file_of $t; done | sort -u | wc -l)" 3
+sed -i 's/^kind: tenant/&\nshare_images: true/' "$WORK/tenants.yaml"
+check "they want to share" hyb tenant apply "$WORK/tenants.yaml"
+is "what is stored stays as it is" "$(file_of acme)" "$(check x a image import "$WORK/twin.tar" local/twin:1 >/dev/null; file_of acme)"
+for t in acme globex; do
+	hyb --tenant $t image rm local/twin:1 >/dev/null
+	check "$t takes it in again" hyb --tenant $t image import "$WORK/twin.tar" local/twin:1
+done
+is "both have one file" "$(file_of acme)" "$(file_of globex)"
+[ "$(file_of default)" != "$(file_of acme)" ]
+is "the operator, who has not said so, another" $? 0
+FILE=$(file_of globex)
+check "one goes" a image rm local/twin:1
 check "b deploys its own" b deploy "$WORK/own.yaml"
+is "and what was another's as well" "$(b exec own/v/twin -- cat /id) $(find "$HYB_ROOT/vms" -inum "$FILE" | wc -l)" "twin 1"
 is "each runs its own of that name" "$(a exec s/v/own -- cat /id) $(b exec own/v/own -- cat /id)" "acme globex"
 fails "what runs stays" 1 "is in use" a image rm local/id:1
 check "b goes" b down own
@@ -232,14 +259,14 @@ while kill -0 $import 2>/dev/null && ! pgrep -P "$pid" -x hyb-image >/dev/null; 
 kill_9 "$pid"
 wait $import
 check "another hybd" hyb ps
-is "a's store is whole" "$(ls -A "$HYB_ROOT/images/tenants/acme/tmp")$(images a | sed 's| acme/local/noise:1||')" "acme/local/id:1 default/busybox:latest"
+is "a's store is whole" "$(ls -A "$HYB_ROOT/images/tenants/acme/tmp")$(images a | sed 's| acme/local/noise:1||')" "acme/local/id:1 default/busybox:latest default/local/twin:1"
 is "and what it takes is what counts" $(($(used) - $(taken))) $rest
 a image rm local/noise:1 >/dev/null 2>&1
 is "the next hybd knows all of it" "$(a ps -o json | jq -r '.[0].tenant') $(hyb tenant show acme | jq -c .used.vms)" "acme 1"
 check "down" a down s
 for v in mine other; do check "volume $v goes" a volume rm $v; done
 check "the secret too" a secret rm key
-is "their images are where they were" "$(images a) $(images b)" "acme/local/id:1 default/busybox:latest globex/local/id:1"
+is "their images are where they were" "$(images a) $(images b)" "acme/local/id:1 default/busybox:latest default/local/twin:1 globex/local/id:1 globex/local/twin:1 default/local/twin:1"
 fails "with images they stay" 1 "still has images \(1\)" hyb tenant rm acme
 for t in acme globex; do check "$t's go" hyb --tenant $t image prune -a; done
 check "then the tenants can go" hyb tenant rm acme globex

@@ -11,6 +11,7 @@
 static struct image_stores *stores;
 static char declared[200]; /* " acme globex " */
 static char problem[1024];
+static char sharing[200]; /* as declared */
 
 static int find(void *arg, const char *tenant, struct err *err)
 {
@@ -22,6 +23,13 @@ static int find(void *arg, const char *tenant, struct err *err)
 		       ? 0
 		       : err_set(err, ENOENT, "there is no tenant '%s'",
 				 tenant);
+}
+
+static int list_sharing(void *arg, char ***ret, struct err *err)
+{
+	(void)arg;
+	return shell_split(sharing, 16, ret) < 0 ? err_sys(err, ENOMEM, "test")
+						 : 0;
 }
 
 static void on_problem(void *arg, const char *tenant, const struct err *err)
@@ -77,6 +85,7 @@ static void open_all(void)
 		.n_uids = 3,
 		.quota = {quota_left, quota_hold, NULL},
 		.find = find,
+		.sharing = list_sharing,
 		.on_problem = on_problem,
 	};
 
@@ -96,6 +105,7 @@ static int setup_all(void **state)
 	image_store_put(store);
 	store = NULL;
 	snprintf(declared, sizeof(declared), " acme globex ");
+	sharing[0] = 0;
 	open_all();
 	return r;
 }
@@ -365,9 +375,9 @@ static uint64_t on_disk(void)
 /* A tar of one file of len bytes of noise. */
 static void make_noise(const char *name, size_t len)
 {
-	assert_int_equal(sh("cd %s && mkdir n && head -c %zu /dev/urandom >n/f "
-			    "&& tar -C n -cf %s . && rm -r n",
-			    top, len, name),
+	assert_int_equal(sh("cd %s && mkdir n && head -c %zu /dev/urandom "
+			    ">n/%s && tar -C n -cf %s . && rm -r n",
+			    top, len, name, name),
 			 0);
 }
 
@@ -469,14 +479,184 @@ static void test_quota_race(void **state)
 	limit = UINT64_MAX;
 }
 
+/* ------------------------------------------------------------- sharing */
+
+static ino_t inode(const char *tenant, const char *ref, bool base)
+{
+	_cleanup_image_info_ struct image_info *i = NULL;
+	struct stat st;
+
+	use(tenant);
+	if (image_store_get(store, ref, &i, &e) < 0)
+		fail_msg("%s: %s", ref, e.msg);
+	if (base)
+		assert_non_null(i->base_path);
+	assert_int_equal(stat(base ? i->base_path : i->path, &st), 0);
+	return st.st_ino;
+}
+
+static bool is_diff(const char *tenant, const char *ref)
+{
+	_cleanup_image_info_ struct image_info *i = NULL;
+
+	use(tenant);
+	assert_int_equal(image_store_get(store, ref, &i, &e), 0);
+	return i->base_path != NULL;
+}
+
+/* Is what a VM sees of the one what it sees of the other? */
+static void same_bytes(const char *a, const char *b, const char *ref)
+{
+	_cleanup_image_info_ struct image_info *x = NULL, *y = NULL;
+
+	use(a);
+	assert_int_equal(image_store_get(store, ref, &x, &e), 0);
+	assert_int_equal(sh("cp %s %s/one", whole_of(x), top), 0);
+	use(b);
+	assert_int_equal(image_store_get(store, ref, &y, &e), 0);
+	assert_int_equal(sh("cmp %s/one %s", top, whole_of(y)), 0);
+}
+
+static void import_ok(const char *tenant, const char *tar, const char *ref)
+{
+	use(tenant);
+	err_clear(&e);
+	if (import(tar, ref, &e) < 0)
+		fail_msg("%s: %s", ref, e.msg);
+}
+
+static void test_twins(void **state)
+{
+	(void)state;
+	make_noise("a.tar", MIB);
+	snprintf(sharing, sizeof(sharing), " default acme ");
+	import_ok("default", "a.tar", "a:1");
+	import_ok("acme", "a.tar", "a:1");
+	import_ok("globex", "a.tar", "a:1");
+	assert_int_equal(inode("acme", "a:1", false),
+			 inode("default", "a:1", false));
+	/* Who does not say so has its own. */
+	assert_int_not_equal(inode("globex", "a:1", false),
+			     inode("acme", "a:1", false));
+	assert_int_equal(held, on_disk());
+	assert_true(held > MIB);
+	/* The one that goes takes nothing from the other. */
+	drop("default", "a:1");
+	same_bytes("acme", "globex", "a:1");
+	/* What is stored keeps its file, whatever is said later. */
+	snprintf(sharing, sizeof(sharing), " globex acme ");
+	import_ok("globex", "a.tar", "a:1");
+	assert_int_not_equal(inode("globex", "a:1", false),
+			     inode("acme", "a:1", false));
+	drop("globex", "a:1");
+	import_ok("globex", "a.tar", "a:1");
+	assert_int_equal(inode("globex", "a:1", false),
+			 inode("acme", "a:1", false));
+	sharing[0] = '\0';
+	open_all();
+	assert_int_equal(inode("globex", "a:1", false),
+			 inode("acme", "a:1", false));
+}
+
+/* A file that is not what its key says, though nothing shows it, is nobody
+ * else's. */
+static void test_poisoned(void **state)
+{
+	char path[300];
+
+	(void)state;
+	make_noise("a.tar", MIB);
+	snprintf(sharing, sizeof(sharing), " acme globex ");
+	import_ok("acme", "a.tar", "a:1");
+	snprintf(path, sizeof(path), "%s/images/tenants/acme/erofs/*.erofs",
+		 top);
+	assert_int_equal(sh("cp -p %s %s/was && printf X | dd of=$(echo %s) "
+			    "bs=1 seek=500000 conv=notrunc 2>/dev/null && "
+			    "touch -r %s/was %s",
+			    path, top, path, top, path),
+			 0);
+	import_ok("globex", "a.tar", "a:1");
+	assert_int_not_equal(inode("globex", "a:1", false),
+			     inode("acme", "a:1", false));
+	assert_int_equal(sh("cmp -s %s/images/tenants/globex/erofs/*.erofs "
+			    "%s/was",
+			    top, top),
+			 0);
+}
+
+/* An image of the layers base.tar and, unless NULL, another. */
+static void put_layers(const char *tenant, const char *name, const char *upper)
+{
+	const char *const tars[] = {"base.tar", upper};
+	struct layout l;
+	size_t i;
+
+	use(tenant);
+	layout_init(&l, name);
+	for (i = 0; i < 2 && tars[i]; i++) {
+		_cleanup_free_ char *tar = NULL;
+		size_t len;
+
+		assert_int_equal(file_read(AT_FDCWD, at(tars[i]), 64 * MIB,
+					   &tar, &len, &e),
+				 0);
+		blob(l.dir, tar, len, l.layer[l.n]);
+		l.layer_len[l.n++] = len;
+	}
+	layout_config(&l);
+	layout_manifest(&l);
+	layout_index(&l, "x:1");
+	load_ok(l.dir, NULL, l.manifest_digest);
+	layout_done(&l);
+}
+
+static void test_base_of_another(void **state)
+{
+	_cleanup_image_info_ struct image_info *i = NULL, *base = NULL;
+
+	(void)state;
+	make_noise("base.tar", 4 * MIB);
+	make_noise("mine.tar", MIB);
+	make_noise("theirs.tar", MIB);
+	snprintf(sharing, sizeof(sharing), " default acme globex ");
+	/* What has a layer more is open to its owner alone. */
+	put_layers("acme", "a", "theirs.tar");
+	put_layers("globex", "b", "mine.tar");
+	assert_false(is_diff("globex", "x:1"));
+	drop("globex", "x:1");
+	put_layers("default", "c", NULL);
+	put_layers("globex", "b", "mine.tar");
+	assert_true(is_diff("globex", "x:1"));
+	assert_int_equal(inode("globex", "x:1", true),
+			 inode("default", "x:1", false));
+	use("globex");
+	assert_int_equal(image_store_get(store, "x:1", &i, &e), 0);
+	assert_non_null(strstr(i->base_path, "/tenants/globex/erofs/"));
+	use("default");
+	assert_int_equal(image_store_get(store, "x:1", &base, &e), 0);
+	assert_string_not_equal(i->base_digest, base->digest);
+	/* Both parts are the tenant's own, as long as it needs them. */
+	drop("default", "x:1");
+	open_all();
+	sharing[0] = '\0';
+	put_layers("default", "b", "mine.tar");
+	assert_false(is_diff("default", "x:1"));
+	same_bytes("globex", "default", "x:1");
+	assert_int_equal(count_files("images/tenants/globex/erofs"), 2);
+	drop("globex", "x:1");
+	assert_int_equal(count_files("images/tenants/globex/erofs"), 0);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup_all, teardown_all)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_own_first),  TEST(test_damaged),     TEST(test_users),
-		TEST(test_remove),     TEST(test_interrupted), TEST(test_quota),
-		TEST(test_quota_race),
+		TEST(test_own_first),	TEST(test_damaged),
+		TEST(test_users),	TEST(test_remove),
+		TEST(test_interrupted), TEST(test_quota),
+		TEST(test_quota_race),	TEST(test_twins),
+		TEST(test_poisoned),	TEST(test_base_of_another),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
