@@ -71,6 +71,7 @@ static bool is_passing(const char *why)
 		"toomanyrequests",
 		"HTTP status: 5",
 		"from registry 5",
+		"fetching blob 5",
 	};
 	size_t i;
 

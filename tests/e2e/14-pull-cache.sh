@@ -96,6 +96,11 @@ is "its digest too is the registry's" "$(digest_of docker)" "$(wanted docker)"
 echo "$(nth cut 2) cut 1500000" >rules
 check "cut in the middle of a layer" pull cut
 is "that layer is fetched again, and no other" "$(asked cut)" "1:1 2:2 3:1 "
+hyb image prune -a >/dev/null
+: >log
+echo "$(nth cut 3) busy" >rules
+check "a registry that is busy for a while" pull cut
+is "it is asked again for what it did not give" "$(asked cut)" "1:1 2:1 3:2 "
 is "cut more often than there are tries, with a new layer each time" "$(
 	hyb image prune -a >/dev/null
 	for i in 1 2 3; do for n in 1 2; do echo "$(nth one $i) cut $((n * 100000))"; done; done >rules

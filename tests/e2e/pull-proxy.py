@@ -6,6 +6,7 @@ usage: pull-proxy.py REGISTRY-PORT PORT LOG RULES
 LOG gets a line "PATH BYTES" for each answer to a GET, and one "PATH begun" when
 it is asked for. RULES, read anew for each request, has lines "DIGITS WHAT":
   cut N   after N bytes the connection ends, once (the line goes)
+  busy    it is answered with the status 503, once
   wrong   all bytes of the answer are others, of the same number
   hold N  after N bytes they come one by one, 20 a second, until the line is gone"""
 import http.client
@@ -33,13 +34,13 @@ def rules():
 
 
 def rule_of(path, once):
-    """What is to be done with the path; a cut is done once."""
+    """What is to be done with the path, and no more where that is once."""
     with lock:
         lines = rules()
         for words in lines:
             if words[0] not in path:
                 continue
-            if words[1] == "cut" and once:
+            if words[1] in ("cut", "busy") and once:
                 lines.remove(words)
                 with open(RULES + ".new", "w") as f:
                     f.writelines(" ".join(w) + "\n" for w in lines)
@@ -83,6 +84,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
                        self.headers.get_all("Accept") or ["*/*"])})
         answer = up.getresponse()
         data = answer.read()
+        rule = rule_of(self.path, True) if self.command == "GET" else None
+        if rule and rule[0] == "busy":
+            log(self.path, "begun")
+            return self.send_error(503)
         self.send_response(answer.status)
         for key, value in answer.getheaders():
             if key.lower() not in ("date", "connection"):
@@ -90,7 +95,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         if self.command == "HEAD":
             return
-        rule = rule_of(self.path, True)
         if rule and rule[0] == "wrong":
             data, rule = bytes(b ^ 1 for b in data), None
         log(self.path, "begun")

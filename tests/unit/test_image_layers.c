@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The cache of layers against a skopeo that is somebody else's: a script that
  * does what whoever has taken it over could do in its folder. */
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -20,6 +21,7 @@ static const char script[] =
 	"enter() { mkdir $OUT; cat $GATE >$TOP/auth; }\n"
 	"give() { cp $TOP/manifest $OUT/manifest.json\n"
 	"	cp $TOP/web/blobs/sha256/$(cat $TOP/config) $OUT; }\n"
+	"done_() { [ -e $TOP/done ] || [ $((n += 1)) -gt 2400 ]; }\n"
 	". $TOP/case\n"
 	"echo 'level=fatal msg=\"broken on purpose\"' >&2\n"
 	"exit 1\n";
@@ -56,15 +58,19 @@ static int tear_down(void **state)
 	return teardown(state);
 }
 
+static int pull_name(const char *name, struct image_info **ret, struct err *err)
+{
+	const struct image_pull p = {.reference = name, .timeout_ms = 120000};
+
+	return image_store_pull(store, &p, NULL, NULL, ret, err);
+}
+
 /* Pulls with these words as skopeo's. */
 static int pull(const char *words, struct image_info **ret)
 {
-	const struct image_pull p = {.reference = "localhost/web:1",
-				     .timeout_ms = 60000};
-
 	write_file(at("case"), words, strlen(words));
 	err_clear(&e);
-	return image_store_pull(store, &p, NULL, NULL, ret, &e);
+	return pull_name("localhost/web:1", ret, &e);
 }
 
 /* It fails, as skopeo says; n layers are in the cache, right and sealed. */
@@ -128,7 +134,7 @@ static void test_still_open(void **state)
 {
 	(void)state;
 	expect("enter; cp $LAYER $OUT/$HEX; exec 3>>$OUT/$HEX\n"
-	       "(while [ ! -e $TOP/done ]; do sleep 0.05; done) "
+	       "(until done_; do sleep 0.05; done) "
 	       ">/dev/null 2>&1 &\n",
 	       "broken", 0);
 	assert_int_equal(sh(": >%s/done", top), 0);
@@ -140,8 +146,9 @@ static void test_places(void **state)
 {
 	(void)state;
 	write_file(at("victim"), "x", 1);
-	expect("rm $GATE; ln -s $TOP/victim $GATE; sleep 60", "run skopeo", 0);
-	expect("rm $GATE; : >$GATE; sleep 60", "took its fifo away", 0);
+	expect("ln -s $TOP/victim $OUT.x; mv -T $OUT.x $GATE; sleep 60",
+	       "run skopeo", 0);
+	expect(": >$OUT.x; mv $OUT.x $GATE; sleep 60", "took its fifo away", 0);
 	assert_int_equal(sh("[ \"$(cat %s/victim)\" = x ]", top), 0);
 	expect("enter; cp $LAYER $OUT/$HEX", "broken", 1);
 	expect("mkdir $HOME/other; ln -s $HOME/other $OUT; cat $GATE; "
@@ -180,6 +187,63 @@ static void test_damaged(void **state)
 			 0);
 	expect("enter; [ -e $OUT/$HEX ] && exit 0; cp $LAYER $OUT/$HEX",
 	       "broken on purpose", 1);
+}
+
+/* ------------------------------------------------------------- two at once */
+
+static void *on_first(void *arg)
+{
+	struct image_info *i = NULL;
+	struct err err = ERR_INIT;
+
+	if (pull_name("localhost/first:1", &i, &err) < 0)
+		print_message("# first: %s\n", err.msg);
+	*(bool *)arg = i;
+	image_info_free(i);
+	return NULL;
+}
+
+/* A pull keeps none of another registry's waiting while bytes come to it; and
+ * those of its own registry, when no more come, for a while only. */
+static void test_stalled(void **state)
+{
+	static const char words[] =
+		"enter; case \"$*\" in *localhost/first:*) : >$TOP/held\n"
+		"until done_; do\n"
+		"[ -e $TOP/still ] || echo x >>$OUT/dir-put-blob1\n"
+		"sleep 0.05; done;; esac\n"
+		"cp $LAYER $OUT/$HEX; give; exit 0";
+	static const char *const others[] = {"other.test/web:1",
+					     "localhost/web:1"};
+	const uint64_t end = now_ms() + 60000;
+	bool first = false;
+	pthread_t t;
+	size_t k;
+
+	(void)state;
+	write_file(at("case"), words, strlen(words));
+	assert_int_equal(pthread_create(&t, NULL, on_first, &first), 0);
+	while (access(at("held"), F_OK) < 0 && now_ms() < end)
+		usleep(10000);
+	for (k = 0; k < ARRAY_SIZE(others); k++) {
+		struct image_info *i = NULL;
+
+		err_clear(&e);
+		if (pull_name(others[k], &i, &e) < 0)
+			print_message("# %s: %s\n", others[k], e.msg);
+		assert_non_null(i);
+		image_info_free(i);
+		/* The other one has to fetch it itself. */
+		if (k == 0)
+			assert_int_equal(
+				sh("rm %s/images/layers/*; : >%s/still", top,
+				   top),
+				0);
+	}
+	write_file(at("done"), "", 0);
+	pthread_join(t, NULL);
+	assert_true(first);
+	assert_int_equal(count_files("images/layers"), 1);
 }
 
 /* ------------------------------------------------------------ a full disk */
@@ -298,10 +362,10 @@ int main(void)
 {
 #define TEST_(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		TEST_(test_right),	   TEST_(test_wrong),
-		TEST_(test_still_open),	   TEST_(test_places),
-		TEST_(test_damaged),	   TEST_(test_full),
-		TEST_(test_full_fetching),
+		TEST_(test_right),	TEST_(test_wrong),
+		TEST_(test_still_open), TEST_(test_places),
+		TEST_(test_damaged),	TEST_(test_stalled),
+		TEST_(test_full),	TEST_(test_full_fetching),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
