@@ -31,6 +31,8 @@
 #include <linux/capability.h>
 #include <sched.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
@@ -42,6 +44,7 @@
 #define VIEW	  "/run"
 #define FDS_MAX	  64
 #define LOG_BYTES (1u << 20)
+#define MEMORY	  (64u << 20)
 #define LEASE	  "12h"
 #define ATTRS	  (MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV)
 
@@ -278,7 +281,11 @@ static int filter(struct err *e)
 		{.nr = SYS_poll},
 		{.nr = SYS_ppoll},
 		{.nr = SYS_ioctl},
-		{.nr = SYS_socket},
+		/* Not AF_VSOCK, which knows no network namespaces. */
+		{.nr = SYS_socket,
+		 .arg = 0,
+		 .forbid = ~(uint32_t)(AF_UNIX | AF_INET | AF_INET6 |
+				       AF_NETLINK)},
 		{.nr = SYS_bind},
 		{.nr = SYS_connect},
 		{.nr = SYS_setsockopt},
@@ -299,6 +306,16 @@ static int filter(struct err *e)
 	};
 
 	return sandbox_seccomp(calls, ARRAY_SIZE(calls), e);
+}
+
+/* Some five times what it takes. */
+static int limit_memory(struct err *e)
+{
+	const struct rlimit l = {.rlim_cur = MEMORY, .rlim_max = MEMORY};
+
+	return setrlimit(RLIMIT_AS, &l) < 0
+		       ? err_sys(e, errno, "limit its memory")
+		       : 0;
 }
 
 static int cage(const struct options *o, struct err *e)
@@ -322,6 +339,8 @@ static int cage(const struct options *o, struct err *e)
 		r = sandbox_enter(&spec, &confined, e);
 	if (r == 0 && !confined)
 		r = err_sys(e, EPERM, "make namespaces");
+	if (r == 0)
+		r = limit_memory(e);
 	return r < 0 ? r : filter(e);
 }
 

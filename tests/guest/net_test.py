@@ -182,6 +182,10 @@ def test_cage(ctl):
        "of a user namespace of its own")
     equal((status["NoNewPrivs"], status["Seccomp"]), ("1", "2"),
           "no new privileges, a filter of system calls")
+    with open(f"{p}/limits") as f:
+        limits = {x[:26].strip(): x[26:].split()[0] for x in f}
+    equal((limits["Max processes"], limits["Max address space"]),
+          ("0", str(64 << 20)), "no process, little memory")
     equal(sorted(os.listdir(f"{p}/root")),
           sorted(x for x in ("dev", "dnsmasq", "etc", "hosts", "lib", "lib64",
                              "usr") if x in ("dnsmasq", "hosts") or

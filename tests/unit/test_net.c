@@ -16,6 +16,7 @@
 
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
 #include <signal.h>
@@ -26,6 +27,8 @@
 
 #define TEST_ID 64002
 #define WAIT_S	120
+#define THREADS 6
+#define ROUNDS	8
 
 static sem_t restarted;
 static char root[] = "/tmp/hyb-net.XXXXXX";
@@ -89,12 +92,16 @@ static int setup(void **state)
 	return mkdtemp(root) ? 0 : -1;
 }
 
+/* With what a test that failed has left. */
 static int teardown(void **state)
 {
+	struct net *n = open_net("/x");
 	struct err e = ERR_INIT;
+	int r = net_sweep(n, NULL, 0, &e);
 
 	(void)state;
-	return path_remove(root, &e);
+	net_close(n);
+	return r < 0 ? r : path_remove(root, &e);
 }
 
 static void test_numbers(void **state)
@@ -196,7 +203,7 @@ static int bridge_of(void *arg, struct err *e)
 	return 0;
 }
 
-/* Kills the process that the file names. */
+/* The process that the file names. */
 static pid_t server(void)
 {
 	_cleanup_free_ char *text = NULL;
@@ -249,6 +256,66 @@ static void test_whole(void **state)
 	net_close(n);
 }
 
+struct tenant {
+	struct net *n;
+	char name[8];
+	struct err e;
+	int result;
+};
+
+/* A tenant's life, again and again. */
+static void *live(void *arg)
+{
+	struct tenant *t = arg;
+	unsigned int i;
+	int r = 0;
+
+	for (i = 0; r == 0 && i < ROUNDS; i++) {
+		struct err busy = ERR_INIT;
+		int tap = -1;
+
+		r = net_machine_add(t->n, t->name, i + 1, NULL, NULL, &tap,
+				    &t->e);
+		if (r == 0 && net_machine_add(t->n, t->name, i + 1, NULL, NULL,
+					      &tap, &busy) != -EBUSY)
+			r = err_set(&t->e, EEXIST, "not busy: %s", busy.msg);
+		if (r == 0)
+			r = net_machine_remove(t->n, t->name, i + 1, &t->e);
+		if (r == 0 && i % 2)
+			r = net_tenant_remove(t->n, t->name, &t->e);
+		cleanup_close(&tap);
+	}
+	t->result = r;
+	return NULL;
+}
+
+static void test_many(void **state)
+{
+	static struct tenant tenants[THREADS];
+	pthread_t threads[THREADS];
+	struct err e = ERR_INIT;
+	struct net *n;
+	size_t i;
+
+	(void)state;
+	need_root();
+	n = open_net("/proc/self/exe");
+	for (i = 0; i < THREADS; i++) {
+		tenants[i].n = n;
+		snprintf(tenants[i].name, sizeof(tenants[i].name), "t%zu", i);
+		assert_int_equal(
+			pthread_create(&threads[i], NULL, live, &tenants[i]),
+			0);
+	}
+	for (i = 0; i < THREADS; i++)
+		pthread_join(threads[i], NULL);
+	for (i = 0; i < THREADS; i++)
+		if (tenants[i].result < 0)
+			fail_msg("%s: %s", tenants[i].name, tenants[i].e.msg);
+	assert_int_equal(net_sweep(n, NULL, 0, &e), 0);
+	net_close(n);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -256,6 +323,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_no_server),
 		cmocka_unit_test(test_whole),
+		cmocka_unit_test(test_many),
 	};
 
 	if (argc > 1 && strcmp(argv[0], "hyb-dhcpd") == 0)
