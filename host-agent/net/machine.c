@@ -47,7 +47,7 @@ struct work {
 	int fd; /* the result */
 };
 
-static int make_tap(const char *name, int *ret, struct err *e)
+static int attach_tap(const char *name, int *ret, struct err *e)
 {
 	_cleanup_close_ int fd =
 		open(TUN_NODE, O_RDWR | O_NONBLOCK | O_CLOEXEC);
@@ -70,6 +70,26 @@ static int make_tap(const char *name, int *ret, struct err *e)
 	}
 	*ret = steal_fd(&fd);
 	return 0;
+}
+
+/* A QEMU that was taken over can make its tap persistent, and leave it with
+ * settings of its own: the last descriptor of one that is not takes it along. */
+static int make_tap(const char *name, int *ret, struct err *e)
+{
+	bool left = if_nametoindex(name) != 0;
+	_cleanup_close_ int fd = -1;
+	int r = attach_tap(name, &fd, e);
+
+	if (r == 0 && left) {
+		if (ioctl(fd, TUNSETPERSIST, 0) < 0)
+			return err_sys(e, errno, "remove the old tap '%s'",
+				       name);
+		cleanup_close(&fd);
+		r = attach_tap(name, &fd, e);
+	}
+	if (r == 0)
+		*ret = steal_fd(&fd);
+	return r;
 }
 
 /* Filters first: the tap comes up behind them. */
