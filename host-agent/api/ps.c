@@ -36,7 +36,7 @@ static int read_name(const struct vl_call *call, struct name_params *p,
 static json_t *ctr_row(const struct vm *vm, const struct ctr *c,
 		       const struct model_container *m)
 {
-	char ports[512] = "";
+	char ports[STATE_PORTS_MAX] = "";
 	bool ended = c->state == CTR_EXITED || c->state == CTR_FAILED ||
 		     c->state == CTR_STOPPED;
 
@@ -76,7 +76,7 @@ static bool is_ended(const struct ctr *c)
 static json_t *machine_row(const struct vm *vm)
 {
 	const struct model_vm *m = vm->desired;
-	char image[STATE_NAME_MAX + 8], ports[512];
+	char image[STATE_NAME_MAX + 8], ports[STATE_PORTS_MAX];
 
 	ports_format(m->ports, m->n_ports, ports, sizeof(ports));
 	snprintf(image, sizeof(image), "disk:%s", m->boot_disk);

@@ -109,7 +109,7 @@ struct portd {
 	pid_t pid;
 	uint64_t start_time;
 	int pidfd; /* -1: none */
-	char ports[1024];
+	char ports[STATE_PORTS_MAX];
 };
 
 /* A volume whose disk is attached to a VM. */

@@ -18,6 +18,8 @@
 #include <sys/types.h>
 
 #define STATE_NAME_MAX 64
+/* All published ports of a VM as text: 48 of the longest. */
+#define STATE_PORTS_MAX 4096
 
 struct state;
 
@@ -71,7 +73,7 @@ struct state_vm {
 	int64_t started_at;
 	int64_t portd_pid; /* 0: none */
 	uint64_t portd_start;
-	char ports[1024]; /* what portd was started with */
+	char ports[STATE_PORTS_MAX]; /* what portd was started with */
 	/* A user asked that the VM with this id be made anew: once it has
 	 * another id, that is done. 0: nobody did. */
 	int64_t restart_of;

@@ -11,7 +11,7 @@
 
 #include "common/base/cleanup.h"
 #include "host-agent/model/check.h"
-#include "host-agent/model/model.h"
+#include "host-agent/model/tenant.h"
 
 static const char good[] =
 	"{\"name\":\"s\",\"tenant\":\"\",\"vms\":[{\"name\":\"v\",\"vcpus\":2,"
@@ -238,6 +238,7 @@ static void test_good(void **state)
 	_cleanup_model_stack_ struct model_stack *s = NULL;
 	json_t *j = parse(good), *again;
 	struct err e = ERR_INIT;
+	struct quota_use use;
 
 	(void)state;
 	if (model_stack_from_json(j, &s, &e) < 0)
@@ -251,6 +252,8 @@ static void test_good(void **state)
 	assert_null(model_vm_port(&s->vms[0], 1));
 	assert_int_equal(model_vm_port(&s->vms[1], 0)->published, 81);
 	assert_null(model_vm_port(&s->vms[1], 1));
+	model_stack_use(s, &use);
+	assert_int_equal(use.n[QUOTA_PORTS], 2);
 	again = model_stack_to_json(s);
 	assert_true(json_equal(j, again));
 	json_decref(again);
