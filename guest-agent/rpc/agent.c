@@ -28,6 +28,7 @@ void agent_done(struct agent *a)
 		if (a->peers[i].used)
 			peer_close(&a->peers[i]);
 	disks_done(a);
+	folders_done(a);
 	poller_close(&a->poller, &a->listener);
 	cleanup_close(&a->pod_netns);
 	cleanup_close(&a->own_netns);
@@ -72,7 +73,8 @@ void agent_reap(struct agent *a)
 		else if ((check = check_find_pid(a, pid)))
 			check_exec_ended(check, status);
 		else if (!trees_ended(a, pid) &&
-			 !scratch_reaped(a, pid, status))
+			 !scratch_reaped(a, pid, status) &&
+			 !folders_reaped(a, pid, status))
 			volumes_reaped(a, pid, status);
 		/* Else an orphan, which nobody waits for. */
 	}

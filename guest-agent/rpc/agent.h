@@ -14,6 +14,7 @@
  *   health*.c    SetChecks, Checks
  *   volumes.c    volumes, by child processes
  *   scratch.c    the disk that containers' own writing goes to
+ *   folders.c    what of that outlives containers
  *   shutdown.c   Shutdown
  *
  * A pointer into a table stays valid, but what it points to may be freed by
@@ -71,7 +72,7 @@ enum peer_wait {
 	WAIT_CONNECT,  /* Forward */
 	WAIT_SHUTDOWN, /* Shutdown */
 	WAIT_EVENTS,   /* Events: never ends */
-	WAIT_VOLUME,   /* MountVolume, UnmountVolume */
+	WAIT_VOLUME,   /* MountVolume, UnmountVolume, KeepFolders */
 	WAIT_SCRATCH,  /* Delete: what it wrote is being removed */
 };
 
@@ -190,6 +191,16 @@ struct volume_job {
 	char serial[AGENT_SERIAL_MAX + 1];
 	int out;	   /* what went wrong */
 	struct peer *peer; /* who waits; NULL: nobody any more */
+	bool fills;	   /* of folders.c */
+	json_t *reply;	   /* when all went well; NULL: {} */
+};
+
+/* A folder of a container, by its name and not by its incarnation. */
+struct folder {
+	char *path; /* in the container; NULL: there is none */
+	char container[64];
+	struct volume_job *job; /* that fills it */
+	pid_t sweep;		/* that removes it; 0: none */
 };
 
 struct agent {
@@ -223,6 +234,7 @@ struct agent {
 	char scratch[AGENT_SERIAL_MAX + 1];
 	pid_t sweeps[AGENT_CONTAINERS_MAX];
 	struct volume_job volume_jobs[AGENT_VOLUME_JOBS_MAX];
+	struct folder folders[AGENT_FOLDERS_MAX];
 	char frozen[AGENT_SERIAL_MAX + 1]; /* volume; "": none */
 	struct timer thaw;
 };
@@ -408,11 +420,19 @@ int volumes_open_data(const char *serial);
 /* Was it a child of ours that ended? Then who waits is answered. */
 bool volumes_reaped(struct agent *a, pid_t pid, int status);
 void volumes_peer_gone(struct peer *p);
+/* A child does fn(arg); what fn says in e is told to the peer, who waits. NULL:
+ * it was not begun. */
+struct volume_job *volumes_start(struct peer *p, const char *serial,
+				 int (*fn)(void *arg, struct err *e), void *arg,
+				 struct err *e);
+/* The folder at this path of the image on the disk, or -ENOENT: there is none. */
+int volumes_open_image(const char *dev, const char *path);
 /* A mounted ext4 (root: a descriptor in it) to the size of its disk. */
 int volumes_grow_fs(const char *dev, int root, struct err *e);
 
 /* --------------------------------------------------------------- scratch.c */
 
+#define SCRATCH		 "/run/hyb/scratch"
 #define SCRATCH_PATH_MAX 48
 
 /* Mounts the disk with this serial, and takes note of its size. 1: it is not
@@ -421,6 +441,13 @@ int scratch_mount(struct agent *a, const char *serial, struct err *e);
 /* A folder for this container, which may write so many bytes there. */
 int scratch_make_folder(struct slot *s, uint64_t bytes,
 			char path[SCRATCH_PATH_MAX], struct err *e);
+/* The same of any name, which becomes the project's. *ret_made: the folder is
+ * there, whatever went wrong then. */
+int scratch_make(const char *name, uint32_t project, uint64_t bytes,
+		 bool *ret_made, struct err *e);
+int scratch_set_room(uint32_t project, uint64_t bytes, struct err *e);
+/* The child that removes it; 0: there is none. */
+pid_t scratch_begin_removal(const char *name);
 /* The container is gone: so is its folder, soon (none: nothing happens). Until
  * then scratch_is_busy(), and its slot is nobody's. */
 void scratch_remove_folder(struct slot *s);
@@ -429,6 +456,15 @@ bool scratch_is_busy(const struct slot *s);
 bool scratch_reaped(struct agent *a, pid_t pid, int status);
 /* Removes all that is in a folder, however deep; 0 or -errno. */
 int scratch_sweep(int top);
+
+/* --------------------------------------------------------------- folders.c */
+
+int method_keep_folders(void *ctx, struct vl_call *call, struct err *e);
+void folders_done(struct agent *a);
+/* The job has ended. */
+void folders_filled(struct agent *a, const struct volume_job *job, bool good);
+/* Was it a child that removed one? */
+bool folders_reaped(struct agent *a, pid_t pid, int status);
 
 /* ------------------------------------------------------------------ tree.c */
 

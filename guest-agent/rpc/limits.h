@@ -28,6 +28,10 @@
 /* What a container may write to its scratch folder, at least: that an overlay
  * can be there. */
 #define AGENT_SCRATCH_MIN ((uint64_t)1 << 20)
+/* Folders that outlive their containers: of a VM, as many as its host counts on,
+ * and of one container. */
+#define AGENT_FOLDERS_MAX	    256
+#define AGENT_CONTAINER_FOLDERS_MAX 64
 
 /* As many connections as hyb-vsockd carries for a VM: none that it lets in is
  * refused here, none more can come. */

@@ -52,6 +52,7 @@ const struct vl_method agent_methods[] = {
 	{IFACE "UnmountVolume", 0, 0, LOOKING, method_unmount_volume},
 	{IFACE "FreezeVolume", 0, 0, CLAIMED, method_freeze_volume},
 	{IFACE "ThawVolume", 0, 0, LOOKING, method_thaw_volume},
+	{IFACE "KeepFolders", 0, 0, CLAIMED, method_keep_folders},
 	{IFACE "Shutdown", 0, 0, STARTING, method_shutdown},
 };
 const size_t agent_methods_n = ARRAY_SIZE(agent_methods);

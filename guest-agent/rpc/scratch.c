@@ -33,7 +33,6 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 
-#define SCRATCH "/run/hyb/scratch"
 /* As the host makes the file system: one inode for so many bytes. */
 #define BYTES_PER_FILE 8192
 /* linux/quota.h's QCMD() wants a signed type. */
@@ -131,29 +130,41 @@ static int set_quota(int root, uint32_t project, uint64_t bytes, struct err *e)
 	return 0;
 }
 
-int scratch_make_folder(struct slot *s, uint64_t bytes,
-			char path[SCRATCH_PATH_MAX], struct err *e)
+int scratch_make(const char *name, uint32_t project, uint64_t bytes,
+		 bool *ret_made, struct err *e)
 {
-	uint32_t project = (uint32_t)slot_index(s) + 1;
-	_cleanup_close_ int root = -1, dir = -1;
-	char name[16];
+	_cleanup_close_ int root = open_dir(AT_FDCWD, SCRATCH), dir = -1;
 	int r;
 
-	if (bytes < AGENT_SCRATCH_MIN)
-		return err_set(e, EINVAL, "scratch_size: too small");
-	snprintf(name, sizeof(name), "%d", slot_index(s));
-	root = open_dir(AT_FDCWD, SCRATCH);
 	if (root < 0 || mkdirat(root, name, 0700) < 0)
 		return err_sys(e, errno, "scratch: folder '%s'", name);
-	s->on_scratch = true;
+	*ret_made = true;
 	dir = open_dir(root, name);
 	if (dir < 0)
 		return err_sys(e, errno, "scratch: folder '%s'", name);
 	r = set_project(dir, project, e);
-	if (r == 0)
-		r = set_quota(root, project, bytes, e);
+	return r < 0 ? r : set_quota(root, project, bytes, e);
+}
+
+int scratch_set_room(uint32_t project, uint64_t bytes, struct err *e)
+{
+	_cleanup_close_ int root = open_dir(AT_FDCWD, SCRATCH);
+
+	return root < 0 ? err_sys(e, errno, "open '" SCRATCH "'")
+			: set_quota(root, project, bytes, e);
+}
+
+int scratch_make_folder(struct slot *s, uint64_t bytes,
+			char path[SCRATCH_PATH_MAX], struct err *e)
+{
+	char name[16];
+
+	if (bytes < AGENT_SCRATCH_MIN)
+		return err_set(e, EINVAL, "scratch_size: too small");
+	snprintf(name, sizeof(name), "%d", slot_index(s));
 	snprintf(path, SCRATCH_PATH_MAX, SCRATCH "/%s", name);
-	return r;
+	return scratch_make(name, (uint32_t)slot_index(s) + 1, bytes,
+			    &s->on_scratch, e);
 }
 
 /* --------------------------------------------------------------- removing */
@@ -262,24 +273,28 @@ static int child_remove(const char *name)
 	return r;
 }
 
-void scratch_remove_folder(struct slot *s)
+pid_t scratch_begin_removal(const char *name)
 {
-	int i = slot_index(s);
-	char name[16];
-	pid_t pid;
+	pid_t pid = fork();
 
-	if (!s->on_scratch)
-		return;
-	s->on_scratch = false;
-	snprintf(name, sizeof(name), "%d", i);
-	pid = fork();
 	if (pid == 0)
 		_exit(child_remove(name) < 0);
 	if (pid < 0)
 		log_warn("scratch: remove '%s': fork: %s", name,
 			 strerror(errno));
-	else
-		s->agent->sweeps[i] = pid;
+	return pid < 0 ? 0 : pid;
+}
+
+void scratch_remove_folder(struct slot *s)
+{
+	int i = slot_index(s);
+	char name[16];
+
+	if (!s->on_scratch)
+		return;
+	s->on_scratch = false;
+	snprintf(name, sizeof(name), "%d", i);
+	s->agent->sweeps[i] = scratch_begin_removal(name);
 }
 
 bool scratch_is_busy(const struct slot *s)

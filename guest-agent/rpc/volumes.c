@@ -149,8 +149,7 @@ int volumes_grow_fs(const char *dev, int root, struct err *e)
 	return 0;
 }
 
-/* The image's folder at this path, or -ENOENT: there is none. */
-static int open_image_dir(const char *dev, const char *path)
+int volumes_open_image(const char *dev, const char *path)
 {
 	const struct mnt_option ro = {"ro", NULL};
 	_cleanup_close_ int image = -1;
@@ -178,7 +177,7 @@ static int remove_fresh(const char *place)
 static int copy_image(const char *place, int root, const char *image,
 		      const char *path, struct err *e)
 {
-	_cleanup_close_ int from = open_image_dir(image, path), to = -1;
+	_cleanup_close_ int from = volumes_open_image(image, path), to = -1;
 	int r;
 
 	if (from < 0)
@@ -315,13 +314,21 @@ static void child_begin(int *out)
 	close_range(4, ~0U, 0);
 }
 
-static int run_child(enum job_kind kind, const struct volume_params *q,
-		     const char *place, const char *dev, const char *image,
-		     struct err *e)
+struct child {
+	enum job_kind kind;
+	const struct volume_params *q;
+	const char *dev, *image;
+};
+
+static int run_child(void *arg, struct err *e)
 {
-	switch (kind) {
+	const struct child *c = arg;
+	char place[96];
+
+	place_of(c->q->serial, place);
+	switch (c->kind) {
 	case JOB_MOUNT:
-		return child_mount(q, place, dev, image, e);
+		return child_mount(c->q, place, c->dev, c->image, e);
 	case JOB_UNMOUNT:
 		return child_unmount(place, e);
 	case JOB_FREEZE:
@@ -330,42 +337,54 @@ static int run_child(enum job_kind kind, const struct volume_params *q,
 	return -EINVAL;
 }
 
-static int start_job(struct peer *p, enum job_kind kind,
-		     const struct volume_params *q, const char *dev,
-		     const char *image, struct err *e)
+struct volume_job *volumes_start(struct peer *p, const char *serial,
+				 int (*fn)(void *arg, struct err *e), void *arg,
+				 struct err *e)
 {
 	struct volume_job *job = job_new(p->agent);
 	struct err why = ERR_INIT;
-	char place[96];
 	int ends[2], r;
 	pid_t pid;
 
-	if (!job)
-		return err_set(e, EBUSY, "too many volumes at once");
-	place_of(q->serial, place);
-	if (pipe2(ends, O_CLOEXEC) < 0)
-		return err_sys(e, errno, "pipe");
+	if (!job) {
+		err_set(e, EBUSY, "too many volumes at once");
+		return NULL;
+	}
+	if (pipe2(ends, O_CLOEXEC) < 0) {
+		err_sys(e, errno, "pipe");
+		return NULL;
+	}
 	pid = fork();
 	if (pid < 0) {
-		r = errno;
+		err_sys(e, errno, "fork");
 		close(ends[0]);
 		close(ends[1]);
-		return err_sys(e, r, "fork");
+		return NULL;
 	}
 	if (pid == 0) {
 		child_begin(&ends[1]);
-		r = run_child(kind, q, place, dev, image, &why);
+		r = fn(arg, &why);
 		if (r < 0)
 			write_full(ends[1], why.msg, strlen(why.msg));
 		_exit(r < 0);
 	}
 	close(ends[1]);
-	job->pid = pid;
-	job->out = ends[0];
-	job->peer = p;
-	job->freezes = kind == JOB_FREEZE;
-	snprintf(job->serial, sizeof(job->serial), "%s", q->serial);
+	*job = (struct volume_job){.pid = pid, .out = ends[0], .peer = p};
+	snprintf(job->serial, sizeof(job->serial), "%s", serial);
 	peer_defer(p, WAIT_VOLUME);
+	return job;
+}
+
+static int start_job(struct peer *p, enum job_kind kind,
+		     const struct volume_params *q, const char *dev,
+		     const char *image, struct err *e)
+{
+	struct child c = {kind, q, dev, image};
+	struct volume_job *job = volumes_start(p, q->serial, run_child, &c, e);
+
+	if (!job)
+		return -e->code;
+	job->freezes = kind == JOB_FREEZE;
 	return 0;
 }
 
@@ -401,10 +420,25 @@ static void on_frozen(struct agent *a, const struct volume_job *job)
 		thaw(a);
 }
 
+/* Tells who waits for it, if anybody does. */
+static void tell_end(struct volume_job *job, int status, const char *text)
+{
+	struct err e = ERR_INIT;
+
+	if (!job->peer || !job->peer->used || job->peer->wait != WAIT_VOLUME)
+		return;
+	if (status == 0) {
+		peer_reply(job->peer, job->reply);
+		job->reply = NULL;
+		return;
+	}
+	err_set(&e, EIO, "%s", text[0] ? text : "the helper for volumes ended");
+	peer_error_err(job->peer, &e);
+}
+
 bool volumes_reaped(struct agent *a, pid_t pid, int status)
 {
 	struct volume_job *job = NULL;
-	struct err e = ERR_INIT;
 	char text[256];
 	ssize_t n;
 	size_t i;
@@ -420,15 +454,11 @@ bool volumes_reaped(struct agent *a, pid_t pid, int status)
 	job->pid = 0;
 	if (job->freezes && status == 0)
 		on_frozen(a, job);
-	if (!job->peer || !job->peer->used || job->peer->wait != WAIT_VOLUME)
-		return true;
-	if (status == 0) {
-		peer_reply(job->peer, NULL);
-	} else {
-		err_set(&e, EIO, "%s",
-			text[0] ? text : "the helper for volumes ended");
-		peer_error_err(job->peer, &e);
-	}
+	if (job->fills)
+		folders_filled(a, job, status == 0);
+	tell_end(job, status, text);
+	json_decref(job->reply);
+	job->reply = NULL;
 	job->peer = NULL;
 	return true;
 }

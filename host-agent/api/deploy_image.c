@@ -5,30 +5,26 @@
 #include "common/base/buf.h"
 #include "common/base/cleanup.h"
 #include "common/base/log.h"
+#include "common/base/parse.h"
 #include "host-agent/image/image_ref.h"
 
-/* Of a deployment: an image says as many, and as long ones, as it likes. */
+/* Of a deployment. What is beyond is counted. */
 #define WARNINGS_MAX 64
 
 static void warn(json_t *warnings, json_t *sentence)
 {
-	if (json_array_size(warnings) < WARNINGS_MAX)
-		json_array_append_new(warnings, sentence);
-	else
-		json_decref(sentence);
+	json_array_append_new(warnings, sentence);
 }
 
-/* Is it the target, or below it? */
-static bool is_below(const char *path, const char *target)
+static void cut_warnings(json_t *warnings)
 {
-	size_t n = strlen(target), len = strlen(path);
+	size_t n = json_array_size(warnings);
 
-	while (n > 0 && target[n - 1] == '/')
-		n--;
-	while (len > 1 && path[len - 1] == '/')
-		len--;
-	return len >= n && strncmp(path, target, n) == 0 &&
-	       (len == n || path[n] == '/');
+	if (n <= WARNINGS_MAX)
+		return;
+	while (json_array_size(warnings) >= WARNINGS_MAX)
+		json_array_remove(warnings, WARNINGS_MAX - 1);
+	warn(warnings, json_sprintf("and %zu more", n - WARNINGS_MAX + 1));
 }
 
 static bool is_mounted(const struct model_container *c, const char *path)
@@ -36,30 +32,93 @@ static bool is_mounted(const struct model_container *c, const char *path)
 	size_t i;
 
 	for (i = 0; i < c->n_mounts; i++)
-		if (is_below(path, c->mounts[i].target))
+		if (path_is_below(path, c->mounts[i].target))
 			return true;
 	return false;
 }
 
-/* An image says with VOLUME where data is that its users want to keep; here
- * only what is mounted there outlives the container. */
+/* Without what a path may have behind it and says nothing. */
+static bool plain_path(const char *v, char path[1024])
+{
+	size_t n = strlen(v);
+
+	while (n > 1 && v[n - 1] == '/')
+		n--;
+	if (n >= 1024)
+		return false;
+	memcpy(path, v, n);
+	path[n] = '\0';
+	return true;
+}
+
+/* "'/a', '/b', '/c' and 2 others" */
+static void add_shown(struct buf *b, size_t n, const char *path)
+{
+	char shown[128];
+
+	if (n < 3)
+		buf_printf(b, "%s'%s'", n ? ", " : "",
+			   text_escape(path, shown, sizeof(shown)));
+}
+
 static void warn_of_volumes(const struct model_vm *vm,
 			    const struct model_container *c,
-			    const struct oci_image_config *image,
-			    json_t *warnings)
+			    const struct buf *b, size_t n, json_t *warnings)
 {
-	const char **v;
-	char path[256];
+	char more[48] = "";
 
-	for (v = image->volumes; v && *v && !c->read_only; v++)
-		if (!is_mounted(c, *v))
+	if (n == 0)
+		return;
+	if (n > 3)
+		snprintf(more, sizeof(more), " and %zu other%s", n - 3,
+			 n == 4 ? "" : "s");
+	warn(warnings,
+	     json_sprintf(
+		     "container '%s/%s': what it writes to %s%s, VOLUME of "
+		     "its image, lives as long as its VM: a volume with a "
+		     "name keeps it longer",
+		     vm->name, c->name, buf_str(b), more));
+}
+
+/* An image says with VOLUME where data is that is to outlive the container: where
+ * the manifest has nothing it gets an anonymous volume. */
+static int add_volumes(struct model_stack *s, const struct model_vm *vm,
+		       const struct model_container *c,
+		       const struct oci_image_config *image, json_t *warnings,
+		       struct err *e)
+{
+	_cleanup_buf_ struct buf shown = {.max = 1024};
+	const char **v, *why;
+	char path[1024], text[128];
+	size_t n = 0;
+
+	for (v = image->volumes; v && *v; v++) {
+		why = plain_path(*v, path) ? check_mount_target(path)
+					   : "shorter";
+		if (why) {
 			warn(warnings,
-			     json_sprintf("container '%s/%s': what it writes "
-					  "to '%s', a VOLUME of its image, is "
-					  "gone when it is restarted: give it "
-					  "a volume",
+			     json_sprintf("container '%s/%s': '%s', a VOLUME "
+					  "of its image, is none here: it "
+					  "must be %s",
 					  vm->name, c->name,
-					  text_escape(*v, path, sizeof(path))));
+					  text_escape(*v, text, sizeof(text)),
+					  why));
+			continue;
+		}
+		if (is_mounted(c, path))
+			continue;
+		if (c->n_mounts == HYB_MOUNTS_PER_CONTAINER_MAX)
+			return err_set(e, E2BIG,
+				       "container '%s/%s': with those of its "
+				       "image it has more than %d volumes",
+				       vm->name, c->name,
+				       HYB_MOUNTS_PER_CONTAINER_MAX);
+		if (model_add_anonymous(s, c, path) < 0)
+			return err_sys(e, ENOMEM, "deploy");
+		add_shown(&shown, n++, path);
+	}
+	warn_of_volumes(vm, c, &shown, n, warnings);
+	return 0;
 }
 
 /* ------------------------------------------------------ which are wanted */
@@ -312,32 +371,38 @@ static void tell_deployment(const struct request *q,
 }
 
 /* Every container gets the image that its name means now, and keeps it. */
+static int pin(const struct wanted_image *i, struct model_stack *s,
+	       const struct model_vm *vm, const struct model_container *c,
+	       json_t *warnings, struct err *e)
+{
+	if (!i->info)
+		return 0;
+	if (model_pin(s, c, i->info->digest) < 0)
+		return err_sys(e, ENOMEM, "deploy");
+	return add_volumes(s, vm, c, &i->info->config, warnings, e);
+}
+
 static int pin_all(const struct wanted_images *w, struct manifest *m,
 		   json_t *warnings, struct err *e)
 {
 	size_t i, k, j, n = 0;
+	int r = 0;
 
-	for (i = 0; i < m->n_stacks; i++) {
+	for (i = 0; r == 0 && i < m->n_stacks; i++) {
 		struct model_stack *s = m->stacks[i];
 
-		for (k = 0; k < s->n_vms; k++) {
+		for (k = 0; r == 0 && k < s->n_vms; k++) {
 			const struct model_vm *vm = &s->vms[k];
 
-			for (j = 0; j < vm->n_containers; j++) {
-				const struct image_info *info =
-					w->list[w->of_container[n++]].info;
-
-				if (!info)
-					continue;
-				if (model_pin(s, &vm->containers[j],
-					      info->digest) < 0)
-					return err_sys(e, ENOMEM, "deploy");
-				warn_of_volumes(vm, &vm->containers[j],
-						&info->config, warnings);
-			}
+			for (j = 0; r == 0 && j < vm->n_containers; j++)
+				r = pin(&w->list[w->of_container[n++]], s, vm,
+					&vm->containers[j], warnings, e);
+			if (r == 0)
+				r = check_anonymous(vm, e);
 		}
 	}
-	return 0;
+	cut_warnings(warnings);
+	return r;
 }
 
 static int admit(struct request *q, struct manifest *m, const char *text,

@@ -182,6 +182,20 @@ int agent_thaw_volume(struct agent *a, const char *serial, uint64_t deadline_ms,
 int agent_unmount_volume(struct agent *a, const char *serial,
 			 uint64_t deadline_ms, struct err *e);
 
+/* As io.hyb.Agent.KeepFolders says. */
+struct agent_folder {
+	const char *path;
+	uint64_t size;
+	bool copy;
+};
+#define AGENT_PLACE_MAX 64
+/* places[n] are the guest's word; the disks may be on their way for wait_ms. */
+int agent_keep_folders(struct agent *a, const char *container,
+		       const char *scratch_serial, const char *image_serial,
+		       const struct agent_folder *folders, size_t n,
+		       char (*places)[AGENT_PLACE_MAX], uint64_t wait_ms,
+		       uint64_t deadline_ms, struct err *e);
+
 /* Asks for events on this connection, which carries nothing else from then
  * on. */
 int agent_events_open(struct agent *a, uint64_t deadline_ms, struct err *e);

@@ -160,6 +160,25 @@ static bool mount_options(struct reading *r, const struct node *at, char *s,
 	return good;
 }
 
+/* "/var/lib/data" alone. */
+static bool mount_anonymous(struct reading *r, const struct node *at,
+			    const char *target, struct model_mount *m)
+{
+	if (target[0] != '/') {
+		node_error(r, at,
+			   "a volume is NAME:TARGET, such as "
+			   "data:/var/lib/data, or, without a name, a TARGET "
+			   "that begins with '/'; it is %s",
+			   text_show(r, target));
+		return false;
+	}
+	if (!target_is_good(r, at, target))
+		return false;
+	m->kind = MODEL_MOUNT_ANONYMOUS;
+	m->target = read_strdup(r, target);
+	return !r->oom;
+}
+
 static bool mount_short(struct reading *r, const struct node *at,
 			struct model_mount *m)
 {
@@ -175,12 +194,8 @@ static bool mount_short(struct reading *r, const struct node *at,
 		return false;
 	}
 	target = strchr(text, ':');
-	if (!target) {
-		node_error(r, at,
-			   "a volume without a name is not supported yet; "
-			   "write NAME:TARGET, such as data:/var/lib/data");
-		return false;
-	}
+	if (!target)
+		return mount_anonymous(r, at, text, m);
 	*target++ = '\0';
 	options = strchr(target, ':');
 	if (options)
@@ -419,18 +434,22 @@ static bool bind_long(struct reading *r, const struct node *at,
 	return d->m.source && !d->bad;
 }
 
-static bool volume_long(struct reading *r, const struct node *at,
-			struct mount_draft *d)
+static bool volume_long(struct reading *r, struct mount_draft *d)
 {
 	misplaced(r, d, d->size, "size");
 	misplaced(r, d, d->mode, "mode");
 	misplaced(r, d, d->bind, "bind");
 	d->m.kind = MODEL_MOUNT_VOLUME;
 	if (!d->source) {
-		node_error(r, at,
-			   "a volume has no 'source'; a volume without a name "
-			   "is not supported yet");
-		return false;
+		d->m.kind = MODEL_MOUNT_ANONYMOUS;
+		d->m.source = "";
+		if (*d->m.subpath) {
+			node_error(r, d->volume,
+				   "'subpath' says nothing to a volume without "
+				   "a name: nothing is in it");
+			d->bad = true;
+		}
+		return !d->bad;
 	}
 	return source_is_good(r, d->source, d->m.source) && !d->bad;
 }
@@ -449,7 +468,7 @@ static bool mount_long(struct reading *r, const struct node *at,
 		return false;
 	if (!(strcmp(d.type, "tmpfs") == 0  ? tmpfs_long(r, &d)
 	      : strcmp(d.type, "bind") == 0 ? bind_long(r, at, &d)
-					    : volume_long(r, at, &d)))
+					    : volume_long(r, &d)))
 		return false;
 	*ret = d.m;
 	return true;

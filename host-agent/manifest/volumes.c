@@ -217,6 +217,23 @@ static void check_binds(struct reading *r, const struct vm_draft *vm)
 	}
 }
 
+static void check_anonymous_count(struct reading *r, const struct vm_draft *vm)
+{
+	const struct container_draft *c;
+	size_t i, k, n = 0;
+
+	for (i = 0; i < vm->n; i++) {
+		c = &vm->containers[i];
+		for (k = 0; k < c->m.n_mounts; k++)
+			if (c->mounts[k].kind == MODEL_MOUNT_ANONYMOUS &&
+			    ++n == HYB_VM_ANONYMOUS_MAX + 1)
+				node_error(r, c->mount_at[k],
+					   "a VM can have at most %d volumes "
+					   "without a name",
+					   HYB_VM_ANONYMOUS_MAX);
+	}
+}
+
 void mounts_crosscheck(struct reading *r, const struct stack_draft *s)
 {
 	size_t i, k;
@@ -228,6 +245,7 @@ void mounts_crosscheck(struct reading *r, const struct stack_draft *s)
 		}
 		check_count(r, s, &s->vms[i]);
 		check_binds(r, &s->vms[i]);
+		check_anonymous_count(r, &s->vms[i]);
 	}
 	for (i = 0; i < s->m->n_volumes; i++)
 		check_one_writer(r, s, s->volumes[i].name);

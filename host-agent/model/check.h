@@ -32,6 +32,8 @@
 #define HYB_GUEST_LEAST_MEMORY ((uint64_t)32 << 20)
 /* Of one container: each is a mount, and a line in its configuration. */
 #define HYB_MOUNTS_PER_CONTAINER_MAX 64
+/* Each is a folder that the guest has in a table. */
+#define HYB_VM_ANONYMOUS_MAX 256
 /* Each takes a slot of the VM's, which has images in the others. */
 #define HYB_VM_VOLUMES_MAX    8
 #define HYB_STACK_VOLUMES_MAX 64
@@ -90,6 +92,8 @@ const char *check_bind_source(const char *s);
 const char *check_subpath(const char *s);
 /* check_storage.c: volumes, and what is mounted in containers. */
 int check_storage(const struct model_stack *s, struct err *e);
+/* Its part for what images bring into a VM later. */
+int check_anonymous(const struct model_vm *vm, struct err *e);
 
 /* Everything of a stack that can be checked without the text it came from;
  * 0 or -EINVAL. */

@@ -157,6 +157,20 @@ static int check_binds(const struct model_vm *vm, struct err *e)
 	return n > HYB_VM_BINDS_MAX ? err_set(e, EINVAL, "too many binds") : 0;
 }
 
+int check_anonymous(const struct model_vm *vm, struct err *e)
+{
+	size_t i, n = 0;
+
+	for (i = 0; i < vm->n_containers; i++)
+		n += model_count_anonymous(&vm->containers[i]);
+	return n > HYB_VM_ANONYMOUS_MAX
+		       ? err_set(e, EINVAL,
+				 "VM '%s': %zu volumes without a name; a VM "
+				 "can have at most %d",
+				 vm->name, n, HYB_VM_ANONYMOUS_MAX)
+		       : 0;
+}
+
 int check_storage(const struct model_stack *s, struct err *e)
 {
 	size_t i, k;
@@ -168,6 +182,8 @@ int check_storage(const struct model_stack *s, struct err *e)
 		r = check_volume(s, i, e);
 	for (i = 0; r == 0 && i < s->n_vms; i++)
 		r = check_binds(&s->vms[i], e);
+	for (i = 0; r == 0 && i < s->n_vms; i++)
+		r = check_anonymous(&s->vms[i], e);
 	for (i = 0; r == 0 && i < s->n_vms; i++)
 		for (k = 0; r == 0 && k < s->vms[i].n_containers; k++)
 			r = check_container_storage(s, &s->vms[i].containers[k],

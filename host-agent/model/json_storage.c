@@ -14,6 +14,10 @@ static json_t *mount_to_json(const struct model_mount *m)
 		return json_pack("{s:s,s:s,s:s,s:b}", "type", "bind", "source",
 				 m->source, "target", m->target, "read_only",
 				 (int)m->read_only);
+	if (m->kind == MODEL_MOUNT_ANONYMOUS)
+		return json_pack("{s:s,s:s,s:b,s:b}", "type", "anonymous",
+				 "target", m->target, "read_only",
+				 (int)m->read_only, "no_copy", (int)m->no_copy);
 	/* Rows of earlier versions have no subpath. */
 	return json_pack("{s:s,s:s,s:s,s:b,s:b,s:s*}", "type", "volume",
 			 "source", m->source, "target", m->target, "read_only",
@@ -133,6 +137,10 @@ static bool mount_from_json(struct arena *arena, const json_t *o,
 	m->mode = (uint32_t)mode;
 	if (strcmp(type, "tmpfs") == 0) {
 		m->kind = MODEL_MOUNT_TMPFS;
+		return true;
+	}
+	if (strcmp(type, "anonymous") == 0) {
+		m->kind = MODEL_MOUNT_ANONYMOUS;
 		return true;
 	}
 	m->kind = strcmp(type, "bind") == 0 ? MODEL_MOUNT_BIND

@@ -154,11 +154,42 @@ size_t model_vm_binds(const struct model_vm *vm,
 	return n;
 }
 
+/* Constant to those who read it; it is the stack's own memory. */
+static struct model_container *own_container(const struct model_container *c)
+{
+	return (struct model_container *)(uintptr_t)c;
+}
+
+int model_add_anonymous(struct model_stack *s, const struct model_container *c,
+			const char *target)
+{
+	const struct model_mount m = {
+		.kind = MODEL_MOUNT_ANONYMOUS,
+		.source = "",
+		.subpath = "",
+		.target = arena_strdup(s->arena, target),
+	};
+	struct model_container *own = own_container(c);
+	struct model_mount *list =
+		arena_alloc(s->arena, c->n_mounts + 1, sizeof(*list));
+	size_t i = c->n_mounts;
+
+	if (!m.target || !list)
+		return -ENOMEM;
+	for (; i > 0 && strcmp(c->mounts[i - 1].target, target) > 0; i--)
+		list[i] = c->mounts[i - 1];
+	list[i] = m;
+	while (i-- > 0)
+		list[i] = c->mounts[i];
+	own->mounts = list;
+	own->n_mounts++;
+	return 0;
+}
+
 int model_pin(struct model_stack *s, const struct model_container *c,
 	      const char *digest)
 {
-	/* Constant to those who read it; it is the stack's own memory. */
-	struct model_container *own = (struct model_container *)(uintptr_t)c;
+	struct model_container *own = own_container(c);
 
 	own->digest = arena_strdup(s->arena, digest);
 	return own->digest ? 0 : -ENOMEM;
@@ -189,6 +220,26 @@ uint64_t model_layer_size(const struct model_container *c)
 	return c->layer_size ? c->layer_size : HYB_DEFAULT_LAYER_SIZE;
 }
 
+uint64_t model_anonymous_size(const struct model_container *c)
+{
+	return c->layer_size ? c->layer_size : HYB_DEFAULT_LAYER_SIZE;
+}
+
+size_t model_count_anonymous(const struct model_container *c)
+{
+	size_t i, n = 0;
+
+	for (i = 0; i < c->n_mounts; i++)
+		n += c->mounts[i].kind == MODEL_MOUNT_ANONYMOUS;
+	return n;
+}
+
+uint64_t model_scratch_size(const struct model_container *c)
+{
+	return model_layer_size(c) +
+	       model_count_anonymous(c) * model_anonymous_size(c);
+}
+
 uint64_t model_vm_scratch(const struct model_vm *vm)
 {
 	/* The file system's own: inode tables are a 32nd; blocks that ext4
@@ -198,7 +249,7 @@ uint64_t model_vm_scratch(const struct model_vm *vm)
 	size_t i;
 
 	for (i = 0; i < vm->n_containers; i++)
-		sum += model_layer_size(&vm->containers[i]);
+		sum += model_scratch_size(&vm->containers[i]);
 	if (!sum)
 		return 0;
 	sum += sum / 16 + own;

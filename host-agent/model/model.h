@@ -58,6 +58,7 @@ enum model_mount_kind {
 	MODEL_MOUNT_VOLUME,
 	MODEL_MOUNT_TMPFS,
 	MODEL_MOUNT_BIND,
+	MODEL_MOUNT_ANONYMOUS, /* a folder that lasts as long as the VM */
 	MODEL_MOUNT_KIND_MAX
 };
 
@@ -65,7 +66,7 @@ enum model_mount_kind {
 struct model_mount {
 	enum model_mount_kind kind;
 	/* The volume's name in the stack; of a bind, the host's path,
-	 * check_bind_source(); tmpfs: "". */
+	 * check_bind_source(); of others "". */
 	const char *source;
 	const char *subpath; /* of a volume, check_subpath(); "": all of it */
 	const char *target;  /* absolute, check_mount_target() */
@@ -248,6 +249,9 @@ const struct model_container *model_find_container(const struct model_vm *vm,
  * one that nobody else has yet. 0 or -ENOMEM. */
 int model_pin(struct model_stack *s, const struct model_container *c,
 	      const char *digest);
+/* And at this place is an anonymous volume, where nothing is yet. */
+int model_add_anonymous(struct model_stack *s, const struct model_container *c,
+			const char *target);
 /* What the image store is to be asked for. */
 static inline const char *model_image(const struct model_container *c)
 {
@@ -286,6 +290,11 @@ uint64_t model_vm_memory(const struct model_vm *vm);
 
 /* What a container may write to its root: 0 for one that is read-only. */
 uint64_t model_layer_size(const struct model_container *c);
+/* What it may write to each of its anonymous volumes. */
+uint64_t model_anonymous_size(const struct model_container *c);
+/* And to its root and all of these together: 0, it needs no scratch disk. */
+uint64_t model_scratch_size(const struct model_container *c);
+size_t model_count_anonymous(const struct model_container *c);
 /* Bytes of the scratch disk that has room for what all containers of the VM may
  * write and for its file system; 0: they write nothing, there is none. It takes
  * one of few sizes, so that few templates of file systems are needed. */

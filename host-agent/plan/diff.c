@@ -135,6 +135,13 @@ static void show_cpus(struct buf *b, json_int_t milli)
 			   (long long)(digits == 1 ? part / 100 : part));
 }
 
+static bool has_type(const json_t *mount, const char *wanted)
+{
+	const char *type = json_string_value(json_object_get(mount, "type"));
+
+	return type && strcmp(type, wanted) == 0;
+}
+
 static void show_escaped(struct buf *b, const char *s)
 {
 	buf_put_escaped(b, s ? s : "", s ? strlen(s) : 0);
@@ -195,18 +202,21 @@ static void show_dependency(struct buf *b, const json_t *j)
 	}
 }
 
-/* "data:/var/lib:ro", "tmpfs:/tmp (64m)" */
+/* "data:/var/lib:ro", "tmpfs:/tmp (64m)", "/var/lib" */
 static void show_mount(struct buf *b, const json_t *j)
 {
 	const char *source = json_string_value(json_object_get(j, "source"));
 	json_int_t size = json_integer_value(json_object_get(j, "size"));
+	bool tmpfs = has_type(j, "tmpfs");
 
-	show_escaped(b, source ? source : "tmpfs");
-	buf_putc(b, ':');
+	if (tmpfs || source) {
+		show_escaped(b, source ? source : "tmpfs");
+		buf_putc(b, ':');
+	}
 	show_escaped(b, json_string_value(json_object_get(j, "target")));
 	if (json_is_true(json_object_get(j, "read_only")))
 		buf_puts(b, ":ro");
-	if (!source) {
+	if (tmpfs) {
 		buf_puts(b, " (");
 		show_size(b, size);
 		buf_putc(b, ')');
@@ -420,13 +430,6 @@ static void diff_boot(const json_t *applied, const struct model_vm *desired,
 	show_escaped(&ret->why, *to ? to : "(none)");
 }
 
-static bool is_bind(const json_t *mount)
-{
-	const char *type = json_string_value(json_object_get(mount, "type"));
-
-	return type && strcmp(type, "bind") == 0;
-}
-
 /* Has the container this bind, at whatever target? */
 static bool has_bind(const json_t *container, const json_t *bind)
 {
@@ -434,7 +437,7 @@ static bool has_bind(const json_t *container, const json_t *bind)
 	size_t i;
 
 	json_array_foreach(list, i, m)
-		if (is_bind(m) &&
+		if (has_type(m, "bind") &&
 		    json_equal(json_object_get(m, "source"),
 			       json_object_get(bind, "source")) &&
 		    json_equal(json_object_get(m, "read_only"),
@@ -462,7 +465,7 @@ static const json_t *find_other_bind(const json_t *a, const json_t *b)
 
 	json_array_foreach(list, i, c)
 		json_array_foreach(json_object_get(c, "mounts"), k, m)
-			if (is_bind(m) &&
+			if (has_type(m, "bind") &&
 			    !has_bind(find_named(b, json_object_get(c, "name")),
 				      m))
 				return m;

@@ -107,8 +107,9 @@ static json_t *make_tmpfs(const char *target, uint64_t size, uint32_t mode,
 
 #define HOSTS "/etc/hosts"
 
-/* Where the agent mounts volumes; ids inside are the container's. */
-static json_t *make_volume(const struct model_mount *m, int64_t id)
+/* Of the guest's file systems; ids inside are the container's. place: reference
+ * is taken. */
+static json_t *make_volume(const struct model_mount *m, json_t *place)
 {
 	json_t *options =
 		json_pack("[s,s,s,s]", "bind", "idmap", "nosuid", "nodev");
@@ -118,11 +119,8 @@ static json_t *make_volume(const struct model_mount *m, int64_t id)
 	if (*m->subpath)
 		json_array_append_new(
 			options, json_sprintf("X-mount.subdir=%s", m->subpath));
-	return json_pack(
-		"{s:s,s:s,s:o,s:o}", "destination", m->target, "type", "bind",
-		"source",
-		json_sprintf("/run/hyb/volumes/vol-%lld/data", (long long)id),
-		"options", options);
+	return json_pack("{s:s,s:s,s:o,s:o}", "destination", m->target, "type",
+			 "bind", "source", place, "options", options);
 }
 
 size_t oci_config_find_bind(const struct model_bind *binds, size_t n,
@@ -205,6 +203,16 @@ char *oci_config_hosts(const struct model_container *c, const char *vm_name)
 	return text;
 }
 
+/* Where the agent has mounted it, or made it. */
+static json_t *place_of(const struct oci_place *place,
+			const struct model_mount *m, size_t i)
+{
+	if (m->kind == MODEL_MOUNT_ANONYMOUS)
+		return json_string(place->folders[i]);
+	return json_sprintf("/run/hyb/volumes/vol-%lld/data",
+			    (long long)place->volume_id(place->arg, m->source));
+}
+
 /* What the engine's own mounts do not have. */
 static json_t *make_mounts(const struct model_container *c,
 			   const struct oci_place *place)
@@ -227,8 +235,7 @@ static json_t *make_mounts(const struct model_container *c,
 		else if (m->kind == MODEL_MOUNT_BIND)
 			one = make_bind(c, m, place);
 		else
-			one = make_volume(
-				m, place->volume_id(place->arg, m->source));
+			one = make_volume(m, place_of(place, m, i));
 		json_array_append_new(list, one);
 	}
 	for (i = 0; i < c->n_files; i++)

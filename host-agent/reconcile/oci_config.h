@@ -8,6 +8,7 @@
 #ifndef HYB_HOST_AGENT_RECONCILE_OCI_CONFIG_H
 #define HYB_HOST_AGENT_RECONCILE_OCI_CONFIG_H
 
+#include "host-agent/guest/agent.h"
 #include "host-agent/model/model.h"
 
 /* The part of an image's configuration that counts; strings and NULL-ended
@@ -35,6 +36,9 @@ struct oci_place {
 	 * numbers. */
 	const struct model_bind *binds;
 	size_t n_binds;
+	/* Of the container's mounts, in their order: where in the guest an
+	 * anonymous volume's folder is. */
+	const char (*folders)[AGENT_PLACE_MAX];
 };
 
 /* The number of a container's bind; n: there is none. */

@@ -244,7 +244,8 @@ static int ctr_begin(struct vm *vm, struct ctr *c,
 
 static int ctr_create(struct vm *vm, struct ctr *c,
 		      const struct model_container *m,
-		      const struct image_info *image, struct err *e)
+		      const struct image_info *image,
+		      const char (*folders)[AGENT_PLACE_MAX], struct err *e)
 {
 	struct model_bind binds[HYB_VM_BINDS_MAX];
 	size_t n_binds = model_vm_binds(vm->model, binds), i;
@@ -255,7 +256,8 @@ static int ctr_create(struct vm *vm, struct ctr *c,
 					.kernel = vm->kernel,
 					.id = c->id,
 					.volume_id = volumes_id,
-					.arg = vm};
+					.arg = vm,
+					.folders = folders};
 	struct agent_create create;
 	json_t *config = NULL, *files;
 	int r;
@@ -302,6 +304,7 @@ static int ctr_create(struct vm *vm, struct ctr *c,
 static int ctr_run(struct vm *vm, struct ctr *c,
 		   const struct model_container *m, struct err *e)
 {
+	char folders[HYB_MOUNTS_PER_CONTAINER_MAX][AGENT_PLACE_MAX];
 	_cleanup_image_info_ struct image_info *image = NULL;
 	int64_t exit_code = -1, pid = 0;
 	int r;
@@ -309,9 +312,11 @@ static int ctr_run(struct vm *vm, struct ctr *c,
 	r = vm_attach_image(vm, m, &image, e);
 	if (r < 0)
 		return ctr_fail(vm, c, m, "ImageError", -1, e);
-	r = m->read_only ? 0 : scratch_ensure(vm, e);
+	r = model_scratch_size(m) ? scratch_ensure(vm, e) : 0;
 	if (r == 0)
 		r = volumes_ensure(vm, c, m, image, e);
+	if (r == 0)
+		r = folders_ensure(vm, c, m, image, folders, e);
 	if (r < 0)
 		return ctr_fail(vm, c, m, "StartError", -1, e);
 	if (r > 0) {
@@ -321,7 +326,8 @@ static int ctr_run(struct vm *vm, struct ctr *c,
 	vm_tell(vm, m->name, "creating", "%s", m->image);
 	r = ctr_begin(vm, c, m, image, e);
 	if (r == 0)
-		r = ctr_create(vm, c, m, image, e);
+		r = ctr_create(vm, c, m, image,
+			       (const char(*)[AGENT_PLACE_MAX])folders, e);
 	if (r == 0)
 		r = logpump_add(vm->pump, m->name, c->id, c->row.log_base, e);
 	if (r < 0)
@@ -570,6 +576,10 @@ int ctr_remove(struct vm *vm, const char *name, struct err *e)
 		return r;
 	world_lock(vm->world);
 	wanted = vm->desired && model_find_container(vm->desired, name);
+	world_unlock(vm->world);
+	if (!wanted)
+		folders_remove(vm, c);
+	world_lock(vm->world);
 	free(c->row.applied);
 	c->row.applied = NULL;
 	c->restart_at = 0;

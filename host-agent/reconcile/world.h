@@ -471,6 +471,14 @@ void volumes_purge(struct world *w);
 /* There is one, as large as the VM that is wanted needs; none where no container
  * writes. */
 int scratch_ensure(struct vm *vm, struct err *e);
+/* vm_folders.c: the container's anonymous volumes, in the guest. folders: by
+ * the number of the mount; others' are "". */
+int folders_ensure(struct vm *vm, const struct ctr *c,
+		   const struct model_container *m,
+		   const struct image_info *image,
+		   char (*folders)[AGENT_PLACE_MAX], struct err *e);
+/* The container is not wanted any more: nor are they. */
+void folders_remove(struct vm *vm, const struct ctr *c);
 /* What an earlier hybd attached, by what the domain has. */
 void scratch_take(struct vm *vm, const struct virt_disk *disks, size_t n);
 

@@ -119,8 +119,10 @@ volumes: { kept: { size: 16m } }
 Y
 hyb deploy "$WORK/s.yaml" >"$WORK/out" 2>&1
 is "deploy them all" $? 0
-like "a VOLUME that nothing is mounted at is told of" "$(grep warning "$WORK/out")" "^hyb: warning: container 'v/cfg': what it writes to '/data', a VOLUME of its image, is gone when it is restarted"
+like "a VOLUME that nothing is mounted at is told of" "$(grep warning "$WORK/out")" "^hyb: warning: container 'v/cfg': what it writes to '/data', VOLUME of its image, lives as long as its VM"
 is "and no other" "$(grep -c warning "$WORK/out")" 1
+is "it is an anonymous volume" "$(hyb inspect s/v/cfg | jq -Sc '.desired.mounts, .applied.mounts')" '[{"no_copy":false,"read_only":false,"target":"/data","type":"anonymous"}]
+[{"no_copy":false,"read_only":false,"target":"/data","type":"anonymous"}]'
 said() { for c in "$@"; do hyb logs "s/v/$c"; done; }
 await "all have spoken" 60 sh -c 'for c in name group number uid mine w wc we wec; do hyb logs "s/v/$c" | grep -q . || exit 1; done'
 is "User by name, with a group, by numbers, by a number" "$(said name group number uid)" "1500 1600 1600 1700 /srv/app

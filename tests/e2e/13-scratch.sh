@@ -4,6 +4,7 @@
 . "$(dirname "$0")/lib.sh"
 load_images
 
+KEPT='k: { image: busybox, command: sleep 1000, stop_grace_period: 0s, init: true, restart: always, volumes: [/kept, /etc, { target: /none, nocopy: true }], storage_opt: { size: 16m } }'
 manifest() { # SIZE_OF_B [LINE of the VM ro]
 	cat <<Y
 hyb: 1
@@ -14,6 +15,8 @@ vms:
     containers:
       a: { image: busybox, command: sleep 1000, stop_grace_period: 1s, init: true, restart: always, storage_opt: { size: 512m } }
       b: { image: busybox, command: sleep 1000, stop_grace_period: 1s, init: true, restart: always, storage_opt: { size: $1 } }
+      $KEPT
+      r: { image: busybox, command: sleep 1000, stop_grace_period: 0s, init: true, restart: always, read_only: true, volumes: [/kept] }
   ro:
     resources: { memory: 192m }
     containers:
@@ -59,6 +62,27 @@ is "its writing is gone, with what it took" "$(on one/b 'ls /full /etc/word 2>&1
 is "the neighbour's is not" "$(on one/a 'stat -c %s /more')" 1048576
 await "the host has it back" 60 below 12
 
+# ------------------------------- volumes without a name: gone with their VM only
+is "they begin as the image" "$(on one/k 'head -n 1 /etc/passwd; ls /kept /none | wc -l')" "$(on one/a 'head -n 1 /etc/passwd')
+3"
+on one/k 'echo word >/kept/word; chown 7:8 /kept/word; echo k >>/etc/hosts; mkdir /none/d; echo gone >/layer' >/dev/null
+fails "each has a part of its own" 1 'No space left on device' on one/k 'dd if=/dev/zero of=/none/full bs=1M'
+is "beside the container's root and the others" "$(on one/k 'df -k /none /kept / | awk "/hyb|overlay|dev/ {print \$2}"; head -c 8m /dev/zero >/kept/much && head -c 8m /dev/zero >/much && rm /none/full && echo all')" "16384
+16384
+16384
+all"
+is "a read-only container can write there" "$(on one/r 'echo x >/kept/x && cat /kept/x; echo x >/x' 2>&1)" "x
+sh: can't create /x: Read-only file system"
+check "restart of it" hyb restart s/one/k
+kept() { on one/k 'cat /kept/word; stat -c "%u:%g %s" /kept/word /kept/much; grep -c k /etc/hosts; ls -d /none/d /layer /much' 2>&1 | sort; }
+is "what is there stays, what is not is gone" "$(kept)" "/none/d
+0:0 8388608
+1
+7:8 5
+ls: /layer: No such file or directory
+ls: /much: No such file or directory
+word"
+
 # -------------------------------------- taken up, grown, added while it runs
 RO=$(boot_id ro/c)
 kill_9 "$(hybd_pid)"
@@ -67,12 +91,28 @@ is "the larger part is there" "$(on one/b 'df -k / | tail -1 | awk "{print \$2}"
 check "and can be used" on one/b 'dd if=/dev/zero of=/x bs=1M count=40 2>/dev/null && rm /x'
 is "a VM that had none has a disk for the new container" "$(on ro/d 'echo x >/x && cat /x'; disks | wc -l)" "x
 2"
+is "what is in volumes without a name is there still" "$(kept | grep -v layer)" "/none/d
+0:0 8388608
+1
+7:8 5
+ls: /much: No such file or directory
+word"
+sed "s|volumes: \[/kept, /etc,|environment: { A: b }, volumes: [/etc,|" "$WORK/s2.yaml" >"$WORK/s3.yaml"
+check "one that is not declared any more" hyb deploy "$WORK/s3.yaml"
+is "is gone, and the others are not" "$(on one/k 'ls -d /kept; ls -d /none/d; grep -c k /etc/hosts; echo $A' 2>&1)" "ls: /kept: No such file or directory
+/none/d
+1
+b"
+check "and declared again" hyb deploy "$WORK/s2.yaml"
+is "is a new one" "$(on one/k 'ls /kept | wc -l; ls -d /none/d')" "0
+/none/d"
 is "in the same VMs, with what was there" "$(boot_id one/a) $(boot_id ro/c) $(on one/a 'stat -c %s /more')" "$BOOT $RO 1048576"
 
 # -------------------------------------------------------- gone with its VM
 kill -9 "$(vm_field s/one qemu_pid)"
 await "QEMU is killed: the VM is made again" 120 vm_restarts s/one 1
-fresh() { [ "$(on one/a 'test -e /more || echo fresh')" = fresh ]; }
+fresh() { [ "$(on one/a 'test -e /more || echo fresh'; on one/k 'test -e /none/d || echo fresh')" = "fresh
+fresh" ]; }
 await "with a new disk" 120 fresh
 is "the old one is gone" "$(disks | wc -l)" 2
 check "down" hyb down s

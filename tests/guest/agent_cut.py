@@ -151,7 +151,9 @@ for method, parameters in (
         ("UpdateFiles", dict(id=ID, files=[{"name": "0", "mode": 0o400, "uid": 0, "gid": 0, "data": "0102"}])),
         ("MountVolume", dict(serial="none", read_only=False, image="", path="")),
         ("FreezeVolume", dict(serial="none")), ("ThawVolume", dict(serial="none")),
-        ("UnmountVolume", dict(serial="none"))):
+        ("UnmountVolume", dict(serial="none")),
+        ("KeepFolders", dict(container="c", scratch="none", image="", folders=[dict(path="/a", size=1 << 20, copy=True)])),
+        ("KeepFolders", dict(container="c", scratch="none", image="", folders=[]))):
     if method == "Wait":
         # It is not answered while the container runs.
         for cut in (20, None, None):
