@@ -15,6 +15,8 @@
 #include <linux/capability.h>
 #include <poll.h>
 #include <signal.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -75,6 +77,9 @@ static int set_up(void **state)
 	if (reason)
 		return 0;
 	possible = true;
+	/* What others mount meanwhile is not counted. */
+	assert_int_equal(unshare(CLONE_NEWNS), 0);
+	assert_int_equal(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
 	snprintf(top, sizeof(top), "/tmp/hyb-test-box.XXXXXX");
 	assert_non_null(mkdtemp(top));
 	/* Ids of the container are nobody's here. */
