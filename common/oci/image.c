@@ -222,6 +222,9 @@ static int load(const struct ctx *c, const char *text, size_t len, json_t **ret)
 
 	if (len > HYB_OCI_IMAGE_JSON_MAX)
 		return err_set(c->e, E2BIG, "%s: is over 4 MiB", c->doc);
+	if (json_is_over(text, len, HYB_OCI_IMAGE_VALUES_MAX))
+		return err_set(c->e, E2BIG, "%s: has more than %d values",
+			       c->doc, HYB_OCI_IMAGE_VALUES_MAX);
 	*ret = json_loadb(text, len, JSON_REJECT_DUPLICATES, &je);
 	if (!*ret)
 		return err_set(c->e, EINVAL, "%s: line %d: %s", c->doc, je.line,

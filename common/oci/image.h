@@ -21,8 +21,10 @@
 /* Largest index, manifest or configuration that is read: containerd's and
  * skopeo's own limit is 4 MiB. */
 #define HYB_OCI_IMAGE_JSON_MAX (4u * 1024u * 1024u)
-#define HYB_OCI_LAYERS_MAX     128
-#define HYB_OCI_MANIFESTS_MAX  1024
+/* An index of all manifests, or the labels and the history of many layers. */
+#define HYB_OCI_IMAGE_VALUES_MAX 65536
+#define HYB_OCI_LAYERS_MAX	 128
+#define HYB_OCI_MANIFESTS_MAX	 1024
 
 /* "sha256:" and 64 digits, without the NUL. */
 #define HYB_OCI_DIGEST_LEN 71

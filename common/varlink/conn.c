@@ -2,6 +2,7 @@
 #include "common/varlink/conn.h"
 
 #include "common/base/cleanup.h"
+#include "common/base/json.h"
 
 #include <poll.h>
 #include <sys/socket.h>
@@ -65,25 +66,6 @@ ssize_t vl_conn_fill(struct vl_conn *c)
 	return r < 0 ? r : n;
 }
 
-/* More values than there may be? Every one but the first stands behind one of
- * these. */
-static bool has_too_many(const char *text, size_t len, size_t max)
-{
-	bool in_string = false;
-	size_t i, n = 0;
-
-	for (i = 0; i < len; i++) {
-		if (in_string && text[i] == '\\')
-			i++;
-		else if (text[i] == '"')
-			in_string = !in_string;
-		else if (!in_string &&
-			 (text[i] == ',' || text[i] == '[' || text[i] == '{'))
-			n++;
-	}
-	return n > max;
-}
-
 static int message_parse(const struct vl_conn *c, const char *text, size_t len,
 			 json_t **ret, struct err *e)
 {
@@ -91,7 +73,7 @@ static int message_parse(const struct vl_conn *c, const char *text, size_t len,
 	char what[160];
 	json_t *j;
 
-	if (has_too_many(text, len, c->max_values))
+	if (json_is_over(text, len, c->max_values))
 		return err_set(e, EMSGSIZE, "message has more than %zu values",
 			       c->max_values);
 	j = json_loadb(text, len, JSON_REJECT_DUPLICATES, &je);

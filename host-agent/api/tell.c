@@ -27,12 +27,16 @@ int bytes_tell(void *arg, const char *phase, uint64_t done, uint64_t total)
 	struct bytes_teller *t = arg;
 	struct err e = ERR_INIT;
 
-	if (!(t->q->call->flags & VL_MORE))
-		return 0;
 	if (strcmp(phase, t->phase) == 0 && now_ms() - t->told_at < PROGRESS_MS)
 		return 0;
 	t->told_at = now_ms();
 	snprintf(t->phase, sizeof(t->phase), "%s", phase);
+	if (request_is_gone(t->q)) {
+		t->q->close = true;
+		return -ECONNRESET;
+	}
+	if (!(t->q->call->flags & VL_MORE))
+		return 0;
 	return request_reply(t->q,
 			     json_pack("{s:{s:s,s:I,s:I}}", "event", "phase",
 				       phase, "done", (json_int_t)done, "total",

@@ -14,12 +14,15 @@
 #include "common/base/buf.h"
 #include "common/base/cleanup.h"
 #include "common/base/fd.h"
+#include "common/base/json.h"
 #include "common/base/parse.h"
 #include "common/base/proc.h"
 
 /* A listing of an archive, the longest answer. */
-#define ANSWER_MAX (16u << 20)
-#define LINE_MAX_  256
+#define ANSWER_MAX	  (16u << 20)
+#define ASK_EVERY_MS	  500
+#define ANSWER_VALUES_MAX 65536
+#define LINE_MAX_	  256
 
 struct run {
 	const struct image_child *c;
@@ -29,6 +32,7 @@ struct run {
 	int out;
 	struct buf answer;
 	json_t *result; /* the last line that was one */
+	uint64_t done;
 };
 
 static void run_done(struct run *r)
@@ -118,7 +122,10 @@ static int send_job(struct run *r, struct err *e)
 static int on_line(struct run *r, const char *line, size_t len, struct err *e)
 {
 	const struct image_child *c = r->c;
-	json_t *o = json_loadb(line, len, JSON_REJECT_DUPLICATES, NULL);
+	json_t *o =
+		json_is_over(line, len, ANSWER_VALUES_MAX)
+			? NULL
+			: json_loadb(line, len, JSON_REJECT_DUPLICATES, NULL);
 	json_t *n = json_object_get(o, "progress");
 	int err = 0;
 
@@ -130,13 +137,32 @@ static int on_line(struct run *r, const char *line, size_t len, struct err *e)
 	if (c->progress && json_is_integer(n) && json_integer_value(n) >= 0) {
 		uint64_t done = (uint64_t)json_integer_value(n);
 
-		if (c->progress(c->arg, c->phase,
-				c->total && done > c->total ? c->total : done,
-				c->total) != 0)
+		r->done = c->total && done > c->total ? c->total : done;
+		if (c->progress(c->arg, c->phase, r->done, c->total) != 0)
 			err = err_set(e, ECANCELED, "cancelled");
 	}
 	json_decref(o);
 	return err;
+}
+
+int image_child_wait(const struct image_child *c, int fd, const char *phase,
+		     uint64_t done, uint64_t total, struct err *e)
+{
+	uint64_t until;
+	int r;
+
+	for (;;) {
+		until = now_ms() + ASK_EVERY_MS;
+		if (c->deadline_ms && c->deadline_ms < until)
+			until = c->deadline_ms;
+		r = fd_wait(fd, POLLIN, until);
+		if (r != -ETIMEDOUT)
+			return r;
+		if (c->progress && c->progress(c->arg, phase, done, total) != 0)
+			return err_set(e, ECANCELED, "cancelled");
+		if (c->deadline_ms && now_ms() >= c->deadline_ms)
+			return r;
+	}
 }
 
 static int read_answer(struct run *r, struct err *e)
@@ -147,7 +173,10 @@ static int read_answer(struct run *r, struct err *e)
 	for (;;) {
 		ssize_t n;
 
-		err = fd_wait(r->out, POLLIN, r->c->deadline_ms);
+		err = image_child_wait(r->c, r->out, r->c->phase, r->done,
+				       r->c->total, e);
+		if (err == -ECANCELED)
+			return err;
 		if (err == -ETIMEDOUT)
 			return err_set(e, ETIMEDOUT,
 				       "the image was not converted in time");

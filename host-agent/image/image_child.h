@@ -35,6 +35,10 @@ struct image_child {
 	uint64_t total;
 };
 
+/* Waits until there is something to read, and asks now and then, by telling
+ * progress, whether anybody still waits for it. */
+int image_child_wait(const struct image_child *c, int fd, const char *phase,
+		     uint64_t done, uint64_t total, struct err *e);
 /* Runs it to its end; *ret: the result, json_decref(). */
 int image_child_run(const struct image_child *c, json_t **ret, struct err *e);
 

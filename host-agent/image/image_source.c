@@ -289,8 +289,10 @@ static int copy_pipe(struct image_source *s, struct err *e)
 		return s->file;
 	for (;;) {
 		ssize_t n;
-		int r = fd_wait(s->c.fd, POLLIN, c->deadline_ms);
+		int r = image_child_wait(c, s->c.fd, "read", done, 0, e);
 
+		if (r == -ECANCELED)
+			return r;
 		if (r < 0)
 			return err_sys(e, -r, "read the image");
 		n = read(s->c.fd, chunk, sizeof(chunk));

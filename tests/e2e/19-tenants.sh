@@ -215,8 +215,17 @@ FILE=$(file_of globex)
 check "one goes" a image rm local/twin:1
 check "b deploys its own" b deploy "$WORK/own.yaml"
 is "and what was another's as well" "$(b exec own/v/twin -- cat /id) $(find "$HYB_ROOT/vms" -inum "$FILE" | wc -l)" "twin 1"
+THREADS=$(ls "/proc/$(hybd_pid)/task" | wc -l)
 is "each runs its own of that name" "$(a exec s/v/own -- cat /id) $(b exec own/v/own -- cat /id)" "acme globex"
 fails "what runs stays" 1 "is in use" a image rm local/id:1
+# By raw messages.
+cp common/idl/io.hyb.Host.varlink tests/e2e/tenant_attack.py "$WORK/bin/"
+is "an enemy gets nowhere" "$(as "$B" "hyb,$G" /usr/bin/python3 "$WORK/bin/tenant_attack.py" "$HYB_ROOT/hybd.sock" \
+	"$WORK/bin/io.hyb.Host.varlink" s s/v s/v/c mine key "$DIGEST" 2>&1)" ""
+calm() { [ "$(ls "/proc/$(hybd_pid)/task" | wc -l)" -le "$1" ]; }
+await "no call is left of it" 60 calm "$THREADS"
+check "what it made of a hole goes" b disk rm d
+is "all runs as before" "$(for t in acme globex; do hyb --tenant $t ps -a -o json | jq -r '.[].state'; done | sort -u)" running
 check "b goes" b down own
 
 # Quota.

@@ -125,6 +125,38 @@ static int import_file(const char *path, const char *name,
 	return r;
 }
 
+static int nobody_waits(void *arg, const char *phase, uint64_t done,
+			uint64_t total)
+{
+	(void)arg;
+	(void)phase;
+	(void)done;
+	(void)total;
+	return -ECONNRESET;
+}
+
+/* A pipe that nobody writes to: whoever gave it may have gone. */
+static void test_idle_pipe(void **state)
+{
+	_cleanup_close_ int from = -1, to = -1;
+	struct image_info **list = NULL;
+	int p[2];
+
+	(void)state;
+	assert_int_equal(pipe2(p, O_CLOEXEC), 0);
+	from = p[0];
+	to = p[1];
+	assert_int_equal(
+		image_store_import_fd(
+			store,
+			&(struct image_input){.fd = from,
+					      .source_name = "pipe",
+					      .progress = nobody_waits},
+			&list, &e),
+		-ECANCELED);
+	assert_int_equal(count_files("images/tmp"), 0);
+}
+
 static void expect_no_import(const char *path, const char *name,
 			     const char *part)
 {
@@ -303,6 +335,7 @@ int main(void)
 		TEST(test_layerless_in_layout),
 		TEST(test_layerless_in_archive),
 		TEST(test_import),
+		TEST(test_idle_pipe),
 		TEST(test_bad_imports),
 		TEST(test_prune),
 		TEST(test_prune_shared),

@@ -246,6 +246,13 @@ static void test_limits(void **state)
 	/* Nested as deep as it goes. */
 	memset(text, '[', len - 1);
 	assert_true(oci_image_config_parse(text, len - 1, a, &c, &e) < 0);
+	/* A million of the smallest, each a hundred times larger in memory. */
+	for (i = 0; i < len - 4; i += 3)
+		memcpy(text + i, "{},", 3);
+	text[0] = '[';
+	assert_int_equal(oci_image_config_parse(text, len - 1, a, &c, &e),
+			 -E2BIG);
+	assert_non_null(strstr(e.msg, "more than 65536 values"));
 	free(text);
 	for (i = 0; i < 129; i++)
 		strcat(many, i ? ",{}" : "{}");
