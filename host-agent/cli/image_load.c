@@ -84,6 +84,11 @@ static int open_source(const char *file, struct err *e)
 		err_hint(e, "name a file or a folder, or pipe an archive in");
 		return -EINVAL;
 	}
+	/* One like /dev/zero has no end. */
+	if (S_ISCHR(st.st_mode))
+		return err_set(e, EINVAL,
+			       "'%s' is a device, no file, folder or pipe",
+			       file);
 	return spool(fd, e);
 }
 

@@ -35,6 +35,12 @@ static int read_secret(const char *file, char **ret, size_t *ret_len,
 	n = read_full(STDIN_FILENO, *ret, max);
 	if (n < 0)
 		return err_sys(e, (int)-n, "read standard input");
+	/* Of a pipe whose first command failed; what was set stays. */
+	if (n == 0) {
+		err_set(e, EINVAL, "standard input is empty");
+		err_hint(e, "`-f /dev/null` sets an empty secret");
+		return -EINVAL;
+	}
 	if ((size_t)n > HYB_FILE_CONTENT_MAX)
 		return err_set(e, EFBIG, "a secret has at most %zu bytes",
 			       HYB_FILE_CONTENT_MAX);

@@ -226,6 +226,7 @@ SECRET=c0ffee-is-what-nobody-shall-find-$$
 printf '%s' "$SECRET-one" >"$WORK/tls.key"
 printf 'listen 80;\n\0binary\377' >"$WORK/a.conf"
 printf '%s' "$SECRET-ext" | check "secret set" hyb secret set ext
+fails "nothing is no secret" 1 "standard input is empty" hyb secret set ext </dev/null
 cat >"$WORK/x.yaml" <<'Y'
 hyb: 1
 name: x

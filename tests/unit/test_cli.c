@@ -588,6 +588,10 @@ static void test_image_load(void **state)
 	assert_int_equal(r.status, CLI_FAILED);
 	assert_non_null(strstr(r.err, "No such file"));
 	ran_done(&r);
+	r = HYB("image", "load", "/dev/zero");
+	assert_int_equal(r.status, CLI_FAILED);
+	assert_non_null(strstr(r.err, "'/dev/zero' is a device"));
+	ran_done(&r);
 	fake_stop();
 }
 
