@@ -9,6 +9,7 @@
 #ifndef HYB_HOST_AGENT_VIRT_INTERNAL_H
 #define HYB_HOST_AGENT_VIRT_INTERNAL_H
 
+#include "host-agent/virt/tsc.h"
 #include "host-agent/virt/virt.h"
 
 #include <libvirt/libvirt.h>
@@ -85,6 +86,7 @@ struct virt {
 	void *arg;
 	void (*on_warning)(const char *text, void *arg);
 	struct virt_host host;
+	struct tsc_mark tsc; /* since it was opened */
 
 	virConnectPtr conn;
 	int callback, qemu_callback;

@@ -351,6 +351,7 @@ static int make_xml(struct virt *v, const struct virt_vm_spec *s, struct buf *b,
 			       .kernel = v->kernel,
 			       .initramfs = v->initramfs,
 			       .cmdline = v->cmdline,
+			       .tsc_khz = tsc_khz(&v->tsc),
 			       .cgroups = v->host.cgroups};
 	int r = xml_domain_format(b, &d);
 

@@ -321,6 +321,7 @@ static struct virt *virt_new(const struct virt_config *c)
 	pthread_cond_init(&v->idle, NULL);
 	v->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	v->callback = v->qemu_callback = -1;
+	tsc_mark(&v->tsc);
 	return v;
 }
 

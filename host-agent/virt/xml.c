@@ -153,9 +153,14 @@ static void put_os(struct buf *b, const struct xml_domain *d)
 		"    <loader type='rom'>/usr/share/qemu/qboot.rom</loader>\n"
 		"    <kernel>%s</kernel>\n    <initrd>%s</initrd>\n",
 		d->kernel, d->initramfs);
-	xml_put(b, "    <cmdline>%s%s%s</cmdline>\n  </os>\n", d->cmdline,
+	xml_put(b, "    <cmdline>%s%s%s", d->cmdline,
 		vm->extra_cmdline ? " " : "",
 		vm->extra_cmdline ? vm->extra_cmdline : "");
+	/* Emulation gives the guest the host's counter. To measure it by the
+	 * PIT takes the guest up to 100 ms, the more the busier the host is. */
+	if (!d->kvm && d->tsc_khz)
+		xml_put(b, " tsc_early_khz=%u", d->tsc_khz);
+	xml_put(b, "</cmdline>\n  </os>\n");
 }
 
 static void put_machine(struct buf *b, const struct xml_domain *d)

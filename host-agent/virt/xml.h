@@ -25,6 +25,7 @@ struct xml_domain {
 	const char *kernel;
 	const char *initramfs;
 	const char *cmdline;
+	uint32_t tsc_khz; /* emulated: of the host's; 0: not known */
 	bool cgroups; /* the vm's host limits can be had */
 };
 

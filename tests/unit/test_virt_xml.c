@@ -6,6 +6,7 @@
 #include "common/base/cleanup.h"
 #include "common/base/fd.h"
 #include "common/base/proc.h"
+#include "host-agent/virt/tsc.h"
 #include "host-agent/virt/xml.h"
 
 #include <fcntl.h>
@@ -14,6 +15,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -40,7 +42,8 @@ static struct xml_domain plain_domain(const struct virt_vm_spec *vm)
 				   .emulator = "/usr/bin/qemu-system-x86_64",
 				   .kernel = "/usr/lib/hyb/vmlinux",
 				   .initramfs = "/usr/lib/hyb/initramfs.cpio",
-				   .cmdline = "quiet console=ttyS0"};
+				   .cmdline = "quiet console=ttyS0",
+				   .tsc_khz = 2594400};
 }
 
 static void check_golden(const char *name, const char *text)
@@ -197,6 +200,27 @@ static void test_refused(void **state)
 	}
 }
 
+/* Of two windows; a machine that is busy may hold up a reading. */
+static void test_tsc(void **state)
+{
+	const struct timespec window = {.tv_nsec = 200000000};
+	struct tsc_mark m[2];
+	uint32_t khz[2];
+	int i;
+
+	(void)state;
+	for (i = 0; i < 2; i++) {
+		tsc_mark(&m[i]);
+		nanosleep(&window, NULL);
+		khz[i] = tsc_khz(&m[i]);
+	}
+	if (!khz[0])
+		skip(); /* no steady counter */
+	assert_in_range(khz[1], khz[0] - khz[0] / 20, khz[0] + khz[0] / 20);
+	m[0].asleep -= 1000000000;
+	assert_int_equal(tsc_khz(&m[0]), 0);
+}
+
 static void test_put(void **state)
 {
 	_cleanup_buf_ struct buf b = BUF_INIT;
@@ -326,6 +350,7 @@ int main(void)
 		cmocka_unit_test(test_boot),
 		cmocka_unit_test(test_escaping),
 		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_tsc),
 		cmocka_unit_test(test_disk),
 		cmocka_unit_test(test_disks_parse),
 		cmocka_unit_test(test_libvirt_takes_it),
