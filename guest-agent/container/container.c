@@ -257,7 +257,7 @@ int container_create(const struct container_spec *spec, struct container **ret,
 	r = container_id_check(spec->id, e);
 	if (r < 0)
 		return r;
-	r = container_engine_setup(false, 0, e);
+	r = container_engine_setup(e);
 	if (r == 0)
 		r = container_check(spec->config, spec->defaults, e);
 	if (r < 0)
@@ -322,7 +322,7 @@ int container_attach(const struct container_spec *spec, pid_t pid, int pidfd,
 	struct create cr = {.spec = spec, .config = spec->config, .lower = -1};
 	int r;
 
-	r = container_engine_setup(false, 0, e);
+	r = container_engine_setup(e);
 	if (r == 0 && spec->config)
 		r = config_check(spec->config, spec->defaults, e);
 	if (r < 0)

@@ -166,13 +166,14 @@ struct container_failure {
 /*
  * Once per process, before the first container: finds the cgroup v2
  * hierarchy, makes the engine's folder "hyb" in it with the controllers that
- * there are enabled for what lies below, loads the device programme. own:
- * also moves the caller into "hyb-agent" beside it with memory_min bytes
- * guaranteed (a PID 1 does, whose root cgroup must be empty to have children
- * with controllers). A machine without cgroup v2 controllers is no error:
- * container_engine_warning() then says what cannot be limited.
+ * there are enabled for what lies below. A machine without cgroup v2
+ * controllers is no error: container_engine_warning() then says what cannot be
+ * limited.
  */
-int container_engine_setup(bool own, uint64_t memory_min, struct err *e);
+int container_engine_setup(struct err *e);
+/* For a PID 1: moves the caller out of the root cgroup into "hyb-agent", with
+ * memory_min bytes guaranteed. */
+int container_engine_move(uint64_t memory_min, struct err *e);
 /* Does this process lack the rights of the machine's root, as an ordinary user
  * or as root of a user namespace? Then what only that root may do is done
  * another way, left out with a warning, or refused by name; and

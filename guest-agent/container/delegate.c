@@ -60,7 +60,7 @@ void delegate_find(void)
 int container_engine_cgroup(const char *name, char *ret, size_t size,
 			    struct err *e)
 {
-	int r = container_engine_setup(false, 0, e), n;
+	int r = container_engine_setup(e), n;
 
 	if (r < 0)
 		return r;

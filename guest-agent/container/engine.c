@@ -35,25 +35,6 @@ static void warn_missing(void)
 			 list);
 }
 
-/* The root cgroup may hold processes beside controllers, but one that is not
- * the real root (in a cgroup namespace) may not; so the caller moves first. */
-static int move_own(uint64_t memory_min, struct err *e)
-{
-	_cleanup_close_ int fd = -1;
-	unsigned int have;
-	int r;
-
-	fd = cgroup_make(engine.cgroup_root, HYB_CGROUP_OWN, &have, e);
-	if (fd < 0)
-		return fd;
-	r = cgroup_write(fd, "cgroup.procs", "0");
-	if (r < 0)
-		return err_sys(e, -r, "move into cgroup '%s'", HYB_CGROUP_OWN);
-	if (memory_min && (have & CGROUP_MEMORY))
-		r = cgroup_write_u64(fd, "memory.min", memory_min);
-	return r < 0 ? err_sys(e, -r, "cgroup: memory.min") : 0;
-}
-
 /* The initial user namespace is the one that maps every id to itself. */
 static bool is_initial_userns(void)
 {
@@ -78,10 +59,9 @@ static bool is_setgroups_denied(void)
 	       strncmp(text, "deny", 4) == 0;
 }
 
-int container_engine_setup(bool own, uint64_t memory_min, struct err *e)
+int container_engine_setup(struct err *e)
 {
 	_cleanup_close_ int fd = -1;
-	int r;
 
 	if (engine.ready)
 		return 0;
@@ -101,11 +81,6 @@ int container_engine_setup(bool own, uint64_t memory_min, struct err *e)
 		engine.ready = true;
 		return 0;
 	}
-	if (own) {
-		r = move_own(memory_min, e);
-		if (r < 0)
-			return r;
-	}
 	fd = cgroup_make(engine.cgroup_root, HYB_CGROUP_BASE, &engine.have, e);
 	if (fd < 0)
 		return fd;
@@ -114,9 +89,28 @@ int container_engine_setup(bool own, uint64_t memory_min, struct err *e)
 	return 0;
 }
 
+int container_engine_move(uint64_t memory_min, struct err *e)
+{
+	_cleanup_close_ int fd = -1;
+	unsigned int have;
+	int r;
+
+	if (engine.cgroup_root < 0)
+		return 0;
+	fd = cgroup_make(engine.cgroup_root, HYB_CGROUP_OWN, &have, e);
+	if (fd < 0)
+		return fd;
+	r = cgroup_write(fd, "cgroup.procs", "0");
+	if (r < 0)
+		return err_sys(e, -r, "move into cgroup '%s'", HYB_CGROUP_OWN);
+	if (have & CGROUP_MEMORY)
+		r = cgroup_write_u64(fd, "memory.min", memory_min);
+	return r < 0 ? err_sys(e, -r, "cgroup: memory.min") : 0;
+}
+
 bool container_engine_confined(void)
 {
-	container_engine_setup(false, 0, NULL);
+	container_engine_setup(NULL);
 	return engine.confined;
 }
 

@@ -106,7 +106,7 @@ static int stage_network(struct err *e)
 
 static int stage_engine(struct err *e)
 {
-	int r = container_engine_setup(true, OWN_MEMORY_MIN, e);
+	int r = container_engine_setup(e);
 
 	if (r == 0 && container_engine_warning()[0])
 		log_warn("%s", container_engine_warning());
@@ -152,14 +152,17 @@ static int run_stage(struct err *e)
 /*
  * Not needed by any container, and it takes a while: it must not get between
  * the first calls. Until then the agent is where the containers' network is, and
- * has no socket there.
+ * has no socket there; and it is in the root cgroup, where nothing of its memory
+ * could be taken away either, as there is no swap.
  */
 static void on_settled(struct timer *t)
 {
 	struct err e = ERR_INIT;
 
 	(void)t;
-	if (setup_own_network(&agent.own_netns, &e) < 0 || setup_spared(&e) < 0)
+	if (setup_own_network(&agent.own_netns, &e) < 0 ||
+	    setup_spared(&e) < 0 ||
+	    container_engine_move(OWN_MEMORY_MIN, &e) < 0)
 		machine_die("settling", &e);
 	tell("settled");
 }
@@ -292,7 +295,7 @@ static int test_set_time(int64_t time, int64_t *ret_offset, struct err *e)
 
 static int test_prepare(struct err *e)
 {
-	int r = container_engine_setup(false, 0, e);
+	int r = container_engine_setup(e);
 
 	if (r == 0 && container_engine_warning()[0])
 		log_warn("%s", container_engine_warning());

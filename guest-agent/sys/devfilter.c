@@ -24,8 +24,8 @@ const struct dev_rule devfilter_short_list[] = {
 };
 const size_t devfilter_short_list_n = ARRAY_SIZE(devfilter_short_list);
 
-/* A rule takes at most 9 instructions, the frame around them 7. */
-#define INSNS_MAX (HYB_DEV_RULES_MAX * 9 + 7)
+/* A rule takes at most 9 instructions, the frame around them 6. */
+#define INSNS_MAX (HYB_DEV_RULES_MAX * 9 + 6)
 
 /* Registers: R1 context, R2 type, R3 access, R4 major, R5 minor, R6 scratch. */
 static struct bpf_insn insn(uint8_t code, uint8_t dst, uint8_t src, int16_t off,
@@ -39,14 +39,14 @@ static struct bpf_insn insn(uint8_t code, uint8_t dst, uint8_t src, int16_t off,
 	return i;
 }
 
+/* The first word of the context has the type in its lower half and the access
+ * in its upper one. */
 static size_t emit_frame(struct bpf_insn *p)
 {
 	size_t n = 0;
 
-	p[n++] = insn(BPF_LDX | BPF_W | BPF_MEM, BPF_REG_3, BPF_REG_1, 0, 0);
-	p[n++] = insn(BPF_ALU64 | BPF_MOV | BPF_X, BPF_REG_2, BPF_REG_3, 0, 0);
-	p[n++] = insn(BPF_ALU64 | BPF_AND | BPF_K, BPF_REG_2, 0, 0, 0xffff);
-	p[n++] = insn(BPF_ALU64 | BPF_RSH | BPF_K, BPF_REG_3, 0, 0, 16);
+	p[n++] = insn(BPF_LDX | BPF_H | BPF_MEM, BPF_REG_2, BPF_REG_1, 0, 0);
+	p[n++] = insn(BPF_LDX | BPF_H | BPF_MEM, BPF_REG_3, BPF_REG_1, 2, 0);
 	p[n++] = insn(BPF_LDX | BPF_W | BPF_MEM, BPF_REG_4, BPF_REG_1, 4, 0);
 	p[n++] = insn(BPF_LDX | BPF_W | BPF_MEM, BPF_REG_5, BPF_REG_1, 8, 0);
 	return n;

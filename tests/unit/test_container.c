@@ -306,7 +306,7 @@ static void lives_and_ends(void **state)
 
 	(void)state;
 	need_machine();
-	assert_int_equal(container_engine_setup(false, 0, NULL), 0);
+	assert_int_equal(container_engine_setup(NULL), 0);
 	run(&b, "[\"echo\",\"hello\"]", "", NULL, false);
 	done(&b);
 	before = look();
