@@ -43,13 +43,15 @@ daemon_start
 ok $? "libvirtd runs"
 ctl_start tcg qemu:///system
 ok $? "the connection opens"
-ctl start sys1 1 128 1 4
-ok $? "a VM starts"
+ctl start sys1 1 128 1 4 nic
+ok $? "a VM starts, with a network card"
 [[ $(guest sys1 ping) == pong* ]]
 ok $? "its guest answers"
 q=$(qemu_pid sys1)
 is "$(sed -n 's/^Uid:\t\([0-9]*\).*/\1/p' "/proc/$q/status")" 700101 \
 	"QEMU has the VM's uid"
+is "$(grep -h '^iff:' /proc/"$q"/fdinfo/* | cut -f2)" tap-test \
+	"QEMU has the tap of another network namespace"
 truncate -s 1M "$root/ro.img"
 chmod 0444 "$root/ro.img"
 ctl attach sys1 "$root/ro.img" img-1 ro

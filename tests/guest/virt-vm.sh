@@ -216,9 +216,14 @@ event_wait "event stopped vm-kill killed '.*SIGKILL"
 ok $? "QEMU killed: told, with the signal"
 wait_gone "$d"
 ok $? "its hyb-vsockd ends too"
-ctl start vm-kill 3 128 2 2
-ok $? "it starts again under the same name"
+ctl start vm-kill 3 128 2 2 bad-nic
+[[ $answer == "error 5 "*"network card"* ]] && [ "$(qemu_pid vm-kill)" = 0 ]
+ok $? "a network card that is none: told, and no QEMU is left"
+ctl start vm-kill 3 128 2 2 nic
+ok $? "it starts again under the same name, with a network card"
 q=$(qemu_pid vm-kill)
+is "$(grep -h '^iff:' /proc/"$q"/fdinfo/* | cut -f2) $(nsenter -t "$q" -n ip -o link | awk '{ print $2 }')" \
+	"tap-test lo:" "QEMU has the tap, and is in no network"
 ctl_kill
 kill -KILL "$q"
 wait_gone "$q"
