@@ -213,7 +213,7 @@ int on_image_list(void *ctx, struct vl_call *call, struct err *e)
 	if (r == 0)
 		r = image_stores_peek(q->api->images, q->tenant, &own, e);
 	if (r == 0 && own)
-		r = image_store_usage(own, &usage, e);
+		image_store_usage(own, &usage);
 	if (r < 0) {
 		json_decref(rows);
 		return r;

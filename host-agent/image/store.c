@@ -277,13 +277,10 @@ int image_store_list(struct image_store *s, struct image_info ***ret,
 	return 0;
 }
 
-int image_store_usage(struct image_store *s, struct image_usage *ret,
-		      struct err *e)
+void image_store_usage(struct image_store *s, struct image_usage *ret)
 {
-	(void)e;
 	ret->images = store_dir_bytes(s->erofs_fd);
 	layers_usage(s, ret);
-	return 0;
 }
 
 /* -------------------------------------------------------------- removing */

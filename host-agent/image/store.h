@@ -251,7 +251,6 @@ struct image_usage {
 	size_t n_layers;
 };
 
-int image_store_usage(struct image_store *s, struct image_usage *ret,
-		      struct err *e);
+void image_store_usage(struct image_store *s, struct image_usage *ret);
 
 #endif

@@ -36,13 +36,10 @@ static uint64_t blocks_of(int fd)
 
 uint64_t store_dir_bytes(int dir)
 {
-	int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	_cleanup_closedir_ DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	_cleanup_closedir_ DIR *d = store_open_folder(dir);
 	struct dirent *de;
 	uint64_t sum = 0;
 
-	if (!d)
-		cleanup_close(&fd);
 	while (d && (de = readdir(d))) {
 		struct stat st;
 

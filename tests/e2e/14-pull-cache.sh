@@ -158,7 +158,7 @@ is "the base is fetched once" "$(asked left)$(asked right)" "1:1 2:1 1:1 2:1 "
 # What it takes is shown, and goes.
 n=$(find "$LAYERS" -type f | wc -l)
 like "ls shows what is kept" "$(hyb image ls | tail -1)" "^$n layers kept for pulls: [0-9.]+ MiB$"
-like "so does doctor" "$(hyb doctor 2>&1)" "image layers +.*$n kept for pulls"
+like "so does doctor" "$(hyb doctor 2>&1)" "image store +.*; $n layers kept for pulls"
 hyb image rm "$R/app:left" >/dev/null
 like "what no image has would go" "$(hyb image prune --dry-run)" "would remove 2 layers kept for pulls"
 like "and goes" "$(hyb image prune)" "removed 2 layers kept for pulls"
