@@ -360,14 +360,55 @@ static void diff_rule(const struct rule *r, const json_t *applied,
 	add_value(&d->why, to, r->how);
 }
 
+static bool has_target(const json_t *container, const json_t *mount)
+{
+	const json_t *list = json_object_get(container, "mounts"), *m;
+	size_t i;
+
+	json_array_foreach(list, i, m)
+		if (json_equal(json_object_get(m, "target"),
+			       json_object_get(mount, "target")))
+			return true;
+	return false;
+}
+
+/* Of a desired container whose image is not there it is not known which volumes
+ * that brings: those that the applied one had from its image are no change. */
+static json_t *without_images(const json_t *applied, const json_t *desired)
+{
+	json_t *o = json_copy((json_t *)(uintptr_t)applied);
+	json_t *list = json_array(), *m;
+	size_t i;
+
+	json_array_foreach(json_object_get(applied, "mounts"), i, m)
+		if (!has_type(m, "anonymous") || has_target(desired, m))
+			json_array_append(list, m);
+	if (o && json_object_set(o, "mounts", list) < 0) {
+		json_decref(o);
+		o = NULL;
+	}
+	json_decref(list);
+	return o;
+}
+
 int diff_container(const json_t *applied, const json_t *desired,
 		   struct diff *ret)
 {
 	size_t i;
 
+	json_t *known = NULL;
+
 	memset(ret, 0, sizeof(*ret));
+	if (!json_object_get(desired, "digest") &&
+	    json_object_get(applied, "digest")) {
+		known = without_images(applied, desired);
+		if (!known)
+			return -ENOMEM;
+		applied = known;
+	}
 	for (i = 0; i < ARRAY_SIZE(container_rules); i++)
 		diff_rule(&container_rules[i], applied, desired, ret);
+	json_decref(known);
 	return buf_error(&ret->why);
 }
 

@@ -239,6 +239,31 @@ static void test_storage(void **state)
 	json_decref(config);
 }
 
+static void test_anonymous(void **state)
+{
+	static const struct model_mount mounts[] = {
+		{.kind = MODEL_MOUNT_TMPFS, .target = "/1", .subpath = ""},
+		{.kind = MODEL_MOUNT_ANONYMOUS, .target = "/2", .subpath = ""},
+	};
+	static const char folders[2][AGENT_PLACE_MAX] = {"", "/run/x/data"};
+	struct model_container c = container();
+	struct oci_place with = place;
+	struct err e = ERR_INIT;
+	json_t *config = NULL, *m;
+
+	(void)state;
+	c.mounts = mounts;
+	c.n_mounts = 2;
+	with.folders = folders;
+	assert_int_equal(oci_config_make(&c, &image, &with, &config, &e), 0);
+	m = json_array_get(json_object_get(config, "mounts"), 1);
+	assert_string_equal(json_string_value(json_object_get(m, "source")),
+			    "/run/x/data");
+	assert_string_equal(joined(json_object_get(m, "options")),
+			    "bind;idmap;nosuid;nodev;");
+	json_decref(config);
+}
+
 /* Each by the number of the VM's folder; who has none gets none. */
 static void test_binds(void **state)
 {
@@ -326,6 +351,7 @@ int main(void)
 		cmocka_unit_test(test_nothing_to_run),
 		cmocka_unit_test(test_seccomp),
 		cmocka_unit_test(test_binds),
+		cmocka_unit_test(test_anonymous),
 		cmocka_unit_test(test_hosts),
 		cmocka_unit_test(test_rest),
 		cmocka_unit_test(test_storage),

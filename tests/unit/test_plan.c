@@ -358,6 +358,41 @@ static void test_missing_fields(void **state)
 	forget(&w);
 }
 
+/* What an image brings is not known as long as it is not there. */
+static void test_unknown_image(void **state)
+{
+	static const char yaml[] = "{hyb: 1, name: s, vms: {v: {containers: "
+				   "{c: {image: i, volumes: [/a]}}}}}";
+	_cleanup_manifest_ struct manifest m = {0}, had = {0};
+	const struct model_container *c;
+	struct plan p = {0};
+	struct world w;
+
+	(void)state;
+	assert_int_equal(
+		manifest_parse("f", yaml, sizeof(yaml) - 1, NULL, &had), 0);
+	assert_int_equal(manifest_parse("f", yaml, sizeof(yaml) - 1, NULL, &m),
+			 0);
+	c = &had.stacks[0]->vms[0].containers[0];
+	assert_int_equal(model_pin(had.stacks[0], c, "sha256:0"), 0);
+	assert_int_equal(model_add_anonymous(had.stacks[0], c, "/b"), 0);
+	assert_int_equal(c->n_mounts, 2);
+	assert_string_equal(c->mounts[1].target, "/b");
+	assert_int_equal(model_add_anonymous(had.stacks[0], c, "/A"), 0);
+	assert_string_equal(c->mounts[0].target, "/A");
+	observe(&w, had.stacks[0]);
+	assert_int_equal(plan_make(m.stacks[0], &w.stack, &p), 0);
+	assert_int_equal(p.n, 0);
+	c = &m.stacks[0]->vms[0].containers[0];
+	assert_int_equal(model_pin(m.stacks[0], c, "sha256:0"), 0);
+	assert_int_equal(plan_make(m.stacks[0], &w.stack, &p), 0);
+	assert_int_equal(p.n, 1);
+	assert_string_equal(p.changes[0].why,
+			    "volumes changed: /A, /a, /b → /a");
+	plan_done(&p);
+	forget(&w);
+}
+
 #define DIGEST(c) "sha256:" c c c c c c c c c c c c c c c c
 /* What was resolved counts, not what the name means to the store. */
 static void test_pinned(void **state)
@@ -405,6 +440,7 @@ int main(void)
 		cmocka_unit_test(test_why_is_cut),
 		cmocka_unit_test(test_missing_fields),
 		cmocka_unit_test(test_pinned),
+		cmocka_unit_test(test_unknown_image),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
