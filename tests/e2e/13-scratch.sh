@@ -71,10 +71,10 @@ is "beside the container's root and the others" "$(on one/k 'df -k /none /kept /
 16384
 16384
 all"
-is "a read-only container can write there" "$(on one/r 'echo x >/kept/x && cat /kept/x; echo x >/x' 2>&1)" "x
+is "a read-only container can write there" "$(on one/r 'exec 2>&1; echo x >/kept/x && cat /kept/x; echo x >/x')" "x
 sh: can't create /x: Read-only file system"
 check "restart of it" hyb restart s/one/k
-kept() { on one/k 'cat /kept/word; stat -c "%u:%g %s" /kept/word /kept/much; grep -c k /etc/hosts; ls -d /none/d /layer /much' 2>&1 | sort; }
+kept() { on one/k 'exec 2>&1; cat /kept/word; stat -c "%u:%g %s" /kept/word /kept/much; grep -c k /etc/hosts; ls -d /none/d /layer /much' | sort; }
 is "what is there stays, what is not is gone" "$(kept)" "/none/d
 0:0 8388608
 1
@@ -99,7 +99,7 @@ ls: /much: No such file or directory
 word"
 sed "s|volumes: \[/kept, /etc,|environment: { A: b }, volumes: [/etc,|" "$WORK/s2.yaml" >"$WORK/s3.yaml"
 check "one that is not declared any more" hyb deploy "$WORK/s3.yaml"
-is "is gone, and the others are not" "$(on one/k 'ls -d /kept; ls -d /none/d; grep -c k /etc/hosts; echo $A' 2>&1)" "ls: /kept: No such file or directory
+is "is gone, and the others are not" "$(on one/k 'exec 2>&1; ls -d /kept; ls -d /none/d; grep -c k /etc/hosts; echo $A')" "ls: /kept: No such file or directory
 /none/d
 1
 b"
