@@ -77,7 +77,9 @@ static int add_usual(json_t *all, struct err *e)
 	char path[64];
 	int r = 0;
 
-	if (!runtime || !*runtime) {
+	/* Where root's podman has made the folder, others have nothing in it. */
+	if ((!runtime || !*runtime) &&
+	    (access("/run/containers", X_OK) == 0 || errno != EACCES)) {
 		snprintf(path, sizeof(path), "/run/containers/%u/auth.json",
 			 (unsigned int)getuid());
 		r = add_file(all, path, true, e);

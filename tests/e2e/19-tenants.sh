@@ -25,7 +25,7 @@ as() {
 	local u=$1 g=$2
 	shift 2
 	setpriv --reuid="$u" --regid=nogroup --groups="$g" \
-		env PATH="$WORK/bin:$PATH" HOME=/nonexistent XDG_RUNTIME_DIR=/nonexistent "$@"
+		env PATH="$WORK/bin:$PATH" HOME=/nonexistent "$@"
 }
 a() { as "$A" hyb hyb "$@"; }
 b() { as "$B" "hyb,$G" hyb "$@"; }

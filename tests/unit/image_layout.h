@@ -9,6 +9,11 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <setjmp.h>
+#include <signal.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/user.h>
+#include <sys/wait.h>
 
 #include "common/base/cleanup.h"
 #include "common/base/fd.h"
@@ -324,6 +329,69 @@ __attribute__((unused)) static void get_ok(const char *ref, const char *digest)
 		assert_string_equal(i->digest, digest);
 	assert_string_equal(i->config.env[0], "A=b");
 	assert_int_equal(strlen(i->erofs_serial), 20);
+}
+
+/* ------------------------------------------------------------------ kill -9 */
+
+__attribute__((unused)) static bool is_step(unsigned long long nr)
+{
+	switch (nr) {
+	case SYS_linkat:
+	case SYS_rename:
+	case SYS_renameat:
+	case SYS_unlinkat:
+	case SYS_fsync:
+	case SYS_fchmod:
+	case SYS_ftruncate:
+	case SYS_pwrite64:
+		return true;
+	}
+	return false;
+}
+
+/* Runs fn in a process that is killed before call number n that changes a
+ * file. True: it ended before that, with 0. */
+__attribute__((unused)) static bool run_killed(int (*fn)(void *arg), void *arg,
+					       unsigned int n)
+{
+	struct user_regs_struct regs;
+	bool enter = true;
+	int status;
+	pid_t pid;
+
+	fflush(NULL);
+	pid = fork();
+	if (pid == 0) {
+		if (ptrace(PTRACE_TRACEME, 0, 0, 0) < 0 || raise(SIGSTOP))
+			_exit(1);
+		_exit(fn(arg));
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(ptrace(PTRACE_SETOPTIONS, pid, 0,
+				PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL),
+			 0);
+	for (;;) {
+		int sig = WSTOPSIG(status);
+
+		ptrace(PTRACE_SYSCALL, pid, 0,
+		       sig == SIGSTOP || sig & 0x80 ? 0 : sig);
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		if (!WIFSTOPPED(status))
+			break;
+		if (WSTOPSIG(status) != (SIGTRAP | 0x80))
+			continue;
+		assert_int_equal(ptrace(PTRACE_GETREGS, pid, 0, &regs), 0);
+		if (enter && is_step(regs.orig_rax) && n-- == 0) {
+			kill(pid, SIGKILL);
+			waitpid(pid, &status, 0);
+			break;
+		}
+		enter = !enter;
+	}
+	if (WIFSIGNALED(status))
+		return false;
+	assert_int_equal(WEXITSTATUS(status), 0);
+	return true;
 }
 
 /* Many small files and some data, so that a conversion takes a while. */

@@ -647,6 +647,74 @@ static void test_base_of_another(void **state)
 	assert_int_equal(count_files("images/tenants/globex/erofs"), 0);
 }
 
+static int load_shared(void *arg)
+{
+	struct image_info **list = NULL;
+
+	open_all();
+	use("globex");
+	return image_store_load(store, at(arg), NULL, NULL, NULL, &list, &e) <
+	       0;
+}
+
+/* Nothing but what n images need is in globex's store. */
+static void check_globex(size_t n)
+{
+	assert_string_equal(problem, "");
+	assert_int_equal(count_files("images/tenants/globex/tmp"), 0);
+	assert_int_equal(count_files("images/tenants/globex/meta"), n);
+	assert_int_equal(count_files("images/tenants/globex/erofs"), 2 * n);
+}
+
+/* Killed before each of its calls in turn, a load that takes another's file as
+ * its base leaves a whole image or none, and the other's as it was. */
+static void test_killed(void **state)
+{
+	struct image_prune p = {.all = false};
+	char name[] = "b", **gone = NULL;
+	unsigned int n, seen = 0;
+	uint64_t bytes;
+
+	(void)state;
+	make_noise("base.tar", 2 * MIB);
+	make_noise("mine.tar", MIB / 2);
+	snprintf(sharing, sizeof(sharing), " acme globex ");
+	put_layers("acme", "a", NULL);
+	put_layers("default", "b", "mine.tar");
+	use("globex");
+	for (n = 0;; n++) {
+		bool ended;
+
+		image_store_put(store);
+		store = NULL;
+		image_stores_close(stores);
+		stores = NULL;
+		ended = run_killed(load_shared, name, n);
+		open_all();
+		use("globex");
+		if (ended)
+			break;
+		if (count_files("images/tenants/globex/meta")) {
+			check_globex(1);
+			seen++;
+		}
+		assert_int_equal(
+			image_store_prune(store, &p, &gone, &bytes, &e), 0);
+		strv_free(gone);
+		if (strncmp(means("globex", "x:1", NULL), "globex", 6) == 0) {
+			same_bytes("default", "globex", "x:1");
+			drop("globex", "x:1");
+		}
+		check_globex(0);
+	}
+	print_message("# killed before %u calls, done after %u\n", n, seen);
+	assert_true(n > 10 && seen > 0);
+	check_globex(1);
+	assert_int_equal(inode("globex", "x:1", true),
+			 inode("acme", "x:1", false));
+	same_bytes("default", "globex", "x:1");
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup_all, teardown_all)
 
 int main(void)
@@ -657,6 +725,7 @@ int main(void)
 		TEST(test_interrupted), TEST(test_quota),
 		TEST(test_quota_race),	TEST(test_twins),
 		TEST(test_poisoned),	TEST(test_base_of_another),
+		TEST(test_killed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
