@@ -5,6 +5,7 @@
 
 #include "common/base/cleanup.h"
 #include "common/varlink/params.h"
+#include "host-agent/reconcile/courier.h"
 
 #include <sys/statvfs.h>
 
@@ -96,7 +97,8 @@ static void check_leftovers(struct request *q, bool repair, json_t *checks)
 		return;
 	}
 	for (i = 0; i < n; i++) {
-		if (is_known(q->api->world, vms[i].name))
+		if (is_known(q->api->world, vms[i].name) ||
+		    courier_is(vms[i].name))
 			continue;
 		left++;
 		if (repair &&

@@ -25,7 +25,10 @@ struct courier {
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static char places[COURIERS_MAX][STATE_NAME_MAX]; /* tenants; "": free */
+static struct {
+	char tenant[STATE_NAME_MAX]; /* "": free */
+	char domain[64];
+} places[COURIERS_MAX];
 
 static int take_place(const char *tenant, size_t *ret, struct err *e)
 {
@@ -33,12 +36,12 @@ static int take_place(const char *tenant, size_t *ret, struct err *e)
 
 	pthread_mutex_lock(&lock);
 	for (i = 0; i < COURIERS_MAX; i++) {
-		own += strcmp(places[i], tenant) == 0;
-		if (!places[i][0])
+		own += strcmp(places[i].tenant, tenant) == 0;
+		if (!places[i].tenant[0])
 			place = i;
 	}
 	if (place < COURIERS_MAX && own < COURIERS_OF_TENANT_MAX)
-		snprintf(places[place], STATE_NAME_MAX, "%s", tenant);
+		snprintf(places[place].tenant, STATE_NAME_MAX, "%s", tenant);
 	pthread_mutex_unlock(&lock);
 	*ret = place;
 	if (own >= COURIERS_OF_TENANT_MAX)
@@ -57,8 +60,21 @@ static int take_place(const char *tenant, size_t *ret, struct err *e)
 static void give_place(size_t place)
 {
 	pthread_mutex_lock(&lock);
-	places[place][0] = '\0';
+	places[place].tenant[0] = '\0';
+	places[place].domain[0] = '\0';
 	pthread_mutex_unlock(&lock);
+}
+
+bool courier_is(const char *domain)
+{
+	bool found = false;
+	size_t i;
+
+	pthread_mutex_lock(&lock);
+	for (i = 0; i < COURIERS_MAX; i++)
+		found |= strcmp(places[i].domain, domain) == 0;
+	pthread_mutex_unlock(&lock);
+	return found;
 }
 
 int courier_new(struct world *w, const char *tenant, struct courier **ret,
@@ -85,6 +101,9 @@ int courier_new(struct world *w, const char *tenant, struct courier **ret,
 	c->vm.events.conn.fd = -1;
 	snprintf(c->vm.name, sizeof(c->vm.name), "courier");
 	vm_set_id(&c->vm);
+	pthread_mutex_lock(&lock);
+	vm_domain_name(&c->vm, places[place].domain);
+	pthread_mutex_unlock(&lock);
 	*ret = c;
 	return 0;
 }

@@ -17,6 +17,8 @@ struct courier;
 /* -EBUSY: too many at once, or of this tenant. */
 int courier_new(struct world *w, const char *tenant, struct courier **ret,
 		struct err *e);
+/* Is this domain one that works? */
+bool courier_is(const char *domain);
 /* Whom its files must belong to. */
 uid_t courier_uid(const struct courier *c);
 /* Boots it. */

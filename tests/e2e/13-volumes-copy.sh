@@ -143,6 +143,7 @@ hyb volume export v >"$WORK/slow2" &
 SECOND=$!
 exec 8<"$WORK/slow2"
 head -c 1000 <&8 >/dev/null
+is "its VM is no leftover" "$(hyb doctor --repair -o json | jq -r '.[] | select(.name == "leftovers").message')" "0 VMs that no stack has, 0 removed"
 fails "a tenant has two at once" 1 "2 volumes of the tenant .* no more at once" hyb volume export v -o "$WORK/third"
 kill_9 $SECOND
 exec 8<&-

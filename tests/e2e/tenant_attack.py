@@ -299,11 +299,27 @@ def with_descriptors():
         c.close()
 
 
+def many_secrets():
+    """No quota counts them: there is an end all the same."""
+    c = Connection()
+    made = 0
+    while made < 1100 and "error" not in c.call("io.hyb.Host.SecretSet", {"name": "s%d" % made, "data": "00"}):
+        made += 1
+    if not 0 < made <= 1000:
+        complain(made, "secrets were taken")
+    elif "error" in c.call("io.hyb.Host.SecretSet", {"name": "s0", "data": "01"}):
+        complain("one that is there is not set again")
+    for i in range(made):
+        c.call("io.hyb.Host.SecretRemove", {"name": "s%d" % i})
+    c.close()
+
+
 table = methods()
 if len(table) < 40:
     complain("only", len(table), "methods were read")
 begin = alive("nothing")
-for step in (broken_frames, lambda: with_odd_types(table), lambda: same_words(table), with_descriptors):
+for step in (broken_frames, lambda: with_odd_types(table), lambda: same_words(table), with_descriptors,
+             many_secrets):
     step()
     if alive(step) != begin:
         complain("another hybd answers after", step)
