@@ -500,6 +500,9 @@ static int down(struct request *q, struct vl_call *call, bool volumes,
 		r = change_wait(q, &t, p.timeout, e);
 	if (r == 0 && volumes)
 		volume_reap(q->api->volumes);
+	if (r == 0 && world_is_wanted(q->api->world, q->tenant, t.stack))
+		r = err_set(e, ECANCELED,
+			    "it was taken down, and deployed again meanwhile");
 	return change_reply(q, changes, r, e);
 }
 

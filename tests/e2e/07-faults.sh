@@ -208,10 +208,12 @@ done
 is "20 deploys and downs of one stack at once: each is answered" "$HUNG" 0
 check "deploy" hyb deploy "$WORK/s.yaml"
 is "and it is there, once" "$(now), plan $(plan s)" "$UP, plan 0"
-hyb down s >/dev/null 2>&1 &
-begun $!
+hyb down s >"$WORK/down" 2>&1 &
+DOWN=$!
+begun $DOWN
 check "deploy while it is taken down" hyb deploy "$WORK/s.yaml"
-wait $!
+if wait $DOWN; then DOWN="ended before"; else DOWN=$(cat "$WORK/down"); fi
+like "who takes it down hears of that" "$DOWN" "ended before|deployed again meanwhile"
 is "it is there" "$(now), plan $(plan s)" "$UP, plan 0"
 hyb stop s/one/idle >/dev/null 2>&1 &
 begun $!
