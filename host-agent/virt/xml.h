@@ -26,7 +26,7 @@ struct xml_domain {
 	const char *initramfs;
 	const char *cmdline;
 	uint32_t tsc_khz; /* emulated: of the host's; 0: not known */
-	bool cgroups; /* the vm's host limits can be had */
+	bool cgroups;	  /* the vm's host limits can be had */
 };
 
 /* Links in a VM's directory to the disk that it boots from. */
