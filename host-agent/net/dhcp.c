@@ -303,6 +303,19 @@ static void tell(struct net *n, const char *tenant)
 		syscall(SYS_pidfd_send_signal, d.fd, SIGHUP, NULL, 0);
 }
 
+/* Of a machine's line dnsmasq takes some words for something else: that it is
+ * to be left without an address, or how long that is its own ("7d"). A machine
+ * of such a name is not told it. */
+static bool is_told(const char *name)
+{
+	size_t digits = strspn(name, "0123456789");
+	const char *unit = name + digits;
+
+	if (strcmp(name, "ignore") == 0 || strcmp(name, "infinite") == 0)
+		return false;
+	return !digits || (*unit && (!strchr("smhdw", *unit) || unit[1]));
+}
+
 /* Written beside the folder, which is watched, and moved into it. */
 int dhcp_add(struct net *n, const char *tenant, unsigned int number,
 	     const char *host_name, struct err *e)
@@ -312,6 +325,8 @@ int dhcp_add(struct net *n, const char *tenant, unsigned int number,
 	struct net_machine m;
 	int len, r;
 
+	if (host_name && !is_told(host_name))
+		host_name = NULL;
 	net_machine_address(number, &m);
 	len = snprintf(text, sizeof(text), "%s,%s%s%s\n", m.mac, m.ip,
 		       host_name ? "," : "", host_name ? host_name : "");

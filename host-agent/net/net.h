@@ -80,7 +80,8 @@ void net_machine_address(unsigned int number, struct net_machine *ret);
  * is part of it); *ret_fd: its descriptor, O_CLOEXEC, non-blocking, with
  * IFF_TAP | IFF_NO_PI | IFF_VNET_HDR, one queue. The tap is gone with the last
  * descriptor: so give it to QEMU and close it. host_name is what DHCP tells
- * the guest it is called (a name_is_valid() name), NULL: nothing.
+ * the guest it is called (a name_is_valid() name; a few that dnsmasq has another
+ * meaning for are not told), NULL: nothing.
  * -EBUSY: a QEMU has this machine's tap. ret may be NULL.
  */
 int net_machine_add(struct net *n, const char *tenant, unsigned int number,

@@ -451,6 +451,17 @@ def left_behind(ctl):
 
 
 def renamed(ctl):
+    """Words that dnsmasq has a meaning of its own for are names as well."""
+    def told(name):
+        one = machine(ctl, "a", 7, name)
+        ok(until(lambda: one.lease()[1].get(12) is None),
+           f"a machine may be called '{name}'")
+        equal(struct.unpack("!I", one.lease()[1][51])[0], 12 * 3600,
+              "and has its address as long as others")
+        os.close(one.fd)
+
+    for name in ("ignore", "90d"):
+        told(name)
     one = machine(ctl, "a", 7, "shop")
     ok(until(lambda: one.lease()[1].get(12) == b"shop"), "a new name is told")
     return one
