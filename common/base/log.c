@@ -88,8 +88,11 @@ static void start_anew(void)
 		return;
 	fd = open(limited.path,
 		  O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0640);
-	if (fd < 0)
+	if (fd < 0) {
+		/* By its name it is known the next time. */
+		(void)rename(old, limited.path);
 		return;
+	}
 	dup2(fd, STDERR_FILENO);
 	if (out_too)
 		dup2(fd, STDOUT_FILENO);

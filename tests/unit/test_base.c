@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
@@ -438,9 +439,12 @@ static void test_log(void **state)
 	char dir[] = "/tmp/hyb-test-XXXXXX", log[64], old[64];
 	int err = dup(STDERR_FILENO), out = dup(STDOUT_FILENO), fd, i;
 	struct stat a, b, self, std;
+	struct rlimit many, few;
 
 	(void)state;
 	assert_non_null(mkdtemp(dir));
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &many), 0);
+	few = (struct rlimit){.rlim_cur = 3, .rlim_max = many.rlim_max};
 	snprintf(log, sizeof(log), "%s/log", dir);
 	snprintf(old, sizeof(old), "%s/log.1", dir);
 	fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
@@ -448,8 +452,13 @@ static void test_log(void **state)
 	fflush(stdout);
 	dup2(fd, STDERR_FILENO);
 	log_limit(log, 4096);
-	for (i = 0; i < 1000; i++)
+	/* At first there is no descriptor for a new file. */
+	setrlimit(RLIMIT_NOFILE, &few);
+	for (i = 0; i < 1000; i++) {
+		if (i == 200)
+			setrlimit(RLIMIT_NOFILE, &many);
 		log_error("a line of some length, number %d", i);
+	}
 	fstat(STDERR_FILENO, &self);
 	fstat(STDOUT_FILENO, &std);
 	/* Another file is left alone. */
