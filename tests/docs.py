@@ -328,7 +328,8 @@ def check_links():
 
 def check_paths():
     problems = []
-    tops = "common|docs|guest-agent|host-agent|images|kernel-config|tests"
+    # An instance's folder has images, too.
+    tops = "common|docs|guest-agent|host-agent|images/guest|images/oci|kernel-config|tests"
     for path in DOCUMENTS:
         for p in re.findall(r"`((?:%s)/[\w./-]+)`" % tops, read(path)):
             if not os.path.exists(p.rstrip("/")):
