@@ -236,6 +236,7 @@ struct agent {
 	struct volume_job volume_jobs[AGENT_VOLUME_JOBS_MAX];
 	struct folder folders[AGENT_FOLDERS_MAX];
 	char frozen[AGENT_SERIAL_MAX + 1]; /* volume; "": none */
+	struct peer *freezer;		   /* whose connection holds it */
 	struct timer thaw;
 };
 

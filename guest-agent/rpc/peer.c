@@ -131,8 +131,7 @@ void peer_close(struct peer *p)
 	poller_timer_cancel(&a->poller, &p->timer);
 	if (mode && mode->gone)
 		mode->gone(p);
-	if (p->wait == WAIT_VOLUME)
-		volumes_peer_gone(p);
+	volumes_peer_gone(p);
 	poller_close(&a->poller, &p->watch);
 	p->conn.fd = -1;
 	vl_conn_done(&p->conn);

@@ -397,6 +397,7 @@ static int thaw(struct agent *a)
 
 	place_of(a->frozen, place);
 	a->frozen[0] = '\0';
+	a->freezer = NULL;
 	poller_timer_cancel(&a->poller, &a->thaw);
 	root = open_dir(AT_FDCWD, place);
 	return root < 0 || ioctl(root, FITHAW, 0) < 0 ? -errno : 0;
@@ -410,10 +411,12 @@ static void on_thaw(struct timer *t)
 		thaw(a);
 }
 
-/* For who asked, as long as he is there. */
+/* For who asked, as long as he is there: a host that ends in the middle of a
+ * copy does not leave writers standing. */
 static void on_frozen(struct agent *a, const struct volume_job *job)
 {
 	snprintf(a->frozen, sizeof(a->frozen), "%s", job->serial);
+	a->freezer = job->peer;
 	a->thaw.fn = on_thaw;
 	poller_timer_set(&a->poller, &a->thaw, now_ms() + AGENT_FREEZE_MS);
 	if (!job->peer)
@@ -470,6 +473,8 @@ void volumes_peer_gone(struct peer *p)
 	for (i = 0; i < AGENT_VOLUME_JOBS_MAX; i++)
 		if (p->agent->volume_jobs[i].peer == p)
 			p->agent->volume_jobs[i].peer = NULL;
+	if (p->agent->frozen[0] && p->agent->freezer == p)
+		thaw(p->agent);
 }
 
 static int check_params(const struct volume_params *q, struct err *e)

@@ -138,6 +138,7 @@ int volume_by_name(struct request *q, const char *name, char volume[256],
 /* The guest that writes to a volume, and how to stop it for a moment. */
 struct volume_writer {
 	struct vsock_addr addr;
+	struct agent agent; /* open while it is stopped */
 	char serial[24];
 	struct volume_quiet quiet;
 };

@@ -355,26 +355,29 @@ int on_volume_remove(void *ctx, struct vl_call *call, struct err *e)
 
 /* ------------------------------------------------------------ snapshots */
 
+/* For as long as the connection is there: should hybd end, it goes on. */
 static int freeze_writer(void *arg, struct err *e)
 {
-	_cleanup_agent_ struct agent a = {.conn.fd = -1};
-	const struct volume_writer *w = arg;
+	struct volume_writer *w = arg;
 	uint64_t deadline = now_ms() + FREEZE_MS;
 	int r;
 
-	r = agent_open(&a, &w->addr, deadline, e);
-	return r < 0 ? r : agent_freeze_volume(&a, w->serial, deadline, e);
+	r = agent_open(&w->agent, &w->addr, deadline, e);
+	if (r == 0)
+		r = agent_freeze_volume(&w->agent, w->serial, deadline, e);
+	if (r < 0)
+		agent_close(&w->agent);
+	return r;
 }
 
 static int thaw_writer(void *arg, struct err *e)
 {
-	_cleanup_agent_ struct agent a = {.conn.fd = -1};
-	const struct volume_writer *w = arg;
-	uint64_t deadline = now_ms() + FREEZE_MS;
-	int r;
+	struct volume_writer *w = arg;
+	int r = agent_thaw_volume(&w->agent, w->serial, now_ms() + FREEZE_MS,
+				  e);
 
-	r = agent_open(&a, &w->addr, deadline, e);
-	return r < 0 ? r : agent_thaw_volume(&a, w->serial, deadline, e);
+	agent_close(&w->agent);
+	return r;
 }
 
 bool volume_writer_find(struct request *q, const struct state_volume *v,
@@ -388,6 +391,7 @@ bool volume_writer_find(struct request *q, const struct state_volume *v,
 	if (state_volume_uses(q->api->state, v->id, &uses, &n, NULL) < 0)
 		return false;
 	volume_serial(v->id, ret->serial);
+	ret->agent.conn.fd = -1;
 	ret->quiet = (struct volume_quiet){
 		.freeze = freeze_writer, .thaw = thaw_writer, .arg = ret};
 	world_lock(q->api->world);

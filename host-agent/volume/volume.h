@@ -87,7 +87,8 @@ static inline bool volume_is_copy(int64_t vm_id)
 	return vm_id < 0;
 }
 
-/* Stops the writer of a volume that is in use, and lets it go on. */
+/* Stops the writer of a volume that is in use, and lets it go on; freeze without
+ * thaw where it failed. */
 struct volume_quiet {
 	int (*freeze)(void *arg, struct err *e);
 	int (*thaw)(void *arg, struct err *e);

@@ -26,26 +26,6 @@ if [ -z "${ONLY:-}" ]; then
 fi
 EVERY="openat fchown fchmod ftruncate ioctl copy_file_range pwrite64 fsync fdatasync rename renameat link linkat unlink unlinkat mkdir rmdir chown clone3 socketpair pipe2"
 
-# killed_at CALL N COMMAND...: runs it while hybd dies before the Nth such call of
-# any of its threads. 0: it did.
-killed_at() {
-	local call=$1 n=$2 pid strace
-	shift 2
-	pid=$(hybd_pid)
-	: >"$WORK/strace"
-	strace -f -o /dev/null -e trace="$call" -e inject="$call":signal=KILL:when="$n" -p "$pid" 2>"$WORK/strace" &
-	strace=$!
-	until grep -q attached "$WORK/strace" || gone $strace; do sleep 0.01; done
-	"$@" >"$WORK/out" 2>&1
-	status=$?
-	# Where it was a child that died, hybd says so and goes on.
-	[ $status != 0 ] && [ "$(hybd_pid)" != "$pid" ]
-	died=$?
-	kill $strace 2>/dev/null
-	wait $strace 2>/dev/null
-	[ $died = 0 ] || [ $status != 0 ]
-}
-
 no_process() { [ "$(ours | grep -vc '[h]ybd --root\|[s]trace')" = 0 ]; }
 # Files of ROOT/volumes, but for templates, and of ROOT/disks.
 files() { (cd "$HYB_ROOT" && find volumes disks -type f -o -type l | grep -v '^volumes/\.' | sort | tr '\n' ' '); }

@@ -118,6 +118,11 @@ check "and it can be written to" c 'echo more >/data/more'
 check "snapshot of a volume that is written to" hyb volume snapshot s/data@before
 fails "not twice by one name" 1 'such a snapshot' hyb volume snapshot s/data@before
 is "it is listed" "$(hyb volume inspect s/data | jq -r '.snapshots[] | .name + " " + .state')" "before ready"
+if command -v strace >/dev/null; then
+	killed_at ioctl 1 hyb volume snapshot s/data@killed && T=$SECONDS
+	check "hybd is killed while it copies: its writer goes on" c 'echo x >/data/x && sync'
+	is "at once, not after a minute" "$((SECONDS - T < 45)) $(hyb volume inspect s/data | jq -r '.snapshots[].name')" "1 before"
+fi
 check "the guest goes on" c 'echo after >/data/more && sync'
 fails "no restore while it is in use" 1 'in use' hyb volume restore s/data@before
 check "stop" hyb stop s

@@ -77,6 +77,26 @@ p.register(fd, select.POLLIN)
 sys.exit(not p.poll(60000))' "$1"
 }
 
+# killed_at CALL N COMMAND...: runs it while hybd dies before the Nth such call of
+# any of its threads. 0: it did.
+killed_at() {
+	local call=$1 n=$2 pid strace
+	shift 2
+	pid=$(hybd_pid)
+	: >"$WORK/strace"
+	strace -f -o /dev/null -e trace="$call" -e inject="$call":signal=KILL:when="$n" -p "$pid" 2>"$WORK/strace" &
+	strace=$!
+	until grep -q attached "$WORK/strace" || gone $strace; do sleep 0.01; done
+	"$@" >"$WORK/out" 2>&1
+	status=$?
+	# Where it was a child that died, hybd says so and goes on.
+	[ $status != 0 ] && [ "$(hybd_pid)" != "$pid" ]
+	died=$?
+	kill $strace 2>/dev/null
+	wait $strace 2>/dev/null
+	[ $died = 0 ] || [ $status != 0 ]
+}
+
 # gone PID: there is no such process, or only what nobody has waited for
 gone() { [ ! -e "/proc/$1" ] || grep -q '^State:.Z' "/proc/$1/status" 2>/dev/null; }
 
