@@ -8,7 +8,7 @@ cd "$(dirname "$0")/../.."
 export PATH=$PWD/build/default/bin:$PATH
 export HYB_ACCEL=${HYB_ACCEL:-tcg}
 name=${1:-}
-vm_figures="cold_deploy exec logs cp guest_fixed_memory smallest_vm host_memory read_image read_volume read_bind image_second image_cache engine_many_agent"
+vm_figures="cold_deploy exec logs cp guest_fixed_memory smallest_vm host_memory read_image read_volume volume_fsync read_bind image_second image_cache engine_many_agent"
 image_figures="image_convert"
 pull_figures="pull_second"
 host_figures="scratch_ready"

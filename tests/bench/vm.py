@@ -421,6 +421,36 @@ def read_(disk):
                    f"guest's page cache dropped before each; median of {rounds} pairs")
 
 
+def volume_fsync():
+    """4 KiB appended and synced in a container: beside the guest's own, and the host's in the same folder."""
+    rounds = 100 * ROUNDS
+    text = f"4 KiB appended and fsynced, {rounds} times in turns"
+    with Root() as root:
+        build_reader(root)
+        restart_hybd()
+        import_image(root, "reader", 1)
+        manifest(root.file("s.yaml"), "s", ["sleep", "100000"], memory="128m", image="reader",
+                 container='        volumes: ["v:/v"]\n', extra="volumes:\n  v: { size: 64m }\n")
+        hyb("deploy", root.file("s.yaml"))
+        hyb("exec", "s/vm/c", "--", "sh", "-c", "cp /bench.bin /v/ && sync")
+        volume, guest, scratch, host = [], [], [], []
+        # The host's in turns with the container's, ten at a time: the machine has its moods.
+        for _ in range(rounds // 10):
+            got = [float(x) for x in hyb("exec", "s/vm/c", "--", "reader", "/v/append", "volume", "append", "10")
+                   .stdout.split()]
+            volume += got[::2]
+            guest += got[1::2]
+            for out, args in ((scratch, ["hyb", "exec", "s/vm/c", "--", "reader", "/append"]),
+                              (host, [root.file("reader"), root.file("volumes/append")])):
+                out += [float(x) for x in subprocess.run([*args, "alone", "append", "10"], check=True,
+                                                         capture_output=True).stdout.split()]
+        for name, mine in ("volume", volume), ("scratch", scratch):
+            for what, of in ("", statistics.median), ("_p99", lambda x: statistics.quantiles(x, n=100)[98]):
+                figure(f"{name}_fsync{what}", of(mine), "us", of(mine) / of(guest),
+                       f"the guest outside containers on the volume, {of(guest):.0f} us; on the host, in the same "
+                       f"file system, {of(host):.0f} us, ratio {of(mine) / of(host):.2f}; {text}")
+
+
 def read_bind():
     """Files read once each in a new VM: through virtiofs, and from a volume."""
     files, megabytes = 7, 48
@@ -606,7 +636,7 @@ def engine_many_agent():
 FIGURES = {"cold_deploy": cold_deploy, "exec": exec_, "logs": logs, "cp": cp,
            "guest_fixed_memory": guest_fixed_memory, "smallest_vm": smallest_vm,
            "host_memory": host_memory, "read_image": lambda: read_("image"),
-           "read_volume": lambda: read_("volume"), "read_bind": read_bind,
+           "read_volume": lambda: read_("volume"), "volume_fsync": volume_fsync, "read_bind": read_bind,
            "image_second": image_second, "image_cache": image_cache,
            "engine_many_agent": engine_many_agent}
 
