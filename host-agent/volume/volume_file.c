@@ -294,32 +294,49 @@ bool volume_file_is_unclean(int fd)
 	       (le32toh(incompat) & 4);
 }
 
+/* Looked at before it is opened: to open a device may do something. */
+static int open_file(struct volume_store *s, const struct state_volume *v,
+		     int dir, const char *name, struct err *e)
+{
+	struct stat st;
+	int fd;
+
+	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return errno == ENOENT
+			       ? err_set(e, ENXIO,
+					 "its disk '%s/%s/%s' is gone: it is "
+					 "not made again, for it would be empty",
+					 s->dir, v->tenant, name)
+			       : err_sys(e, errno, "its disk '%s'", name);
+	if (!S_ISREG(st.st_mode))
+		return err_set(e, EEXIST,
+			       "what is in the place of its disk '%s' is no "
+			       "regular file",
+			       name);
+	fd = openat(dir, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	return fd < 0 ? err_sys(e, errno, "open its disk '%s'", name) : fd;
+}
+
 int volume_file_open(struct volume_store *s, const struct state_volume *v,
 		     struct err *e)
 {
 	_cleanup_close_ int dir = volume_dir(s, v->tenant, false, e), fd = -1;
-	char name[32];
+	char name[32], full[136];
 	int r;
 
 	if (dir < 0)
 		return dir;
 	volume_file_name(v->id, name);
-	fd = openat(dir, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	if (fd < 0 && errno == ENOENT)
-		return err_set(e, ENXIO,
-			       "its disk '%s/%s/%s' is gone: it is not made "
-			       "again, for it would be empty",
-			       s->dir, v->tenant, name);
-	if (fd < 0 && (errno == ELOOP || errno == EISDIR))
-		return err_set(e, EEXIST,
-			       "what is in the place of its disk '%s' is no "
-			       "regular file",
-			       name);
-	if (fd < 0)
-		return err_sys(e, errno, "open its disk '%s'", name);
-	r = check_stat(s, v, fd, name, e);
+	fd = open_file(s, v, dir, name, e);
+	r = fd < 0 ? fd : check_stat(s, v, fd, name, e);
 	if (r == 0)
 		r = volume_file_check_super(v, fd, name, e);
+	if (r == -EEXIST || r == -ENXIO)
+		err_hint(e,
+			 "put the volume's own file back%s, or `hyb volume "
+			 "restore %s@SNAPSHOT`",
+			 r == -EEXIST ? ", or take this one away" : "",
+			 volume_format(v, full));
 	return r < 0 ? r : steal_fd(&fd);
 }
 
