@@ -208,6 +208,18 @@ static int read_header(int fd, const char *what, uint64_t *ret_size,
 	return qcow2_check(head, (size_t)n, ret_size, e);
 }
 
+/* Without what it was converted from it takes less: told before the disk is
+ * there, as from then on it can be removed. */
+static int shrink(const struct import *im, uint64_t size, struct err *e)
+{
+	const struct disk_quota *q = &im->s->quota;
+
+	if (unlink(im->in) < 0)
+		return err_sys(e, errno, "remove '%s'", im->in);
+	return q->hold ? q->hold(q->arg, im->tenant, im->name, size, false, e)
+		       : 0;
+}
+
 static int from_qcow2(struct import *im, int fd, uint64_t file_size,
 		      uint64_t *ret_size, struct err *e)
 {
@@ -237,7 +249,7 @@ static int from_qcow2(struct import *im, int fd, uint64_t file_size,
 		r = disk_convert(im->s, im->uid, im->in, im->raw, *ret_size, e);
 	if (r == 0)
 		r = give(im, 0, 0, e);
-	return r;
+	return r < 0 ? r : shrink(im, *ret_size, e);
 }
 
 /* What qemu-img left must be what was to be made: its uid may have put
@@ -272,8 +284,13 @@ static int publish(const struct import *im, const char *tenant,
 	r = dir_make(dir, 0700, e);
 	if (r < 0)
 		return r;
-	if (link(im->raw, path) == 0)
-		return dir_sync(dir, e);
+	if (link(im->raw, path) == 0) {
+		r = dir_sync(dir, e);
+		/* What is told to have failed is not there. */
+		if (r < 0)
+			(void)unlink(path);
+		return r;
+	}
 	if (errno != EEXIST)
 		return err_sys(e, errno, "link '%s'", path);
 	err_set(e, EEXIST, "there is a disk '%s' already", name);
@@ -325,10 +342,7 @@ int disk_import(struct disk_store *s, const char *tenant, const char *name,
 		r = seal(&im, size, e);
 	if (r == 0)
 		r = publish(&im, tenant, name, e);
-	if (r == 0 && im.held) {
+	if (r == 0)
 		im.held = false;
-		(void)s->quota.hold(s->quota.arg, tenant, name, size, false,
-				    NULL);
-	}
 	return r < 0 ? r : disk_get(s, tenant, name, ret, e);
 }
