@@ -22,14 +22,13 @@
  *
  * It writes no file: a machine's address follows from its number.
  */
+#include "common/base/cage.h"
 #include "common/base/cleanup.h"
 #include "common/base/parse.h"
 #include "common/base/sandbox.h"
 
 #include <fcntl.h>
-#include <getopt.h>
 #include <linux/capability.h>
-#include <sched.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -60,8 +59,10 @@ static const char usage_text[] =
 	"3 is the folder of the machines. --wait: goes on once a byte comes on\n"
 	"standard input, ends at its end.\n";
 
-static int parse_option(int c, struct options *o)
+static int parse_option(int c, void *arg)
 {
+	struct options *o = arg;
+
 	switch (c) {
 	case 'u':
 		return parse_uid(optarg, &o->uid);
@@ -92,34 +93,18 @@ static int parse_options(int argc, char **argv, struct options *o)
 		{"wait", no_argument, NULL, 'w'},
 		{NULL, 0, NULL, 0},
 	};
-	int c;
+	int r = cage_options(argc, argv, longs, parse_option, o);
 
-	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1)
-		if (parse_option(c, o) < 0)
-			return -EINVAL;
-	return optind != argc || !o->uid || !o->interface || !o->range ||
-			       !o->mask
-		       ? -EINVAL
-		       : 0;
+	if (r == 0 && (!o->uid || !o->interface || !o->range || !o->mask))
+		r = -EINVAL;
+	return r;
 }
 
 /* ------------------------------------------------------------------- view */
 
-/* A mount of its own of what is at source. */
-static int take(int dir, const char *source, struct err *e)
+/* That at VIEW/name. */
+static int put(int tree, const char *name, bool folder, struct err *e)
 {
-	int fd = (int)syscall(SYS_open_tree, dir, source,
-			      OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC |
-				      (*source ? 0 : AT_EMPTY_PATH));
-
-	return fd < 0 ? err_sys(e, errno, "take '%s'", source) : fd;
-}
-
-/* That at VIEW/name, read-only. */
-static int put(int tree, const char *name, bool folder, uint64_t attrs,
-	       struct err *e)
-{
-	struct mount_attr attr = {.attr_set = attrs, .propagation = MS_PRIVATE};
 	char at[128];
 	int fd;
 
@@ -132,21 +117,15 @@ static int put(int tree, const char *name, bool folder, uint64_t attrs,
 			return err_sys(e, errno, "make '%s'", at);
 		close(fd);
 	}
-	if (syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH, &attr,
-		    sizeof(attr)) < 0)
-		return err_sys(e, errno, "set the flags of '%s'", at);
-	if (syscall(SYS_move_mount, tree, "", AT_FDCWD, at,
-		    MOVE_MOUNT_F_EMPTY_PATH) < 0)
-		return err_sys(e, errno, "mount '%s'", at);
-	return 0;
+	return cage_put(tree, AT_FDCWD, at, e);
 }
 
 static int show(const char *source, const char *name, bool folder,
 		uint64_t attrs, struct err *e)
 {
-	_cleanup_close_ int tree = take(AT_FDCWD, source, e);
+	_cleanup_close_ int tree = cage_take(AT_FDCWD, source, attrs, e);
 
-	return tree < 0 ? tree : put(tree, name, folder, attrs, e);
+	return tree < 0 ? tree : put(tree, name, folder, e);
 }
 
 static int make_folder(const char *name, struct err *e)
@@ -182,12 +161,12 @@ static int show_libraries(const char *name, struct err *e)
 /* The view's root, writable still. */
 static int make_root(struct err *e)
 {
+	int r = cage_namespaces(e);
+
+	if (r < 0)
+		return r;
 	/* The ids that will read it are not those that make it. */
 	umask(022);
-	if (unshare(CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS) < 0)
-		return err_sys(e, errno, "make namespaces");
-	if (mount(NULL, "/", NULL, MS_PRIVATE | MS_REC, NULL) < 0)
-		return err_sys(e, errno, "make mounts private");
 	if (mount("tmpfs", VIEW, "tmpfs", MS_NOSUID | MS_NODEV,
 		  "size=64k,nr_inodes=32,mode=0755") < 0)
 		return err_sys(e, errno, "mount a tmpfs");
@@ -201,7 +180,7 @@ static int make_view(struct err *e)
 	static const char *const folders[] = {"usr", "etc", "dev"};
 	static const char *const devices[] = {"/dev/null", "/dev/urandom"};
 	/* Before there is another mount namespace than its own. */
-	_cleanup_close_ int hosts = take(HOSTS_FD, "", e);
+	_cleanup_close_ int hosts = cage_take(HOSTS_FD, "", ATTRS, e);
 	size_t i;
 	int r;
 
@@ -222,7 +201,7 @@ static int make_view(struct err *e)
 			 e);
 	if (r == 0)
 		r = show(DNSMASQ, "dnsmasq", false, ATTRS, e);
-	return r < 0 ? r : put(hosts, "hosts", true, ATTRS, e);
+	return r < 0 ? r : put(hosts, "hosts", true, e);
 }
 
 /* ----------------------------------------------------------------- filter */
@@ -344,8 +323,9 @@ static int cage(const struct options *o, struct err *e)
 	return r < 0 ? r : filter(e);
 }
 
-static int run(const struct options *o, struct err *e)
+static int run(void *arg, struct err *e)
 {
+	const struct options *o = arg;
 	char interface[64], range[64];
 	const char *const argv[] = {
 		"dnsmasq",
@@ -396,20 +376,13 @@ static int run(const struct options *o, struct err *e)
 int main(int argc, char **argv)
 {
 	struct options o = {.uid = 0};
-	struct err e = ERR_INIT;
-	int r;
-	char c;
+	struct cage c = {
+		.name = "hyb-dhcpd", .n_fds = 1, .run = run, .arg = &o};
 
 	if (parse_options(argc, argv, &o) < 0) {
 		fputs(usage_text, stderr);
 		return EXIT_USAGE;
 	}
-	/* Whoever started us is gone before it wrote down that it did. */
-	if (o.wait && read(STDIN_FILENO, &c, 1) != 1)
-		return 0;
-	r = sandbox_start(HOSTS_FD + 1, &e);
-	if (r == 0)
-		r = run(&o, &e);
-	fprintf(stderr, "hyb-dhcpd: %s\n", e.msg);
-	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+	c.wait = o.wait;
+	return cage_main(&c);
 }

@@ -25,17 +25,15 @@
  * the host by another way than this mount. virtiofsd then adds its own
  * namespaces, change of root, capabilities and filter.
  */
+#include "common/base/cage.h"
 #include "common/base/cleanup.h"
-#include "common/base/log.h"
 #include "common/base/parse.h"
 #include "common/base/sandbox.h"
 
 #include <fcntl.h>
-#include <getopt.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
-#include <sched.h>
 #include <stddef.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -80,8 +78,10 @@ static int parse_owner(char *s, struct options *o)
 		       : 0;
 }
 
-static int parse_option(int c, struct options *o)
+static int parse_option(int c, void *arg)
 {
+	struct options *o = arg;
+
 	switch (c) {
 	case 'i':
 		return parse_uid(optarg, &o->own_id);
@@ -118,15 +118,12 @@ static int parse_options(int argc, char **argv, struct options *o)
 		{"wait", no_argument, NULL, 'w'},
 		{NULL, 0, NULL, 0},
 	};
-	int c;
+	int r = cage_options(argc, argv, longs, parse_option, o);
 
-	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1)
-		if (parse_option(c, o) < 0)
-			return -EINVAL;
-	if (optind != argc || !o->own_id || !o->owner_uid || !o->owner_gid ||
-	    !o->range || !o->base || !o->name)
-		return -EINVAL;
-	return 0;
+	if (r == 0 && (!o->own_id || !o->owner_uid || !o->owner_gid ||
+		       !o->range || !o->base || !o->name))
+		r = -EINVAL;
+	return r;
 }
 
 /* ---------------------------------------------------------------- mounts */
@@ -134,12 +131,7 @@ static int parse_options(int argc, char **argv, struct options *o)
 /* What is shared as a mount of its own, without what is mounted below it. */
 static int take_shared(bool *ret_file, bool read_only, struct err *e)
 {
-	struct mount_attr attr = {
-		.attr_set = ATTRS | (read_only ? MOUNT_ATTR_RDONLY : 0),
-		.propagation = MS_PRIVATE,
-	};
 	struct stat st;
-	int fd;
 
 	if (fstat(SHARED_FD, &st) < 0 ||
 	    (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode)))
@@ -147,17 +139,8 @@ static int take_shared(bool *ret_file, bool read_only, struct err *e)
 			       "descriptor %d is no folder and no file",
 			       SHARED_FD);
 	*ret_file = S_ISREG(st.st_mode);
-	fd = (int)syscall(SYS_open_tree, SHARED_FD, "",
-			  AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
-	if (fd < 0)
-		return err_sys(e, errno, "take what is shared");
-	if (syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH, &attr,
-		    sizeof(attr)) < 0) {
-		err_sys(e, errno, "make what is shared nosuid and nodev");
-		close(fd);
-		return -e->code;
-	}
-	return fd;
+	return cage_take(SHARED_FD, "",
+			 ATTRS | (read_only ? MOUNT_ATTR_RDONLY : 0), e);
 }
 
 /* The root of the share, with nothing but the place for what is shared. */
@@ -188,20 +171,20 @@ static int mount_shared(const struct options *o, struct err *e)
 {
 	_cleanup_close_ int tree = -1, root = -1;
 	bool file = false;
+	int r;
 
 	tree = take_shared(&file, o->read_only, e);
 	if (tree < 0)
 		return tree;
-	if (unshare(CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS) < 0)
-		return err_sys(e, errno, "make namespaces");
-	if (mount(NULL, "/", NULL, MS_PRIVATE | MS_REC, NULL) < 0)
-		return err_sys(e, errno, "make mounts private");
+	r = cage_namespaces(e);
+	if (r < 0)
+		return r;
 	root = mount_root(o->name, file, e);
 	if (root < 0)
 		return root;
-	if (syscall(SYS_move_mount, tree, "", root, o->name,
-		    MOVE_MOUNT_F_EMPTY_PATH) < 0)
-		return err_sys(e, errno, "mount what is shared");
+	r = cage_put(tree, root, o->name, e);
+	if (r < 0)
+		return r;
 	close(SHARED_FD);
 	return 0;
 }
@@ -288,8 +271,9 @@ static int limit_fds(struct err *e)
 	return 0;
 }
 
-static int run(const struct options *o, struct err *e)
+static int run(void *arg, struct err *e)
 {
+	const struct options *o = arg;
 	static char *const argv[] = {"virtiofsd",
 				     "-f",
 				     "--fd=4",
@@ -320,21 +304,12 @@ static int run(const struct options *o, struct err *e)
 int main(int argc, char **argv)
 {
 	struct options o = {.own_id = 0};
-	struct err e = ERR_INIT;
-	int r;
-	char c;
+	struct cage c = {.name = "hyb-fsd", .n_fds = 2, .run = run, .arg = &o};
 
 	if (parse_options(argc, argv, &o) < 0) {
 		fputs(usage_text, stderr);
 		return EXIT_USAGE;
 	}
-	log_init("hyb-fsd", LOG_LEVEL_INFO);
-	/* Whoever started us is gone before it wrote down that it did. */
-	if (o.wait && read(STDIN_FILENO, &c, 1) != 1)
-		return 0;
-	r = sandbox_start(5, &e);
-	if (r == 0)
-		r = run(&o, &e);
-	log_error("%s", e.msg);
-	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+	c.wait = o.wait;
+	return cage_main(&c);
 }

@@ -9,6 +9,7 @@
  * To a VM without an agent it connects by TCP, in a network namespace that it
  * is given; then its root is empty.
  */
+#include "common/base/cage.h"
 #include "common/base/cleanup.h"
 #include "common/base/fd.h"
 #include "common/base/log.h"
@@ -18,7 +19,6 @@
 
 #include <fcntl.h>
 #include <arpa/inet.h>
-#include <getopt.h>
 #include <jansson.h>
 #include <libgen.h>
 #include <sched.h>
@@ -69,8 +69,9 @@ static int parse_published(const char *s, struct options *o)
 	return 0;
 }
 
-static int parse_option(int c, struct options *o)
+static int parse_option(int c, void *arg)
 {
+	struct options *o = arg;
 	uint64_t v = 0;
 	int err = 0;
 
@@ -137,15 +138,11 @@ static int parse_options(int argc, char **argv, struct options *o)
 		{"wait", no_argument, NULL, 'w'},
 		{NULL, 0, NULL, 0},
 	};
-	int c;
 
 	*o = (struct options){.carrier.agent_port = 1024,
 			      .level = LOG_LEVEL_INFO};
-	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1)
-		if (parse_option(c, o) < 0)
-			return -EINVAL;
-	if (optind != argc || o->n_ports == 0 ||
-	    o->cid + o->tcp + (o->path != NULL) != 1 ||
+	if (cage_options(argc, argv, longs, parse_option, o) < 0 ||
+	    o->n_ports == 0 || o->cid + o->tcp + (o->path != NULL) != 1 ||
 	    o->netns != (o->tcp ? 3 + o->n_ports : 0) ||
 	    o->drop_ids != o->have_gid)
 		return -EINVAL;
@@ -234,8 +231,9 @@ static int lock(const struct options *o, struct err *e)
 	return sandbox_seccomp(calls, ARRAY_SIZE(calls), e);
 }
 
-static int run(struct options *o, struct err *e)
+static int run(void *arg, struct err *e)
 {
+	struct options *o = arg;
 	struct sandbox_spec spec = {.keep_net = o->netns != 0,
 				    .drop_ids = o->drop_ids,
 				    .uid = o->uid,
@@ -281,22 +279,16 @@ static int run(struct options *o, struct err *e)
 
 int main(int argc, char **argv)
 {
-	struct err e = ERR_INIT;
 	struct options o;
-	int err;
-	char c;
+	struct cage c = {
+		.name = "hyb-portd", .logs = true, .run = run, .arg = &o};
 
 	if (parse_options(argc, argv, &o) < 0) {
 		fputs(usage_text, stderr);
 		return EXIT_USAGE;
 	}
-	log_init("hyb-portd", o.level);
-	/* Whoever started us is gone before it wrote down that it did. */
-	if (o.wait && read(STDIN_FILENO, &c, 1) != 1)
-		return 0;
-	err = sandbox_start(3 + (unsigned int)o.n_ports + (o.netns != 0), &e);
-	if (err == 0)
-		err = run(&o, &e);
-	log_error("%s", e.msg);
-	return err < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+	log_init(c.name, o.level);
+	c.wait = o.wait;
+	c.n_fds = (unsigned int)o.n_ports + (o.netns != 0);
+	return cage_main(&c);
 }
