@@ -191,4 +191,47 @@ like "plan: other firmware" "$(hyb plan "$WORK/uefi.yaml")" "boot.firmware.*uefi
 check "down" hyb down modern
 is "nothing of them is left" "$(ls -A "$HYB_ROOT/machines" "$HYB_ROOT/vms" | grep -v :)$(networks)" ""
 check "their ports are closed" closed "$P1"
+
+# A hybd that is killed at any moment of a start, and of an end: one of
+# everything, then nothing. (What the disk has does not matter here.)
+cat >"$WORK/frail.yaml" <<EOF
+hyb: 1
+name: frail
+vms:
+  os:
+    boot: { disk: uefi }
+    resources: { vcpus: 1, memory: 64m }
+    restart: "no"
+    ports: ["$P1:80"]
+EOF
+killed() { # killed DELAY COMMAND...: hybd dies so long after it began
+	local hybd
+	hybd=$(hybd_pid)
+	"${@:2}" >/dev/null 2>&1 &
+	sleep "$1"
+	kill_9 "$hybd"
+	wait $!
+}
+until_is() { # until_is WANTED COMMAND...
+	local end=$((SECONDS + 120))
+	while [ "$("${@:2}" 2>&1)" != "$1" ] && [ $SECONDS -lt $end ]; do sleep 0.1; done
+}
+taps() { nsenter -t "$(cut -d' ' -f1 "$HYB_ROOT/net/default/dhcpd")" -n ip -br link | grep -c '^tap'; }
+bad=
+for d in 0.03 0.12 0.2 0.3; do
+	killed $d hyb deploy "$WORK/frail.yaml"
+	hyb deploy "$WORK/frail.yaml" >/dev/null 2>&1 || bad="$bad $d: deploy $?;"
+	pid=$(vm_field frail/os qemu_pid)
+	got="$(vm_field frail/os state) $(taps) $(ss -ltnH "sport = :$P1" | wc -l)"
+	[ "$got" = "running 1 1" ] || bad="$bad $d: $got;"
+	kill_9 "$pid"
+	until_is failed vm_field frail/os state
+	killed $d hyb down frail
+	hyb down frail >/dev/null 2>&1
+	until_is "[]" hyb vm ls -o json
+	got=$(ls -A "$HYB_ROOT/machines" "$HYB_ROOT/vms" | grep -v :)$(networks)
+	[ -z "$got" ] || bad="$bad $d: left: $got;"
+	closed "$P1" || bad="$bad $d: its port is open;"
+done
+is "hybd killed while it starts and ends: one of all, then nothing" "$bad" ""
 check "their disks can go" hyb disk rm debian12 other uefi
