@@ -167,7 +167,7 @@ struct virt_boot {
 int virt_uefi(const char **ret_vars, struct err *e);
 
 /* A network card, before a tap that the caller has made: one queue, with
- * IFF_VNET_HDR. QEMU gets a descriptor of its own; where the tap is nobody but
+ * IFF_VNET_HDR. QEMU gets a descriptor of its own; which network it is in only
  * the caller knows. */
 struct virt_nic {
 	int tap_fd;	 /* borrowed */
