@@ -105,7 +105,8 @@ static int judge_reason(const struct pull *u, const char *why, struct err *e)
 			    "host's skopeo is built without it");
 	if (strstr(why, "HTTP response to HTTPS") || strstr(why, "x509:"))
 		err_hint(e, "where you trust the network to that registry: "
-			    "--tls-verify=false");
+			    "`hyb image pull --tls-verify=false`, or insecure "
+			    "= true for it in registries.conf");
 	return -EIO;
 }
 

@@ -49,27 +49,68 @@ bool vm_is_completed(const struct vm *vm, const char *reason)
 	return vm->machine && strcmp(reason, "Completed") == 0;
 }
 
+static bool any(const struct vm *vm, const struct ctr *c, const void *arg)
+{
+	(void)vm;
+	(void)c;
+	(void)arg;
+	return true;
+}
+
+/* What a user has ended, or wants to run anew. */
+static bool is_to_end(const struct vm *vm, const struct ctr *c, const void *arg)
+{
+	bool yes;
+
+	(void)arg;
+	world_lock(vm->world);
+	yes = ctr_is_live(c->state) &&
+	      (c->row.user_stopped ||
+	       (c->row.restart_of && c->row.restart_of == c->row.incarnation));
+	world_unlock(vm->world);
+	return yes;
+}
+
+/* What the plan takes down, or makes anew, in a VM that stays. */
+static bool is_removed(const struct vm *vm, const struct ctr *c,
+		       const void *arg)
+{
+	const struct plan *plan = arg;
+	size_t i;
+
+	(void)vm;
+	for (i = 0; i < plan->n; i++) {
+		const struct plan_change *ch = &plan->changes[i];
+
+		if ((ch->action == PLAN_REMOVE ||
+		     ch->action == PLAN_RECREATE) &&
+		    strcmp(ch->container, c->row.name) == 0)
+			return true;
+	}
+	return false;
+}
+
 /* Ends what runs in the VM as it should end. What does not is told: the VM
  * goes anyway. */
 static void stop_all(struct vm *vm)
 {
-	struct err e = ERR_INIT;
-	bool ran;
+	bool ran[WORLD_CONTAINERS_MAX];
 	size_t i;
 
 	if (vm->row.exists && vm->machine)
 		machine_shutdown(vm);
-	for (i = 0; vm->row.exists && i < vm->n_ctrs; i++) {
-		world_lock(vm->world);
-		ran = ctr_is_live(vm->ctrs[i].state);
-		world_unlock(vm->world);
-		if (ctr_stop(vm, &vm->ctrs[i], &e) < 0)
-			log_warn("%s/%s: %s", vm->stack, vm->name, e.msg);
-		/* It runs again when the VM is made again. */
-		world_lock(vm->world);
-		vm->ctrs[i].lost = ran && !vm->ctrs[i].row.user_stopped;
-		world_unlock(vm->world);
-	}
+	if (!vm->row.exists)
+		return;
+	world_lock(vm->world);
+	for (i = 0; i < vm->n_ctrs; i++)
+		ran[i] = ctr_is_live(vm->ctrs[i].state);
+	world_unlock(vm->world);
+	ctrs_stop(vm, any, NULL);
+	/* It runs again when the VM is made again. */
+	world_lock(vm->world);
+	for (i = 0; i < vm->n_ctrs; i++)
+		vm->ctrs[i].lost = ran[i] && !vm->ctrs[i].row.user_stopped;
+	world_unlock(vm->world);
 }
 
 /* Takes down what the plan says is to go or to be made anew. */
@@ -78,6 +119,8 @@ static int run_removals(struct vm *vm, const struct plan *plan, struct err *e)
 	size_t i;
 	int r = 0;
 
+	if (vm->row.exists)
+		ctrs_stop(vm, is_removed, plan);
 	for (i = 0; i < plan->n && r == 0; i++) {
 		const struct plan_change *ch = &plan->changes[i];
 
@@ -148,6 +191,7 @@ static int ensure_containers(struct vm *vm, const struct model_vm *m,
 	int r, result = 0;
 
 	plan_start_order(m, order);
+	ctrs_stop(vm, is_to_end, NULL);
 	vm->model = m;
 	for (i = 0; i < m->n_containers; i++) {
 		r = ctr_ensure(vm, &m->containers[order[i]], &one);
@@ -255,16 +299,13 @@ static int converge_restart(struct vm *vm, struct err *e)
 /* The VM is not wanted any more: nothing of it stays. */
 static int converge_gone(struct vm *vm, int64_t wish, struct err *e)
 {
-	struct err ignored = ERR_INIT;
-	size_t i;
 	int r;
 
 	vm_set_state(vm, VM_STOPPING);
 	if (vm->row.exists && vm->machine)
 		machine_shutdown(vm);
-	for (i = 0; vm->row.exists && i < vm->n_ctrs; i++)
-		if (ctr_stop(vm, &vm->ctrs[i], &ignored) < 0)
-			log_warn("%s/%s: %s", vm->stack, vm->name, ignored.msg);
+	if (vm->row.exists)
+		ctrs_stop(vm, any, NULL);
 	r = vm_destroy(vm, "Stopped", e);
 	if (r == 0)
 		r = path_remove(vm->logs, e);

@@ -12,7 +12,6 @@
 
 #define CALL_MS	  30000 /* of one call that may do much */
 #define DISK_MS	  10000
-#define KILL_MS	  10000
 #define DRAIN_MS  3000
 #define FORGET_MS 10000
 /* In the guest's memory, for folders that mounts need: a root that is read-only
@@ -57,7 +56,7 @@ void ctr_store(struct vm *vm, struct ctr *c)
 			  e.msg);
 }
 
-static enum ctr_state ctr_now(struct vm *vm, const struct ctr *c)
+enum ctr_state ctr_now(struct vm *vm, const struct ctr *c)
 {
 	enum ctr_state s;
 
@@ -452,9 +451,7 @@ int ctr_ensure(struct vm *vm, const struct model_container *m, struct err *e)
 
 /* ---------------------------------------------------------------- ending */
 
-/* What the guest says of its end becomes its state. */
-static void ctr_take_end(struct vm *vm, struct ctr *c,
-			 const struct agent_container *a)
+void ctr_take_end(struct vm *vm, struct ctr *c, const struct agent_container *a)
 {
 	enum ctr_state state = CTR_FAILED;
 	const char *reason = a->oom_killed	 ? "OOMKilled"
@@ -476,89 +473,6 @@ static void ctr_take_end(struct vm *vm, struct ctr *c,
 	c->pid = 0;
 	world_unlock(vm->world);
 	ctr_set(vm, c, state, reason, a->message);
-}
-
-static int wait_end(struct vm *vm, struct ctr *c, uint64_t deadline_ms,
-		    struct agent_container *ret, struct err *e)
-{
-	_cleanup_agent_ struct agent a = {.conn.fd = -1};
-	int r;
-
-	/* A connection of its own: the call may outlast its deadline. */
-	r = agent_open(&a, &vm->addr, deadline_ms, e);
-	if (r == 0)
-		r = agent_wait(&a, c->id, deadline_ms, ret, e);
-	return r;
-}
-
-/* The signal that ends it. A container that an earlier hybd made: by what it
- * was made from. */
-static int stop_signal_of(struct vm *vm, const struct ctr *c,
-			  const json_t *applied)
-{
-	_cleanup_image_info_ struct image_info *image = NULL;
-	struct image_defaults defaults = {0};
-	struct model_container m = {
-		.stop_signal = (int)json_integer_value(
-			json_object_get(applied, "stop_signal")),
-	};
-
-	if (c->stop_signal)
-		return c->stop_signal;
-	if (c->row.digest[0] &&
-	    image_stores_get(vm->world->images, vm->tenant, c->row.digest,
-			     &image, NULL) == 0)
-		image_defaults_of(image, &defaults);
-	return oci_config_stop_signal(&m, &defaults);
-}
-
-int ctr_stop(struct vm *vm, struct ctr *c, struct err *e)
-{
-	struct agent_container end = {0};
-	uint64_t grace_ns = HYB_DEFAULT_STOP_GRACE_NS;
-	enum ctr_state state = ctr_now(vm, c);
-	int sig, r;
-	json_t *applied;
-
-	if (state == CTR_STOPPED)
-		return 0;
-	/* STOPPING: an earlier try was not answered. */
-	if ((!ctr_is_live(state) && state != CTR_STOPPING) || !c->in_guest) {
-		world_lock(vm->world);
-		c->restart_at = 0;
-		world_unlock(vm->world);
-		ctr_set(vm, c, CTR_STOPPED, "Stopped", "");
-		ctr_store(vm, c);
-		return 0;
-	}
-	applied = json_loads(c->row.applied ? c->row.applied : "{}", 0, NULL);
-	if (json_is_integer(json_object_get(applied, "stop_grace_ns")))
-		grace_ns = (uint64_t)json_integer_value(
-			json_object_get(applied, "stop_grace_ns"));
-	sig = stop_signal_of(vm, c, applied);
-	json_decref(applied);
-	ctr_set(vm, c, CTR_STOPPING, "", "");
-	vm_tell(vm, c->row.name, "stopping", "%s", "");
-	r = agent_signal(&vm->agent, c->id, sig, false, now_ms() + CALL_MS, e);
-	/* The signal first: it is what a frozen one finds when it is thawed. */
-	if (r == 0 && state != CTR_RUNNING)
-		r = agent_resume(&vm->agent, c->id, now_ms() + CALL_MS, e);
-	if (r == 0)
-		r = wait_end(vm, c, now_ms() + grace_ns / 1000000, &end, e);
-	if (r < 0) {
-		/* Past its grace, or already gone. */
-		vm_ensure_connected(vm, NULL);
-		agent_signal(&vm->agent, c->id, SIGKILL, true,
-			     now_ms() + CALL_MS, NULL);
-		r = wait_end(vm, c, now_ms() + KILL_MS, &end, e);
-	}
-	if (r < 0)
-		return err_wrap(e, "stop container '%s/%s'", vm->name,
-				c->row.name);
-	ctr_take_end(vm, c, &end);
-	ctr_store(vm, c);
-	vm_tell(vm, c->row.name, "stopped", "%s", "");
-	return 0;
 }
 
 int ctr_remove(struct vm *vm, const char *name, struct err *e)

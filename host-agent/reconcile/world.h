@@ -424,7 +424,18 @@ int vm_dial(struct world *w, const char *tenant, uint32_t number, uint16_t port,
 /* vm_containers.c */
 int ctr_ensure(struct vm *vm, const struct model_container *m, struct err *e);
 int ctr_remove(struct vm *vm, const char *name, struct err *e);
+enum ctr_state ctr_now(struct vm *vm, const struct ctr *c);
+/* What the guest says of its end becomes its state. */
+void ctr_take_end(struct vm *vm, struct ctr *c,
+		  const struct agent_container *a);
+/* vm_stop.c: the signal, the time of grace, SIGKILL. Not one that runs is
+ * fine. */
 int ctr_stop(struct vm *vm, struct ctr *c, struct err *e);
+/* The same of all that are chosen: side by side, and who depends on another
+ * before it. What does not end is told in the log. */
+typedef bool (*ctr_choice)(const struct vm *vm, const struct ctr *c,
+			   const void *arg);
+void ctrs_stop(struct vm *vm, ctr_choice chosen, const void *arg);
 /* Did it end because its VM did? By what its row says, for the next hybd. */
 bool ctr_row_is_lost(const struct state_container *row);
 /* When is one that has ended to run again? */

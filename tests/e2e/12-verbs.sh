@@ -192,3 +192,20 @@ check "the others are served" timeout 60 hyb exec s/one/count -- true
 await "it is made again" 40 vm_restarts s/two 1
 await "and its container" 30 has s/two/idle state running
 check "down" hyb down s
+
+# Who ends before whom: none of these hears of a SIGTERM.
+cat >"$WORK/e.yaml" <<'Y'
+hyb: 1
+name: e
+vms:
+  one:
+    containers:
+      db: { image: busybox, command: sleep 1000, stop_grace_period: 3s }
+      app: { image: busybox, command: sleep 1000, stop_grace_period: 1s, depends_on: [db] }
+      x: { image: busybox, command: sleep 1000, stop_grace_period: 2s }
+Y
+check "three that have to be killed" hyb deploy "$WORK/e.yaml"
+hyb down e 2>&1 >/dev/null | awk '$3 ~ "^e/one/" { print $3, $4 }' >"$WORK/out"
+is "they end side by side, who depends on another before it" \
+	"$({ head -2 "$WORK/out" | sort && tail -n +3 "$WORK/out"; } | tr '\n' ' ')" \
+	"e/one/app stopping e/one/x stopping e/one/app stopped e/one/db stopping e/one/x stopped e/one/db stopped "
