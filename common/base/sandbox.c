@@ -342,8 +342,9 @@ int sandbox_landlock_tcp(const uint16_t *ports, size_t n, struct err *e)
 #define KILL  BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS)
 #define ALLOW BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
 
-/* Fixed head, at most five instructions a call, and the last word. */
-#define PROGRAM_MAX (8 + 5 * SANDBOX_CALLS_MAX + 1)
+/* Fixed head, at most five instructions a call, three and its values for each
+ * list of them, and the last word. */
+#define PROGRAM_MAX (8 + 5 * SANDBOX_CALLS_MAX + 3 * SANDBOX_VALUES_MAX + 1)
 
 static size_t put(struct sock_filter *prog, size_t at, struct sock_filter insn)
 {
@@ -353,14 +354,33 @@ static size_t put(struct sock_filter *prog, size_t at, struct sock_filter insn)
 
 /* Arguments are stored little-endian on what we run on: the lower half comes
  * first. */
+static size_t put_load(struct sock_filter *prog, size_t at, unsigned int arg)
+{
+	const uint32_t low =
+		(uint32_t)offsetof(struct seccomp_data, args) + 8 * arg;
+
+	return put(prog, at,
+		   (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, low));
+}
+
+static size_t put_only(struct sock_filter *prog, size_t at,
+		       const struct sandbox_call *c)
+{
+	size_t i;
+
+	at = put_load(prog, at, c->arg);
+	for (i = 0; i < c->n_only; i++)
+		at = put(prog, at,
+			 (struct sock_filter)BPF_JUMP(
+				 BPF_JMP | BPF_JEQ | BPF_K, c->only[i],
+				 (uint8_t)(c->n_only - i), 0));
+	return put(prog, at, (struct sock_filter)KILL);
+}
+
 static size_t put_forbid(struct sock_filter *prog, size_t at,
 			 const struct sandbox_call *c)
 {
-	const uint32_t low =
-		(uint32_t)offsetof(struct seccomp_data, args) + 8 * c->arg;
-
-	at = put(prog, at,
-		 (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, low));
+	at = put_load(prog, at, c->arg);
 	at = put(prog, at,
 		 (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K,
 					      c->forbid, 0, 1));
@@ -376,13 +396,17 @@ static size_t put_call(struct sock_filter *prog, size_t at,
 	size_t i;
 
 	for (i = 0; i < n; i++)
-		over = (uint8_t)(over + (c[i].forbid ? 3 : 0));
+		over = (uint8_t)(over + (c[i].forbid ? 3u : 0u) +
+				 (c[i].only ? 2u + c[i].n_only : 0u));
 	at = put(prog, at,
 		 (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K,
 					      (uint32_t)c->nr, 0, over));
-	for (i = 0; i < n; i++)
+	for (i = 0; i < n; i++) {
 		if (c[i].forbid)
 			at = put_forbid(prog, at, &c[i]);
+		if (c[i].only)
+			at = put_only(prog, at, &c[i]);
+	}
 	return put(prog, at, (struct sock_filter)ALLOW);
 }
 
@@ -392,9 +416,11 @@ int sandbox_seccomp(const struct sandbox_call *calls, size_t n, struct err *e)
 	struct sock_fprog fprog = {.filter = prog};
 	const time_t now = 0;
 	struct tm tm;
-	size_t i, same, at = 0;
+	size_t i, same, at = 0, values = 0;
 
-	if (n > SANDBOX_CALLS_MAX)
+	for (i = 0; i < n; i++)
+		values += calls[i].n_only;
+	if (n > SANDBOX_CALLS_MAX || values > SANDBOX_VALUES_MAX)
 		return err_set(e, E2BIG, "too many system calls");
 	if (SANITIZED)
 		return 0;

@@ -72,16 +72,20 @@ int sandbox_landlock(struct err *e);
 int sandbox_landlock_tcp(const uint16_t *ports, size_t n, struct err *e);
 
 /* A call of the list; `arg` is an index, `forbid` bits that must not be set in
- * the lower half of that argument (0: any argument). Of entries of one call
- * that follow each other all must hold. */
+ * the lower half of that argument (0: any argument), `only` the values of which
+ * it must have one (NULL: any). Of entries of one call that follow each other
+ * all must hold. */
 struct sandbox_call {
 	int nr;
 	unsigned int arg;
 	uint32_t forbid;
+	const uint32_t *only;
+	size_t n_only;
 };
 
-/* At most this many calls. */
-#define SANDBOX_CALLS_MAX 80
+/* At most this many calls, and this many values of all of them. */
+#define SANDBOX_CALLS_MAX  80
+#define SANDBOX_VALUES_MAX 16
 
 /* The process is killed at any system call that is not in the list, or of
  * another architecture. Does nothing in a build with a sanitizer, which makes
