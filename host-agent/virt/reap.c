@@ -9,7 +9,10 @@
  * An orphan is told by its session: a daemon has left ours with setsid() in a
  * process that has since ended, so its session is neither ours nor its own
  * pid. A direct child is in our session, or leads one (proc_spawn() with
- * new_session).
+ * new_session). But a leader called as QEMU is one: QEMU's own way of becoming
+ * a daemon, which libvirt uses to learn what it can do, leaves the process
+ * between. (The accelerator's probe is called so as well; nobody asks for its
+ * status.)
  */
 #include "host-agent/virt/internal.h"
 
@@ -45,34 +48,47 @@ static struct {
 	unsigned int next;
 } reaper = {.wake_fd = -1, .lock = PTHREAD_MUTEX_INITIALIZER};
 
-/* State, parent and session from /proc/PID/stat. */
-static int read_stat(pid_t pid, char *state, pid_t *ppid, pid_t *session)
+struct stat_line {
+	char state;
+	int ppid, pgrp, session;
+	bool is_qemu; /* by its name */
+};
+
+/* Of /proc/PID/stat. */
+static int read_stat(pid_t pid, struct stat_line *ret)
 {
 	_cleanup_free_ char *text = NULL;
-	char path[64], *p;
-	int pp, pgrp, sid;
+	char path[64], *name, *p;
 
 	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
 	if (file_read(AT_FDCWD, path, 8192, &text, NULL, NULL) < 0)
 		return -ESRCH;
+	name = strchr(text, '(');
 	p = strrchr(text, ')');
-	if (!p || sscanf(p, ") %c %d %d %d", state, &pp, &pgrp, &sid) != 4)
+	if (!name || !p ||
+	    sscanf(p, ") %c %d %d %d", &ret->state, &ret->ppid, &ret->pgrp,
+		   &ret->session) != 4)
 		return -ESRCH;
-	*ppid = pp;
-	*session = sid;
+	ret->is_qemu = strncmp(name + 1, "qemu-system-", 12) == 0;
 	return 0;
+}
+
+/* Whether the zombie is nobody's. */
+static bool is_orphan(pid_t pid)
+{
+	struct stat_line s;
+
+	if (read_stat(pid, &s) < 0 || s.state != 'Z' || s.ppid != getpid() ||
+	    s.session == getsid(0))
+		return false;
+	return s.session != pid || s.is_qemu;
 }
 
 static void reap_one(pid_t pid)
 {
-	pid_t ppid, session;
 	int status;
-	char state;
 
-	if (read_stat(pid, &state, &ppid, &session) < 0 || state != 'Z' ||
-	    ppid != getpid() || session == pid || session == getsid(0))
-		return;
-	if (waitpid(pid, &status, WNOHANG) != pid)
+	if (!is_orphan(pid) || waitpid(pid, &status, WNOHANG) != pid)
 		return;
 	pthread_mutex_lock(&reaper.lock);
 	reaper.ended[reaper.next].pid = pid;

@@ -49,3 +49,6 @@ done
 is "ten deployments, execs and downs" $bad 0
 settled() { [ "$(state)" = "$before" ]; }
 await "all is as it was before" 10 settled || { echo "# before: $before"; echo "# after: $(state)"; }
+# libvirt's first look at what QEMU can do leaves processes, too.
+reaped() { [ "$(ps --ppid "$(hybd_pid)" -o stat= | grep -c Z)" = 0 ]; }
+await "and hybd has no dead children" 60 reaped
