@@ -36,6 +36,10 @@ struct api {
 	const char *root;
 	const char *connect;
 	const char *group; /* whose members may call, besides root */
+	/* For reading from where a deployment's images are seen to be there to
+	 * where it is stored that it has them; for writing while some are
+	 * removed. Before all other locks. */
+	pthread_rwlock_t removals;
 	int listen_fd;
 	int quit_fd; /* eventfd: to end */
 };

@@ -328,8 +328,13 @@ static int deploy_manifest(struct request *q, struct manifest *m,
 	_cleanup_json_ json_t *stacks = json_array();
 	int r = admit(q, m, p->text, a, e);
 
-	if (r == 0)
-		r = deploy_stacks(q, m, p, a->changes, stacks, e);
+	if (r == 0) {
+		pthread_rwlock_rdlock(&q->api->removals);
+		r = p->dry_run ? 0 : images_check(q, m, e);
+		if (r == 0)
+			r = deploy_stacks(q, m, p, a->changes, stacks, e);
+		pthread_rwlock_unlock(&q->api->removals);
+	}
 	if (r == 0 && !p->dry_run && p->wait)
 		r = wait_stacks(q, stacks,
 				deadline ? deadline : now_ms() + TIMEOUT_MS,

@@ -428,6 +428,44 @@ static int admit(struct request *q, struct manifest *m, const char *text,
 	return r < 0 ? r : pin_all(w, m, a->warnings, e);
 }
 
+static int check_vm(struct request *q, const struct model_stack *s,
+		    const struct model_vm *vm, struct err *e)
+{
+	size_t i;
+	int r;
+
+	for (i = 0; i < vm->n_containers; i++) {
+		_cleanup_image_info_ struct image_info *info = NULL;
+		const struct model_container *c = &vm->containers[i];
+
+		r = image_stores_get(q->api->images, s->tenant, model_image(c),
+				     &info, e);
+		if (r == 0)
+			continue;
+		if (r != -ENOENT)
+			return err_wrap(e, "container '%s/%s/%s'", s->name,
+					vm->name, c->name);
+		err_set(e, ENOENT,
+			"container '%s/%s/%s': image '%s' was removed "
+			"meanwhile",
+			s->name, vm->name, c->name, c->image);
+		err_hint(e, "deploy again");
+		return r;
+	}
+	return 0;
+}
+
+int images_check(struct request *q, const struct manifest *m, struct err *e)
+{
+	size_t i, k;
+	int r = 0;
+
+	for (i = 0; r == 0 && i < m->n_stacks; i++)
+		for (k = 0; r == 0 && k < m->stacks[i]->n_vms; k++)
+			r = check_vm(q, m->stacks[i], &m->stacks[i]->vms[k], e);
+	return r;
+}
+
 int images_admit(struct request *q, struct manifest *m, const char *text,
 		 const struct image_admission *a, struct err *e)
 {

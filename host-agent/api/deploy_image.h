@@ -67,6 +67,10 @@ struct image_admission {
 int images_admit(struct request *q, struct manifest *m, const char *text,
 		 const struct image_admission *a, struct err *e);
 
+/* Whether what was admitted is still there: with `removals` held, so that it
+ * stays until it is stored who uses it. -ENOENT: some was removed meanwhile. */
+int images_check(struct request *q, const struct manifest *m, struct err *e);
+
 /* deploy_pull.c: fetches those with `to_pull`, some at a time, and tells the
  * client. What goes wrong is in each one's err. -ECANCELED: the client left. */
 int images_pull(struct request *q, struct wanted_images *w,

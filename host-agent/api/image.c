@@ -429,8 +429,11 @@ int on_image_remove(void *ctx, struct vl_call *call, struct err *e)
 	int r;
 
 	r = read_ref(call, &p, e);
-	if (r == 0)
-		r = remove_image(q, p.reference, &removed, e);
+	if (r < 0)
+		return r;
+	pthread_rwlock_wrlock(&q->api->removals);
+	r = remove_image(q, p.reference, &removed, e);
+	pthread_rwlock_unlock(&q->api->removals);
 	if (r < 0)
 		return r;
 	log_info("image rm '%s': by user %u", p.reference, q->uid);
@@ -443,6 +446,21 @@ struct prune_params {
 	bool all, dry_run;
 };
 
+static int prune_images(struct request *q, struct image_prune *prune,
+			char ***ret, uint64_t *ret_bytes, struct err *e)
+{
+	_cleanup_image_store_ struct image_store *store = NULL;
+	_cleanup_json_ json_t *declared = images_declared(q->api, q->tenant);
+	struct use u = {q->api, q->tenant, declared};
+	int r = image_stores_take(q->api->images, q->tenant, &store, e);
+
+	if (r < 0)
+		return r;
+	prune->in_use = in_use;
+	prune->arg = &u;
+	return image_store_prune(store, prune, ret, ret_bytes, e);
+}
+
 int on_image_prune(void *ctx, struct vl_call *call, struct err *e)
 {
 	static const struct vl_field fields[] = {
@@ -451,11 +469,8 @@ int on_image_prune(void *ctx, struct vl_call *call, struct err *e)
 		{"dry_run", VL_BOOL, offsetof(struct prune_params, dry_run), 0,
 		 0, true},
 	};
-	_cleanup_image_store_ struct image_store *store = NULL;
 	struct prune_params p = {.all = false};
 	struct request *q = ctx;
-	_cleanup_json_ json_t *declared = images_declared(q->api, q->tenant);
-	struct use u = {q->api, q->tenant, declared};
 	struct image_prune prune;
 	char **removed = NULL;
 	uint64_t bytes, layers;
@@ -464,16 +479,13 @@ int on_image_prune(void *ctx, struct vl_call *call, struct err *e)
 
 	r = vl_params_read(call->parameters, fields, ARRAY_SIZE(fields), true,
 			   &p, NULL, e);
-	if (r == 0)
-		r = image_stores_take(q->api->images, q->tenant, &store, e);
 	if (r < 0)
 		return r;
-	prune = (struct image_prune){.all = p.all,
-				     .dry_run = p.dry_run,
-				     .ret_layers = &layers,
-				     .in_use = in_use,
-				     .arg = &u};
-	r = image_store_prune(store, &prune, &removed, &bytes, e);
+	prune = (struct image_prune){
+		.all = p.all, .dry_run = p.dry_run, .ret_layers = &layers};
+	pthread_rwlock_wrlock(&q->api->removals);
+	r = prune_images(q, &prune, &removed, &bytes, e);
+	pthread_rwlock_unlock(&q->api->removals);
 	if (r < 0)
 		return r;
 	log_info("image prune: %llu bytes, by user %u%s",

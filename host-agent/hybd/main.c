@@ -504,7 +504,8 @@ static int serve(const struct options *o, const struct paths *p, int mnt_fd,
 	struct api api = {.root = o->root,
 			  .connect = o->connect,
 			  .group = GROUP,
-			  .binds = &o->binds};
+			  .binds = &o->binds,
+			  .removals = PTHREAD_RWLOCK_INITIALIZER};
 	char state_path[300], socket_path[256];
 	struct world *world = NULL;
 	pthread_t thread;

@@ -41,18 +41,30 @@ void vm_take_number(struct vm *vm)
 	vm->row.net_number = number;
 }
 
+/* One that hangs does not keep another tenant's VMs waiting. */
+static pthread_mutex_t *lock_network(const struct vm *vm)
+{
+	const char *c;
+	unsigned int sum = 0;
+
+	for (c = vm->tenant; *c; c++)
+		sum = sum * 31 + (unsigned char)*c;
+	pthread_mutex_lock(&vm->world->networks[sum % WORLD_NETWORK_LOCKS]);
+	return &vm->world->networks[sum % WORLD_NETWORK_LOCKS];
+}
+
 int vm_plug(struct vm *vm, struct net_machine *ret, int *ret_tap, struct err *e)
 {
 	struct world *w = vm->world;
+	pthread_mutex_t *network = lock_network(vm);
 	int r;
 
-	pthread_mutex_lock(&w->networks);
 	world_lock(w);
 	vm->plugged = true;
 	world_unlock(w);
 	r = net_machine_add(w->net, vm->tenant, vm->row.net_number, vm->name,
 			    ret, ret_tap, e);
-	pthread_mutex_unlock(&w->networks);
+	pthread_mutex_unlock(network);
 	return r;
 }
 
@@ -70,12 +82,13 @@ static bool is_plugged(const struct world *w, const char *tenant)
 int vm_unplug(struct vm *vm, struct err *e)
 {
 	struct world *w = vm->world;
+	pthread_mutex_t *network;
 	bool last;
 	int r;
 
 	if (!vm->plugged)
 		return 0;
-	pthread_mutex_lock(&w->networks);
+	network = lock_network(vm);
 	r = net_machine_remove(w->net, vm->tenant, vm->row.net_number, e);
 	if (r == 0) {
 		world_lock(w);
@@ -87,7 +100,7 @@ int vm_unplug(struct vm *vm, struct err *e)
 			log_warn("network of tenant '%s': %s", vm->tenant,
 				 e->msg);
 	}
-	pthread_mutex_unlock(&w->networks);
+	pthread_mutex_unlock(network);
 	return r;
 }
 

@@ -483,7 +483,8 @@ int world_open(const struct world_config *config, struct state *state,
 	w->secrets = config->secrets;
 	pthread_mutex_init(&w->lock, NULL);
 	pthread_mutex_init(&w->wishes, NULL);
-	pthread_mutex_init(&w->networks, NULL);
+	for (i = 0; i < WORLD_NETWORK_LOCKS; i++)
+		pthread_mutex_init(&w->networks[i], NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&w->changed, &attr);

@@ -49,6 +49,7 @@
 #include <stdatomic.h>
 
 #define WORLD_VMS_MAX	     1024
+#define WORLD_NETWORK_LOCKS  64
 #define WORLD_CONTAINERS_MAX HYB_AGENT_CONTAINERS_MAX
 /* Bytes of a container's output that its guest keeps until the host has them. */
 #define WORLD_LOG_RING ((uint64_t)256 * 1024)
@@ -149,7 +150,7 @@ struct vm {
 	uint32_t backoff;
 	/* What is there, or was last, boots a disk: no agent, no containers. */
 	bool machine;
-	/* Its tenant's network has it, or may have; world->networks. */
+	/* Its tenant's network has it, or may have; lock_network(). */
 	bool plugged;
 	bool taking_up; /* an earlier hybd's; it is not known yet what is there */
 	bool gone;	/* its actor has ended; to be freed */
@@ -236,9 +237,10 @@ struct world {
 	/* Held over a whole request that changes what is wanted: the store and
 	 * the actors hear of requests in the same order. Before lock. */
 	pthread_mutex_t wishes;
-	/* Held while a VM is put into its tenant's network, and while it is
-	 * looked whether the one that goes was the last there. Before lock. */
-	pthread_mutex_t networks;
+	/* By tenant: held while a VM is put into its tenant's network, and while
+	 * it is looked whether the one that goes was the last there. Before
+	 * lock. */
+	pthread_mutex_t networks[WORLD_NETWORK_LOCKS];
 	pthread_cond_t changed;
 	struct vm *vms;
 	struct subscriber *subscribers;

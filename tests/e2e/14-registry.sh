@@ -309,7 +309,16 @@ kill_9 "$(hybd_pid)"
 wait $left
 is "its hybd is killed" $? 7
 is "nothing is half-made" "$(hyb ps -a -o json) $(count) $(swept && echo swept)" "[] 0 swept"
+hyb image load "$TOP/build/images/nginx.tar" --name localhost:1/gone:1 >/dev/null 2>&1
+sed "0,/image:/s|image: .*|image: localhost:1/gone:1|" p.yaml >mixed.yaml
+hyb deploy mixed.yaml >mixed 2>&1 &
+left=$!
+await "one image is there, another is pulled" 60 grep -q "$SLOW/lib/web:1 *fetch" mixed
+check "the first is removed meanwhile" hyb image rm localhost:1/gone:1
 : >go
+wait $left
+is "that is seen before it is deployed" "$? $(grep -c "container .p/v/a.: image .localhost:1/gone:1. was removed meanwhile" mixed) $(hyb ps -a -o json)" "4 1 []"
+hyb image prune -a >/dev/null
 blob() { requests "GET .*/blobs/$layer"; }
 layer=$(skopeo inspect --creds user:secret --cert-dir "/etc/containers/certs.d/$R" --raw "docker://$R/lib/web:1" | jq -r '.layers[0].digest')
 before=$(blob)
