@@ -249,6 +249,18 @@ static void test_bad_answers(void **state)
 	}
 }
 
+/* Its reset may be quicker than our connect(). */
+static void expect_refusal(void)
+{
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (connect(fd, (struct sockaddr *)&tcp_addr, sizeof(tcp_addr)) < 0)
+		assert_int_equal(errno, ECONNRESET);
+	else
+		expect_reset(fd);
+	close(fd);
+}
+
 static void test_client_resets(void **state)
 {
 	const struct linger l = {.l_onoff = 1};
@@ -366,13 +378,9 @@ static void test_full(void **state)
 
 static void test_no_device(void **state)
 {
-	int tcp;
-
 	(void)state;
 	unlink(sock_path);
-	tcp = tcp_dial();
-	expect_reset(tcp);
-	close(tcp);
+	expect_refusal();
 }
 
 /* Nothing is asked and nothing said: the first byte is the client's, or the
@@ -432,9 +440,7 @@ static void test_address_resets(void **state)
 	assert_int_equal(bind(device_fd, (struct sockaddr *)&guest_addr,
 			      sizeof(guest_addr)),
 			 0);
-	tcp = tcp_dial();
-	expect_reset(tcp);
-	close(tcp);
+	expect_refusal();
 }
 
 static void test_address_bulk(void **state)
