@@ -27,7 +27,7 @@ static bool is_below(const char *object, const struct target *t)
 			    (object[len] == '\0' || object[len] == '/'));
 }
 
-static json_t *event_json(const struct world_event *ev)
+static json_t *event_json(const char *tenant, const struct world_event *ev)
 {
 	time_t s = (time_t)(ev->time / 1000000000);
 	char text[32], stamp[48];
@@ -39,30 +39,25 @@ static json_t *event_json(const struct world_event *ev)
 	snprintf(stamp, sizeof(stamp), "%s.%03dZ", text,
 		 (int)(ev->time % 1000000000 / 1000000));
 	return json_pack("{s:s,s:s,s:s,s:s,s:s}", "time", stamp, "tenant",
-			 ev->tenant, "object", ev->object, "event", ev->event,
+			 tenant, "object", ev->object, "event", ev->event,
 			 "message", ev->message);
 }
 
-/* The next one that is wanted from *at on; NULL: none yet. Takes the lock. */
+/* The next one that is wanted from *at on; NULL: none within wait_ms. */
 static json_t *next_event(struct request *q, const struct target *t,
-			  const struct events_params *p, uint64_t *at)
+			  const struct events_params *p, uint64_t *at,
+			  uint64_t wait_ms)
 {
 	struct world *w = q->api->world;
+	const struct world_event *ev;
 	json_t *found = NULL;
 
 	world_lock(w);
-	/* What was overwritten meanwhile is gone. */
-	if (w->n_events > WORLD_EVENTS_MAX &&
-	    *at < w->n_events - WORLD_EVENTS_MAX)
-		*at = w->n_events - WORLD_EVENTS_MAX;
-	while (!found && *at < w->n_events) {
-		const struct world_event *ev =
-			&w->events[(*at)++ % WORLD_EVENTS_MAX];
-
-		if (ev->time >= p->since && is_below(ev->object, t) &&
-		    strcmp(ev->tenant, q->tenant) == 0)
-			found = event_json(ev);
-	}
+	while (!found && (ev = world_event_next(w, q->tenant, at)))
+		if (ev->time >= p->since && is_below(ev->object, t))
+			found = event_json(q->tenant, ev);
+	if (!found && wait_ms)
+		world_wait(w, wait_ms);
 	world_unlock(w);
 	return found;
 }
@@ -70,22 +65,14 @@ static json_t *next_event(struct request *q, const struct target *t,
 static int follow(struct request *q, const struct target *t,
 		  const struct events_params *p, struct err *e)
 {
-	struct world *w = q->api->world;
 	uint64_t at = 0;
 	json_t *ev;
 
 	while (!request_is_gone(q)) {
-		ev = next_event(q, t, p, &at);
-		if (ev) {
-			if (request_reply(q, json_pack("{s:o}", "event", ev),
-					  true, e) < 0)
-				return 0;
-			continue;
-		}
-		world_lock(w);
-		if (at >= w->n_events)
-			world_wait(w, 500);
-		world_unlock(w);
+		ev = next_event(q, t, p, &at, 500);
+		if (ev && request_reply(q, json_pack("{s:o}", "event", ev),
+					true, e) < 0)
+			return 0;
 	}
 	q->close = true;
 	return 0;
@@ -118,7 +105,7 @@ int on_events(void *ctx, struct vl_call *call, struct err *e)
 	if (p.follow)
 		return follow(q, &t, &p, e);
 	list = json_array();
-	while ((ev = next_event(q, &t, &p, &at)))
+	while ((ev = next_event(q, &t, &p, &at, 0)))
 		json_array_append_new(list, ev);
 	return request_reply(q, json_pack("{s:o}", "events", list), false, e);
 }

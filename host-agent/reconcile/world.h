@@ -191,12 +191,12 @@ struct progress {
 	uint64_t at; /* ms, monotonic */
 };
 
-/* Of what happened lately so much is remembered, oldest first to go. */
+/* Of what happened to a tenant lately so much is remembered, oldest first to
+ * go. */
 #define WORLD_EVENTS_MAX 512
 
 struct world_event {
 	int64_t time; /* ns of CLOCK_REALTIME */
-	char tenant[STATE_NAME_MAX];
 	char object[160];
 	char event[32];
 	char message[512];
@@ -244,10 +244,7 @@ struct world {
 	pthread_cond_t changed;
 	struct vm *vms;
 	struct subscriber *subscribers;
-	/* Ring: event number n is at n % WORLD_EVENTS_MAX, n_events is the
-	 * next one's number. */
-	struct world_event *events;
-	uint64_t n_events;
+	struct event_ring *events; /* of all tenants */
 };
 
 /* Loads the state, takes up what is running, starts an actor for every VM. */
@@ -257,6 +254,13 @@ int world_open(const struct world_config *config, struct state *state,
 
 void world_lock(struct world *w);
 void world_unlock(struct world *w);
+/* With the lock held: the tenant's event number *at, which becomes the next
+ * one's, or the oldest that is still there; NULL: none yet. What is returned is
+ * there as long as the lock is held. */
+const struct world_event *world_event_next(const struct world *w,
+					   const char *tenant, uint64_t *at);
+/* Frees VMs whose actors have ended. With the lock held. */
+void world_reap_gone(struct world *w);
 /* With the lock held: tells everybody who waits. */
 void world_changed(struct world *w);
 /* Waits for a change, at most ms; the lock is held before and after. */
