@@ -112,20 +112,35 @@ struct victim {
 	bool paused;
 };
 
-/* What the name means and what runs of it. Names a container that does not. */
-static int find_victims(struct request *q, const struct target *t,
-			struct victim *v, size_t max, size_t *n, struct err *e)
+/* As many as there can be; with the lock held. */
+static struct victim *make_room(struct request *q, const struct target *t)
 {
+	const struct vm *vm;
+	size_t n = 1;
+
+	for (vm = q->api->world->vms; vm; vm = vm->next)
+		if (vm_is_in(vm, q->tenant, t->stack, t->vm))
+			n += vm->n_ctrs;
+	return calloc(n, sizeof(struct victim));
+}
+
+/* What the name means and what runs of it; *ret is the caller's. Names a
+ * container that does not. */
+static int find_victims(struct request *q, const struct target *t,
+			struct victim **ret, size_t *n, struct err *e)
+{
+	struct victim *v;
 	struct vm *vm;
 	size_t i;
 	int r = 0;
 
 	*n = 0;
 	world_lock(q->api->world);
-	for (vm = q->api->world->vms; vm; vm = vm->next) {
+	v = *ret = make_room(q, t);
+	for (vm = q->api->world->vms; v && vm; vm = vm->next) {
 		if (!vm_is_in(vm, q->tenant, t->stack, t->vm))
 			continue;
-		for (i = 0; i < vm->n_ctrs && *n < max; i++) {
+		for (i = 0; i < vm->n_ctrs; i++) {
 			const struct ctr *c = &vm->ctrs[i];
 
 			if (t->container[0] &&
@@ -152,6 +167,8 @@ static int find_victims(struct request *q, const struct target *t,
 		}
 	}
 	world_unlock(q->api->world);
+	if (!v)
+		return err_sys(e, ENOMEM, "kill");
 	if (r == 0 && *n == 0)
 		r = err_set(e, ENOTCONN, "nothing runs in '%s%s%s'", t->stack,
 			    t->vm[0] ? "/" : "", t->vm);
@@ -206,8 +223,7 @@ int on_kill(void *ctx, struct vl_call *call, struct err *e)
 		{"timeout", VL_INT, AT(timeout), 1, 600000, true},
 	};
 #undef AT
-	const size_t max = (size_t)WORLD_CONTAINERS_MAX * 16;
-	_cleanup_free_ struct victim *v = calloc(max, sizeof(*v));
+	_cleanup_free_ struct victim *v = NULL;
 	struct kill_params p = {.timeout = 10000};
 	struct request *q = ctx;
 	struct target t;
@@ -215,14 +231,12 @@ int on_kill(void *ctx, struct vl_call *call, struct err *e)
 	size_t n = 0;
 	int r;
 
-	if (!v)
-		return err_sys(e, ENOMEM, "kill");
 	r = vl_params_read(call->parameters, fields, ARRAY_SIZE(fields), true,
 			   &p, NULL, e);
 	if (r == 0)
 		r = target_find(q, p.name, 1, &t, e);
 	if (r == 0)
-		r = find_victims(q, &t, v, max, &n, e);
+		r = find_victims(q, &t, &v, &n, e);
 	if (r < 0)
 		return r;
 	log_info("kill -s %lld '%s/%s/%s': by user %u", (long long)p.signal,

@@ -210,8 +210,8 @@ static int transport_status(int r, struct err *e)
 	}
 	if (r == -ECONNRESET || r == -EPIPE) {
 		err_set(e, ECONNRESET, "hybd closed the connection");
-		err_hint(e, "what was under way goes on; run the command again "
-			    "(hybd.log in the root tells why it ended)");
+		err_hint(e, "what it had accepted goes on; run the command "
+			    "again (hybd.log in the root tells why it ended)");
 		return CLI_UNREACHABLE;
 	}
 	return CLI_FAILED;

@@ -94,6 +94,11 @@ static int run_import(struct cli *cli, const void *args, int n, char **words)
 	if (!a->file_format)
 		return cli_usage("disk import",
 				 "--format is missing: raw or qcow2");
+	if (strcmp(a->file_format, "raw") != 0 &&
+	    strcmp(a->file_format, "qcow2") != 0)
+		return cli_usage("disk import",
+				 "--format must be raw or qcow2, not '%s'",
+				 a->file_format);
 	st = cli_text("disk import", words[1]);
 	if (st)
 		return st;
