@@ -10,7 +10,7 @@
 #include <time.h>
 
 #define BOOT_MS	    60000 /* until the guest says hello, emulated too */
-#define REATTACH_MS 5000
+#define REATTACH_MS VM_REATTACH_MS
 #define CLAIM_MS    10000
 #define RETRY_NS    3000000
 #define CID_BASE    1000
@@ -62,7 +62,7 @@ int vm_store(struct vm *vm, struct err *e)
 	return r;
 }
 
-static void set_state(struct vm *vm, enum vm_state s)
+void vm_set_state(struct vm *vm, enum vm_state s)
 {
 	world_lock(vm->world);
 	vm->state = s;
@@ -113,7 +113,7 @@ void vm_disconnect(struct vm *vm)
 	agent_close(&vm->events);
 }
 
-static int open_events(struct vm *vm, struct err *e)
+int vm_open_events(struct vm *vm, struct err *e)
 {
 	int r;
 
@@ -145,7 +145,7 @@ static void end_pump(struct vm *vm)
 	logpump_free(p);
 }
 
-static int start_pump(struct vm *vm, struct err *e)
+int vm_start_pump(struct vm *vm, struct err *e)
 {
 	struct logpump *p;
 	int r;
@@ -160,9 +160,8 @@ static int start_pump(struct vm *vm, struct err *e)
 	return 0;
 }
 
-/* Says hello and checks that this is a guest we can talk to. */
-static int greet(struct vm *vm, uint64_t deadline_ms, struct agent_hello *h,
-		 struct err *e)
+int vm_greet(struct vm *vm, uint64_t deadline_ms, struct agent_hello *h,
+	     struct err *e)
 {
 	int r = vm_connect(vm, deadline_ms, e);
 
@@ -181,124 +180,6 @@ static int greet(struct vm *vm, uint64_t deadline_ms, struct agent_hello *h,
 	snprintf(vm->kernel, sizeof(vm->kernel), "%s", h->kernel);
 	world_unlock(vm->world);
 	return 0;
-}
-
-/* ------------------------------------------------------------------ images */
-
-/* Is the disk the image of a container that is in the guest? */
-static bool disk_is_used(struct vm *vm, const char *serial)
-{
-	bool used = false;
-	size_t i;
-
-	for (i = 0; i < vm->n_ctrs && !used; i++) {
-		_cleanup_image_info_ struct image_info *image = NULL;
-
-		if (!vm->ctrs[i].in_guest)
-			continue;
-		/* What cannot be told is taken for used. */
-		used = image_stores_get(vm->world->images, vm->tenant,
-					vm->ctrs[i].row.digest, &image,
-					NULL) < 0 ||
-		       strcmp(image->erofs_serial, serial) == 0;
-	}
-	return used;
-}
-
-/* Gives back the ports of images that earlier deployments brought and nobody
- * uses any more. */
-static void release_disks(struct vm *vm, const char *domain)
-{
-	struct err e = ERR_INIT;
-	size_t i = 0;
-
-	while (i < vm->n_disks) {
-		if (disk_is_used(vm, vm->disks[i])) {
-			i++;
-			continue;
-		}
-		if (virt_vm_detach_disk(vm->world->virt, domain, vm->disks[i],
-					&e) < 0) {
-			log_warn("%s/%s: detach image disk: %s", vm->stack,
-				 vm->name, e.msg);
-			i++;
-			continue;
-		}
-		vm->n_disks--;
-		memmove(vm->disks[i], vm->disks[vm->n_disks],
-			sizeof(vm->disks[0]));
-	}
-}
-
-static int attach_to(struct vm *vm, const char *domain,
-		     const struct image_info *i, struct err *e)
-{
-	struct virt *v = vm->world->virt;
-
-	return i->base_path ? virt_vm_attach_difference(v, domain, i->path,
-							i->base_path,
-							i->erofs_serial, e)
-			    : virt_vm_attach_disk(v, domain, i->path,
-						  i->erofs_serial, true, e);
-}
-
-static int attach_disk(struct vm *vm, const struct image_info *image,
-		       struct err *e)
-{
-	char domain[64];
-	int r;
-
-	vm_domain_name(vm, domain);
-	r = attach_to(vm, domain, image, e);
-	if (r != -ENOSPC)
-		return r;
-	release_disks(vm, domain);
-	return attach_to(vm, domain, image, e);
-}
-
-int vm_attach_image(struct vm *vm, const struct model_container *m,
-		    struct image_info **ret_image, struct err *e)
-{
-	_cleanup_image_info_ struct image_info *image = NULL;
-	size_t i;
-	int r;
-
-	r = image_stores_get(vm->world->images, vm->tenant, model_image(m),
-			     &image, e);
-	if (r < 0)
-		return model_image(m) == m->image
-			       ? r
-			       : err_wrap(e, "image '%s'", m->image);
-	for (i = 0; i < vm->n_disks; i++)
-		if (strcmp(vm->disks[i], image->erofs_serial) == 0)
-			break;
-	if (i == vm->n_disks) {
-		r = attach_disk(vm, image, e);
-		if (r < 0)
-			return err_wrap(e, "attach image '%s'", m->image);
-		snprintf(vm->disks[vm->n_disks++], sizeof(vm->disks[0]), "%s",
-			 image->erofs_serial);
-	}
-	*ret_image = steal_ptr(image);
-	return 0;
-}
-
-/* While the guest boots. What is missing is its container's error, told when
- * that is made. */
-static void attach_all(struct vm *vm, const struct model_vm *m)
-{
-	struct image_info *image;
-	struct err e = ERR_INIT;
-	size_t i;
-
-	if (scratch_ensure(vm, &e) < 0)
-		log_debug("%s/%s: %s", vm->stack, vm->name, e.msg);
-	for (i = 0; i < m->n_containers; i++) {
-		image = NULL;
-		if (vm_attach_image(vm, &m->containers[i], &image, &e) < 0)
-			log_debug("%s/%s: %s", vm->stack, vm->name, e.msg);
-		image_info_free(image);
-	}
 }
 
 /* ------------------------------------------------------------------- birth */
@@ -532,14 +413,14 @@ static int boot_steps(struct vm *vm, const struct model_vm *m, struct err *e)
 	vm->booted_at = now_ms();
 	world_unlock(vm->world);
 	vm_tell(vm, "", "booting", "%s", "");
-	attach_all(vm, m);
-	r = greet(vm, now_ms() + BOOT_MS, &hello, e);
+	vm_attach_images(vm, m);
+	r = vm_greet(vm, now_ms() + BOOT_MS, &hello, e);
 	if (r == 0)
 		r = claim(vm, e);
 	if (r == 0)
-		r = open_events(vm, e);
+		r = vm_open_events(vm, e);
 	if (r == 0)
-		r = start_pump(vm, e);
+		r = vm_start_pump(vm, e);
 	return r;
 }
 
@@ -563,130 +444,12 @@ int vm_boot(struct vm *vm, const struct model_vm *m, struct err *e)
 	vm->row.started_at = (int64_t)now_realtime_ns();
 	vm->restart_at = 0;
 	world_unlock(vm->world);
-	set_state(vm, VM_RUNNING);
+	vm_set_state(vm, VM_RUNNING);
 	if (vm->machine)
 		vm_tell(vm, "", "running", "from disk %s", m->boot_disk);
 	else
 		vm_tell(vm, "", "running", "kernel %s", vm->kernel);
 	return vm_store(vm, e);
-}
-
-/* ------------------------------------------------------------ taking it up */
-
-static int take_disks(struct vm *vm, const char *domain, struct err *e)
-{
-	_cleanup_free_ struct virt_disk *disks = NULL;
-	size_t i, n = 0;
-	int r;
-
-	r = virt_vm_disks(vm->world->virt, domain, &disks, &n, e);
-	if (r < 0)
-		return r;
-	vm->n_disks = 0;
-	for (i = 0; i < n && vm->n_disks < WORLD_DISKS_MAX; i++)
-		if (strncmp(disks[i].serial, VOLUME_SERIAL_PREFIX,
-			    strlen(VOLUME_SERIAL_PREFIX)) != 0 &&
-		    strcmp(disks[i].serial, SCRATCH_SERIAL) != 0)
-			snprintf(vm->disks[vm->n_disks++], sizeof(vm->disks[0]),
-				 "%s", disks[i].serial);
-	scratch_take(vm, disks, n);
-	return volumes_take(vm, disks, n, e);
-}
-
-/* One container of ours, and what the guest says of it (NULL: it has none). */
-static int take_container(struct vm *vm, struct ctr *c,
-			  const struct agent_container *a, struct err *e)
-{
-	int r = 0;
-
-	world_lock(vm->world);
-	c->in_guest = a != NULL;
-	world_unlock(vm->world);
-	if (a) {
-		r = logpump_add(vm->pump, c->row.name, c->id, c->row.log_base,
-				e);
-		if (r < 0)
-			return r;
-		ctr_observe(vm, a);
-	}
-	world_lock(vm->world);
-	/* Killed between its making and its start: once more. */
-	if (c->state == CTR_STARTING || (ctr_is_live(c->state) && !a))
-		c->state = CTR_PENDING;
-	if (c->state == CTR_STOPPING)
-		c->state = !a			       ? CTR_PENDING
-			   : a->status == AGENT_PAUSED ? CTR_PAUSED
-						       : CTR_RUNNING;
-	world_unlock(vm->world);
-	/* Ended, and its restart was not done yet. */
-	if (c->state == CTR_FAILED || c->state == CTR_EXITED)
-		ctr_plan_restart(vm, c);
-	return 0;
-}
-
-/* What the guest has, and what of ours it does not have any more. */
-static int take_containers(struct vm *vm, struct err *e)
-{
-	struct agent_container *list;
-	size_t n = 0, i, k;
-	int r;
-
-	list = calloc(HYB_AGENT_CONTAINERS_MAX, sizeof(*list));
-	if (!list)
-		return err_sys(e, ENOMEM, "list containers");
-	r = agent_list(&vm->agent, now_ms() + REATTACH_MS, list, &n, e);
-	for (i = 0; r == 0 && i < vm->n_ctrs; i++) {
-		for (k = 0; k < n && strcmp(list[k].id, vm->ctrs[i].id) != 0;
-		     k++)
-			;
-		r = take_container(vm, &vm->ctrs[i], k < n ? &list[k] : NULL,
-				   e);
-	}
-	free(list);
-	return r;
-}
-
-int vm_reattach(struct vm *vm, struct err *e)
-{
-	struct virt_vm_info info;
-	struct agent_hello hello;
-	char domain[64];
-	int r;
-
-	vm_disconnect(vm);
-	vm_domain_name(vm, domain);
-	r = virt_vm_info(vm->world->virt, domain, &info, e);
-	if (r < 0)
-		return r;
-	if (info.state == VIRT_GONE)
-		return err_set(e, ESRCH, "the VM is gone: %s",
-			       virt_end_name(info.end));
-	if (info.share_lost)
-		return err_set(e, EOWNERDEAD,
-			       "the process behind a bind has ended");
-	if (vm->machine)
-		return machine_reattach(vm, e);
-	r = greet(vm, now_ms() + REATTACH_MS, &hello, e);
-	if (r < 0)
-		return r;
-	if (strcmp(hello.instance, vm->row.instance) != 0)
-		r = err_set(e, EBADMSG, "the guest is not the one we made");
-	if (r == 0)
-		r = take_disks(vm, domain, e);
-	if (r == 0 && !vm->pump)
-		r = start_pump(vm, e);
-	if (r == 0)
-		r = take_containers(vm, e);
-	if (r == 0)
-		r = open_events(vm, e);
-	if (r < 0)
-		return r;
-	world_lock(vm->world);
-	if (!vm->booted_at)
-		vm->booted_at = now_ms() - (uint64_t)hello.uptime_ns / 1000000;
-	world_unlock(vm->world);
-	set_state(vm, VM_RUNNING);
-	return 0;
 }
 
 /* --------------------------------------------------------------------- end */
@@ -710,7 +473,7 @@ int vm_destroy(struct vm *vm, const char *reason, struct err *e)
 
 	if (!vm->row.exists)
 		return 0;
-	set_state(vm, VM_STOPPING);
+	vm_set_state(vm, VM_STOPPING);
 	r = vm_announce_end(vm, reason, e);
 	if (r < 0)
 		return r;

@@ -373,19 +373,41 @@ struct observed *observed_new(struct world *w, const char *tenant,
 const struct observed_stack *observed_stack(const struct observed *o);
 void observed_free(struct observed *o);
 
-/* vm_boot.c */
-int vm_boot(struct vm *vm, const struct model_vm *m, struct err *e);
-/* Image disk of the container's image: linked into the VM's folder and
- * attached. ret_image is the caller's to free. */
+/* vm_converge.c: one pass from what is there towards what is wanted: 0 all
+ * there, 1 something must happen first, or what failed. */
+int vm_converge(struct vm *vm, const struct model_vm *m, int64_t wish,
+		struct err *e);
+/* It counts as ended, for this reason if it is the first. */
+void vm_mark_dead(struct vm *vm, const char *reason);
+
+/* vm_images.c: image disk of the container's image: linked into the VM's folder
+ * and attached. ret_image is the caller's to free. */
 int vm_attach_image(struct vm *vm, const struct model_container *m,
 		    struct image_info **ret_image, struct err *e);
+/* Those of all containers, and the scratch disk, while the guest boots. What is
+ * missing is its container's error, told when that is made. */
+void vm_attach_images(struct vm *vm, const struct model_vm *m);
+
+/* vm_reattach.c: finds again what an earlier hybd made; -ESRCH: it is gone,
+ * -EOWNERDEAD: a bind is. */
+int vm_reattach(struct vm *vm, struct err *e);
+
+/* vm_boot.c */
+int vm_boot(struct vm *vm, const struct model_vm *m, struct err *e);
+void vm_set_state(struct vm *vm, enum vm_state s);
+/* How long a guest that ran has for its answers. */
+#define VM_REATTACH_MS 5000
+/* Says hello and checks that this is a guest we can talk to. */
+int vm_greet(struct vm *vm, uint64_t deadline_ms, struct agent_hello *h,
+	     struct err *e);
+int vm_open_events(struct vm *vm, struct err *e);
+int vm_start_pump(struct vm *vm, struct err *e);
 /* Starts the domain that the spec, whose name and ids are filled in here,
  * describes. */
 int vm_start_domain(struct vm *vm, const struct model_vm *m,
 		    struct virt_vm_spec *spec, struct err *e);
 /* On disk: what is about to end does so on purpose. */
 int vm_announce_end(struct vm *vm, const char *reason, struct err *e);
-int vm_reattach(struct vm *vm, struct err *e);
 int vm_destroy(struct vm *vm, const char *reason, struct err *e);
 int vm_connect(struct vm *vm, uint64_t deadline_ms, struct err *e);
 void vm_disconnect(struct vm *vm);
