@@ -147,15 +147,9 @@ int ctr_apply_checks(struct vm *vm, struct ctr *c,
 	const struct model_check *health;
 	struct model_check mem;
 	const char *shell[4];
-	int64_t wish;
-	bool done;
 	int r;
 
-	world_lock(vm->world);
-	wish = vm->wanted;
-	done = c->checks_wish == wish;
-	world_unlock(vm->world);
-	if (done)
+	if (c->checks_wish == vm->model_wish)
 		return 0;
 	r = image_stores_get(vm->world->images, vm->tenant, c->row.digest,
 			     &image, e);
@@ -166,7 +160,7 @@ int ctr_apply_checks(struct vm *vm, struct ctr *c,
 	if (r < 0)
 		return err_wrap(e, "health checks");
 	world_lock(vm->world);
-	c->checks_wish = wish;
+	c->checks_wish = vm->model_wish;
 	c->has_health = health != NULL;
 	c->has_readiness = m->readiness != NULL;
 	world_changed(vm->world);

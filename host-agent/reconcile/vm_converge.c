@@ -141,7 +141,7 @@ static int run_updates(struct vm *vm, const struct model_vm *m,
 /* All that the VM's model asks for and that does not need the VM to be made
  * anew. 1: something waits for another container. */
 static int ensure_containers(struct vm *vm, const struct model_vm *m,
-			     struct err *e)
+			     int64_t wish, struct err *e)
 {
 	size_t order[WORLD_CONTAINERS_MAX], i;
 	struct err one = ERR_INIT;
@@ -150,6 +150,7 @@ static int ensure_containers(struct vm *vm, const struct model_vm *m,
 	plan_start_order(m, order);
 	ctrs_stop(vm, is_to_end, NULL);
 	vm->model = m;
+	vm->model_wish = wish;
 	for (i = 0; i < m->n_containers; i++) {
 		r = ctr_ensure(vm, &m->containers[order[i]], &one);
 		if (r < 0 && result >= 0) {
@@ -368,7 +369,7 @@ int vm_converge(struct vm *vm, const struct model_vm *m, int64_t wish,
 		if (r < 0)
 			return r;
 	}
-	r = ensure_containers(vm, m, e);
+	r = ensure_containers(vm, m, wish, e);
 	if (r >= 0)
 		files_rotate(vm, m);
 	if (!vm->sick[0])

@@ -157,8 +157,10 @@ struct vm {
 
 	/* The actor's own. */
 	pthread_t thread;
-	/* What it works on, while it does: its binds are the VM's. */
+	/* What it works on, while it does (its binds are the VM's), and the wish
+	 * that this is of: `wanted` may be a later one's. */
 	const struct model_vm *model;
+	int64_t model_wish;
 	int wake;	     /* eventfd */
 	struct agent agent;  /* calls; fd -1: not connected */
 	struct agent events; /* fd -1: not connected */
