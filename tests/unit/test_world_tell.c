@@ -29,8 +29,6 @@ static void add_vm(struct vm *vm, const char *tenant, const char *stack)
 static int setup(void **state)
 {
 	(void)state;
-	memset(&w, 0, sizeof(w));
-	memset(vms, 0, sizeof(vms));
 	pthread_mutex_init(&w.lock, NULL);
 	pthread_cond_init(&w.changed, NULL);
 	add_vm(&vms[0], "quiet", "s");
@@ -110,10 +108,10 @@ static void waits_have_ends(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup(tenants_have_rings, setup),
-		cmocka_unit_test_setup(waits_have_ends, setup),
+		cmocka_unit_test(tenants_have_rings),
+		cmocka_unit_test(waits_have_ends),
 	};
 
 	log_init("test", LOG_LEVEL_ERROR);
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, setup, NULL);
 }
