@@ -378,7 +378,7 @@ static int ctr_apply_restart(struct vm *vm, struct ctr *c, struct err *e)
 
 	world_lock(vm->world);
 	state = c->state;
-	due = c->row.restart_of && c->row.restart_of == c->row.incarnation;
+	due = ctr_restart_is_due(c);
 	world_unlock(vm->world);
 	if (!due)
 		return 0;

@@ -22,8 +22,7 @@ static bool is_to_end(const struct vm *vm, const struct ctr *c, const void *arg)
 	(void)arg;
 	world_lock(vm->world);
 	yes = ctr_is_live(c->state) &&
-	      (c->row.user_stopped ||
-	       (c->row.restart_of && c->row.restart_of == c->row.incarnation));
+	      (c->row.user_stopped || ctr_restart_is_due(c));
 	world_unlock(vm->world);
 	return yes;
 }
@@ -49,21 +48,28 @@ static bool is_removed(const struct vm *vm, const struct ctr *c,
 
 /* Ends what runs in the VM as it should end. What does not is told: the VM
  * goes anyway. */
+static void end_all(struct vm *vm)
+{
+	if (!vm->row.exists)
+		return;
+	if (vm->machine)
+		machine_shutdown(vm);
+	ctrs_stop(vm, any, NULL);
+}
+
+/* The same of one that may be made again: so may what ran in it. */
 static void stop_all(struct vm *vm)
 {
 	bool ran[WORLD_CONTAINERS_MAX];
 	size_t i;
 
-	if (vm->row.exists && vm->machine)
-		machine_shutdown(vm);
 	if (!vm->row.exists)
 		return;
 	world_lock(vm->world);
 	for (i = 0; i < vm->n_ctrs; i++)
 		ran[i] = ctr_is_live(vm->ctrs[i].state);
 	world_unlock(vm->world);
-	ctrs_stop(vm, any, NULL);
-	/* It runs again when the VM is made again. */
+	end_all(vm);
 	world_lock(vm->world);
 	for (i = 0; i < vm->n_ctrs; i++)
 		vm->ctrs[i].lost = ran[i] && !vm->ctrs[i].row.user_stopped;
@@ -252,10 +258,7 @@ static int converge_gone(struct vm *vm, int64_t wish, struct err *e)
 	int r;
 
 	vm_set_state(vm, VM_STOPPING);
-	if (vm->row.exists && vm->machine)
-		machine_shutdown(vm);
-	if (vm->row.exists)
-		ctrs_stop(vm, any, NULL);
+	end_all(vm);
 	r = vm_destroy(vm, "Stopped", e);
 	if (r == 0)
 		r = path_remove(vm->logs, e);

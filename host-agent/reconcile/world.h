@@ -454,6 +454,11 @@ int vm_dial(struct world *w, const char *tenant, uint32_t number, uint16_t port,
 /* vm_containers.c */
 int ctr_ensure(struct vm *vm, const struct model_container *m, struct err *e);
 int ctr_remove(struct vm *vm, const char *name, struct err *e);
+/* With the lock held: a user wants this incarnation replaced. */
+static inline bool ctr_restart_is_due(const struct ctr *c)
+{
+	return c->row.restart_of && c->row.restart_of == c->row.incarnation;
+}
 enum ctr_state ctr_now(struct vm *vm, const struct ctr *c);
 /* What the guest says of its end becomes its state. */
 void ctr_take_end(struct vm *vm, struct ctr *c,
